@@ -1,0 +1,16 @@
+//! The messages that cross the plugin boundary, as ordinary serde types.
+//!
+//! They travel as JSON, because JSON can grow: unknown fields are ignored, new ones have defaults, and every
+//! enum has an arm for what an older side does not know. The same bytes cross a function call and a socket.
+//! Their version is [`SCHEMA`], apart from the version of the ABI that carries them.
+
+pub mod descriptor;
+pub mod document;
+pub mod facts;
+pub mod finding;
+pub mod journal;
+pub mod object_ref;
+pub mod plan;
+
+/// Version of the message schemas that this crate writes (semver; 0.x until the hardest plans have proved it).
+pub const SCHEMA: &str = "0.1.0";

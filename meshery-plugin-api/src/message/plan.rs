@@ -1,0 +1,266 @@
+//! A plan: data that says what is to be done to a cluster, step by step.
+//!
+//! An adapter returns one; the core resolves it (renders the charts, resolves what is to be removed), shows it,
+//! checks it against what the adapter declared, runs it, records it and takes it back. Steps are few and general.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::facts::Facts;
+use super::object_ref::ObjectRef;
+
+/// What an adapter is asked to plan.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanRequest {
+    /// Name of one of the adapter's operations.
+    pub operation: String,
+    /// Parameters, already checked against the operation's JSON Schema and with its defaults filled in.
+    pub parameters: serde_json::Map<String, Value>,
+    /// What the operation's needs read.
+    pub facts: Facts,
+}
+
+impl PlanRequest {
+    /// A text parameter, or "" when it was not given.
+    pub fn text(&self, name: &str) -> &str {
+        self.parameters.get(name).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// A yes-or-no parameter, or `false` when it was not given.
+    pub fn flag(&self, name: &str) -> bool {
+        self.parameters
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    /// Version of the message schemas it was written with.
+    pub schema: String,
+    /// One sentence for people: "Install Istio 1.30.2 (profile default)".
+    pub summary: String,
+    /// The steps. They run in the order of `after`, in parallel where that allows it.
+    pub steps: Vec<Step>,
+    /// What people should know before they say yes.
+    pub notes: Vec<String>,
+    /// The steps that prove the result, run last: waits and probes only.
+    pub verify: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique within the plan; lower-case letters, digits and dashes.
+    pub id: String,
+    /// For people: "istiod and its configuration".
+    #[serde(default)]
+    pub title: String,
+    /// Steps that must have succeeded before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Seconds it may take; the core's own limit when zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deadline_s: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// Makes the objects so, by server-side apply. Undo: exact.
+    Apply(Apply),
+    /// Deletes objects and waits until they are gone. Undo: compensating (they are made again, with new uids).
+    Delete(Delete),
+    /// Applies a chart's objects as a Helm release. Undo: exact.
+    Release(Release),
+    /// Deletes what a Helm release made, found by Helm's marks on the objects. Undo: compensating.
+    RemoveRelease(RemoveRelease),
+    /// Waits until objects are ready. Changes nothing.
+    Wait(Wait),
+    /// Asks the server whether it would accept an object, without making it. Changes nothing.
+    Probe(Probe),
+    /// Restarts workloads as `kubectl rollout restart` does. Undo: none, because pods cannot be un-restarted.
+    Restart(Restart),
+    /// A step that this side does not know. The core refuses a plan that has one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Objects to apply.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Apply {
+    /// Complete manifests, one object each. Namespaces are given in the manifest.
+    pub objects: Vec<Value>,
+    /// Field manager, when not the core's own: one that owns just these fields, so that applying without them
+    /// takes only them back.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub manager: String,
+}
+
+/// Objects to delete.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delete {
+    /// What, in the order of deletion.
+    pub targets: Vec<Target>,
+}
+
+/// One object to delete, and when it may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The object.
+    #[serde(rename = "ref")]
+    pub object: ObjectRef,
+    /// Under which condition it goes.
+    #[serde(default)]
+    pub when: Condition,
+}
+
+/// Condition under which an object is deleted; when it does not hold, the object is kept and reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// In any case.
+    #[default]
+    Always,
+    /// Only if we made it (it carries our mark).
+    Ours,
+    /// Only if we made it and nothing of others is left inside: for namespaces and custom resource definitions.
+    OursAndEmpty,
+    /// A condition newer than this side: never holds.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A chart to apply as a Helm release.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    /// Release name.
+    pub name: String,
+    /// Namespace of the release. It must exist or be applied by an earlier step.
+    pub namespace: String,
+    /// The chart.
+    pub chart: ChartRef,
+    /// Values, over the chart's own defaults.
+    pub values: serde_json::Map<String, Value>,
+}
+
+/// Which chart, and where it may come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChartRef {
+    /// Chart name.
+    pub name: String,
+    /// Exact version.
+    pub version: String,
+    /// https address of the chart repository, for when no mirror has it.
+    pub repository: String,
+    /// SHA-256 of the archive in hexadecimal, when it is pinned. Without it, the repository's index must have one.
+    pub sha256: String,
+}
+
+/// A Helm release to take away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RemoveRelease {
+    /// Release name.
+    pub name: String,
+    /// Namespace of the release.
+    pub namespace: String,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wait {
+    /// Each of these must hold.
+    #[serde(rename = "for")]
+    pub conditions: Vec<Readiness>,
+}
+
+/// One condition on one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// The object.
+    #[serde(rename = "ref")]
+    pub object: ObjectRef,
+    /// What must hold.
+    pub rule: Rule,
+}
+
+/// What must hold of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The kind's own idea of ready: a Deployment rolled out, a CRD established, a Job complete, ...
+    Ready,
+    /// It exists.
+    Exists,
+    /// A webhook configuration: every webhook that calls a Service has a CA bundle.
+    CaBundle,
+    /// A webhook configuration: CA bundles are there, and each Service called has a ready endpoint.
+    Serving,
+    /// A webhook configuration: every webhook fails closed (`failurePolicy: Fail`).
+    FailsClosed,
+    /// A Service or Ingress: it has an external address.
+    Address,
+    /// A Service: at least one endpoint is ready.
+    Endpoints,
+    /// A rule newer than this side. The core refuses a plan that has one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A question to the API server: would it take this object?
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Probe {
+    /// Sent as a dry-run create; never stored.
+    pub object: Value,
+    /// JSON pointers that must lead to something in the answer, by what that proves: an injected container, say.
+    pub expect: BTreeMap<String, String>,
+}
+
+/// Workloads to restart.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restart {
+    /// Deployments, StatefulSets, DaemonSets.
+    pub workloads: Vec<ObjectRef>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_written_flat_and_an_unknown_kind_is_recognised_as_such() {
+        let step: Step = serde_json::from_str(
+            r#"{"id":"ready","kind":"wait","after":["istiod"],"deadline_s":300,
+                "for":[{"ref":"apps/v1/Deployment/istio-system/istiod","rule":"ready"}]}"#,
+        )
+        .unwrap();
+        assert!(matches!(&step.action, Action::Wait(w) if w.conditions[0].rule == Rule::Ready));
+        assert_eq!(serde_json::to_value(&step).unwrap()["kind"], "wait");
+
+        let newer: Step = serde_json::from_str(r#"{"id":"x","kind":"teleport","where":"moon"}"#).unwrap();
+        assert_eq!(newer.action, Action::Unknown);
+    }
+}
