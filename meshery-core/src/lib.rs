@@ -1,1 +1,4 @@
-//! Under construction.
+//! The engine of Meshery, embeddable: plugins, clusters, operations.
+#![deny(missing_docs)]
+
+pub mod problem;
