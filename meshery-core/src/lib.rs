@@ -1,5 +1,6 @@
 //! The engine of Meshery, embeddable: plugins, clusters, operations.
 #![deny(missing_docs)]
 
+pub mod cluster;
 pub mod problem;
 pub mod provider;

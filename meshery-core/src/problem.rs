@@ -57,7 +57,12 @@ pub enum ProblemKind {
 impl Problem {
     /// A problem with its class, code and what happened.
     pub fn new(kind: ProblemKind, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), message: message.into(), ..Self::default() }
+        Self {
+            kind,
+            code: code.into(),
+            message: message.into(),
+            ..Self::default()
+        }
     }
 
     /// Adds the probable cause.
