@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::abi::AbiError;
 use serde::{Deserialize, Serialize};
 
 /// An error as it crosses the boundary and, unchanged, reaches the user.
@@ -70,3 +71,55 @@ impl fmt::Display for PluginError {
 }
 
 impl std::error::Error for PluginError {}
+
+/// What does not fit the frozen part of the ABI error.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Detail {
+    cause: String,
+    remedy: String,
+    retryable: bool,
+}
+
+impl From<PluginError> for AbiError {
+    fn from(error: PluginError) -> Self {
+        let detail = Detail {
+            cause: error.cause,
+            remedy: error.remedy,
+            retryable: error.retryable,
+        };
+        Self {
+            code: error.code.into(),
+            message: error.message.into(),
+            detail: serde_json::to_vec(&detail).unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<AbiError> for PluginError {
+    fn from(error: AbiError) -> Self {
+        let detail: Detail = serde_json::from_slice(&error.detail).unwrap_or_default();
+        Self {
+            code: error.code.into(),
+            message: error.message.into(),
+            cause: detail.cause,
+            remedy: detail.remedy,
+            retryable: detail.retryable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_crosses_the_boundary_whole_and_a_garbled_detail_costs_only_the_detail() {
+        let error = PluginError::new("a", "b").cause("c").remedy("d").retryable();
+        assert_eq!(PluginError::from(AbiError::from(error.clone())), error);
+
+        let mut garbled = AbiError::from(error);
+        garbled.detail = vec![0xff].into();
+        assert_eq!(PluginError::from(garbled), PluginError::new("a", "b"));
+    }
+}
