@@ -2,5 +2,6 @@
 #![deny(missing_docs)]
 
 pub mod cluster;
+pub mod plugin;
 pub mod problem;
 pub mod provider;
