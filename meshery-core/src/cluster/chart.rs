@@ -8,16 +8,40 @@
 //! Left to others: applying, ordering across steps, the release record, asking the server which kinds live in a
 //! namespace (helm leaves an object's namespace out, see [`RenderedObject::needs_namespace`]).
 
+mod address;
+mod archive;
+mod cache;
+mod content;
+mod digest;
+mod documents;
 mod error;
 mod failure;
+mod helm;
+mod mirror;
+#[cfg(test)]
+mod packer;
+mod process;
+mod render;
+mod repository;
+mod source;
+mod templates;
+mod version;
+mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use meshery_plugin_api::message::facts::ChartFact;
 use meshery_plugin_api::message::plan::ChartRef;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use address::Rules;
+use helm::Probes;
+use mirror::Memory;
 
 pub use error::ChartError;
 pub use failure::{Place, Violation};
@@ -49,7 +73,7 @@ pub struct Chart {
     pub app_version: String,
     /// SHA-256 of the archive, in hexadecimal.
     pub sha256: String,
-    /// The archive in the cache.
+    /// The archive, in the cache or in the mirror.
     pub path: PathBuf,
     /// The bytes of the archive; what is rendered is these, whatever became of the file.
     pub archive: Bytes,
@@ -62,6 +86,9 @@ pub struct Chart {
     /// Whether a template asks the cluster by `lookup`: then a rendering without the cluster may differ from what
     /// Helm itself would install, and a preview has to say so.
     pub templates_use_lookup: bool,
+    /// Whether the schema of the values refers to something outside the archive; helm would fetch it, so such a
+    /// schema is not applied.
+    pub schema_refers_out: bool,
     /// Versions of Kubernetes it is made for, as a range.
     pub kube_version: Option<String>,
 }
@@ -124,7 +151,7 @@ pub struct Hook {
     pub source: String,
 }
 
-/// The charts that this host can have. Cheap to clone.
+/// The charts that this host can have, and what renders them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Charts {
     inner: Arc<Inner>,
@@ -133,39 +160,113 @@ pub struct Charts {
 #[derive(Debug)]
 struct Inner {
     settings: ChartSettings,
+    rules: Rules,
+    mirror: Memory,
+    helm: Probes,
+    /// Each rendering takes a core and 100 MB.
+    renderings: Semaphore,
+    swept: AtomicBool,
 }
+
+/// How many charts are rendered at a time, and how long one waits for its turn.
+const RENDERINGS: usize = 2;
+const TURN: Duration = Duration::from_mins(2);
+/// A folder of a rendering that is older was left by a host that was killed.
+const LEFT_OVER: Duration = Duration::from_mins(10);
 
 impl Charts {
     /// Charts by these settings. Does no input or output.
     pub fn new(settings: ChartSettings) -> Self {
+        Self::with_rules(settings, Rules::default())
+    }
+
+    /// Charts that may also come from a repository on this machine's loopback, without TLS: for tests.
+    pub fn with_loopback(settings: ChartSettings) -> Self {
+        Self::with_rules(settings, Rules { loopback: true })
+    }
+
+    fn with_rules(settings: ChartSettings, rules: Rules) -> Self {
+        let inner = Inner {
+            settings,
+            rules,
+            mirror: Memory::default(),
+            helm: Probes::default(),
+            renderings: Semaphore::new(RENDERINGS),
+            swept: AtomicBool::new(false),
+        };
         Self {
-            inner: Arc::new(Inner { settings }),
+            inner: Arc::new(inner),
         }
     }
 
     /// The charts in the mirror; none when there is no mirror. Archives that cannot be read are left out with a
     /// warning in the log.
-    #[expect(clippy::unused_async, reason = "body follows")]
     pub async fn facts(&self) -> Result<Vec<ChartFact>, ChartError> {
-        let _ = &self.inner.settings;
-        Ok(Vec::new())
+        let entries = source::in_mirror(&self.inner).await?;
+        Ok(entries.into_iter().map(|entry| entry.fact).collect())
     }
 
     /// A chart: from the cache by its digest, else from the mirror, else from its repository.
-    #[expect(clippy::unused_async, reason = "body follows")]
     pub async fn fetch(&self, chart: &ChartRef) -> Result<Chart, ChartError> {
-        Err(ChartError::NotFound {
-            name: chart.name.clone(),
-            version: chart.version.clone(),
-            searched: Vec::new(),
-            available: Vec::new(),
-        })
+        source::fetch(&self.inner, chart).await
     }
 
-    /// Renders a chart.
-    #[expect(clippy::unused_async, reason = "body follows")]
+    /// Renders a chart. Values may hold secrets: they reach helm by its standard input, and no file.
     pub async fn render(&self, chart: &Chart, request: &RenderRequest) -> Result<Rendered, ChartError> {
-        let _ = request;
-        Err(failure::classify(&chart.name, ""))
+        let inner = &self.inner;
+        let helm = inner.helm.find(inner.settings.helm.as_deref()).await?;
+        let late = |_| ChartError::Timeout {
+            chart: format!("{} {}", chart.name, chart.version),
+            limit: TURN,
+        };
+        let _turn = tokio::time::timeout(TURN, inner.renderings.acquire())
+            .await
+            .map_err(late)?;
+        let folder = inner.settings.cache.join("render");
+        let sweep = !inner.swept.swap(true, Ordering::Relaxed);
+        let home = blocking(move || home_in(&folder, sweep)).await?;
+        render::render(&helm, chart, request, home.path()).await
+    }
+
+    /// The version of the helm program, or why there is none that works.
+    pub async fn helm(&self) -> Result<String, ChartError> {
+        Ok(self
+            .inner
+            .helm
+            .find(self.inner.settings.helm.as_deref())
+            .await?
+            .version)
+    }
+}
+
+/// An empty folder for one rendering, which goes with it.
+fn home_in(folder: &Path, sweep: bool) -> Result<tempfile::TempDir, ChartError> {
+    let fault = |source| ChartError::Files {
+        what: "cannot write the cache".into(),
+        path: folder.into(),
+        source,
+    };
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    if sweep {
+        for entry in std::fs::read_dir(folder).map_err(fault)?.flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER)) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+    tempfile::tempdir_in(folder).map_err(fault)
+}
+
+/// Runs what would keep an executor from its other work. A panic there goes on here.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChartError> + Send + 'static,
+) -> Result<T, ChartError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(ChartError::Stopping),
+        },
     }
 }

@@ -8,6 +8,7 @@
 //! itself sorts out what is left (a Deployment waits for its ConfigMap, a binding may name a role to come).
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ const BUILT_IN_GROUPS: &[&str] = &[
 
 /// The wave of one object. `crds_in_plan` holds group and kind of each definition that the same plan applies (see
 /// [`defined`]): their objects are custom ones, whatever their group is called.
-pub fn wave(object: &Value, crds_in_plan: &HashSet<(String, String)>) -> u8 {
+pub fn wave<S: BuildHasher>(object: &Value, crds_in_plan: &HashSet<(String, String), S>) -> u8 {
     let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or("");
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or("");
     let group = api_version.split_once('/').map_or("", |(group, _)| group);

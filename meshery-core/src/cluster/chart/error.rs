@@ -104,6 +104,14 @@ pub enum ChartError {
         /// The limit.
         limit: u64,
     },
+    /// More things than we are ready to look at.
+    #[error("{what} is larger than {limit}")]
+    TooMany {
+        /// What there is too much of.
+        what: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The bytes are no gzipped tar archive.
     #[error("{place} is not a chart archive: {reason}")]
     NotAnArchive {
@@ -123,7 +131,7 @@ pub enum ChartError {
         reason: String,
     },
     /// An archive, but no chart, or not the one it was taken for.
-    #[error("the archive {place} is not a chart: {reason}")]
+    #[error("the archive {place} is not the chart that is wanted: {reason}")]
     NotAChart {
         /// File or address.
         place: String,
@@ -229,6 +237,9 @@ pub enum ChartError {
         /// What is wrong.
         reason: String,
     },
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopping,
     /// Helm failed in a way that we do not know.
     #[error("helm cannot render chart {chart}: {text}")]
     Helm {
@@ -318,7 +329,7 @@ impl From<ChartError> for Problem {
                 "charts are only fetched by https from public addresses",
                 MIRROR.into(),
             ),
-            E::TooLarge { .. } => (K::TooLarge, "chart-too-large", "", String::new()),
+            E::TooLarge { .. } | E::TooMany { .. } => (K::TooLarge, "chart-too-large", "", String::new()),
             E::NotAnArchive { .. } => (
                 K::Invalid,
                 "chart-not-an-archive",
@@ -383,10 +394,11 @@ impl From<ChartError> for Problem {
                 "a value breaks the indentation or the type where the template puts it, or the chart has a fault",
                 "compare the values with the chart's values.yaml".into(),
             ),
+            E::Stopping => (K::Unavailable, "stopping", "", "try again when it is up".into()),
             E::Helm { .. } => (K::Internal, "helm-failed", "", String::new()),
         };
         let retryable = match &error {
-            E::Unreachable { .. } | E::Timeout { .. } => true,
+            E::Unreachable { .. } | E::Timeout { .. } | E::Stopping => true,
             E::Refused { status, .. } => *status == 429 || *status >= 500,
             _ => false,
         };
