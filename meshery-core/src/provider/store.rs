@@ -368,3 +368,146 @@ fn unexpected(method: &str, what: &str) -> Problem {
     .cause("a fault in the provider, or a provider for another version of the messages")
     .remedy("update the provider's file, or report this to its author")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::memory::MemoryProvider;
+    use serde_json::json;
+
+    fn store() -> (Arc<MemoryProvider>, Store) {
+        let memory = Arc::new(MemoryProvider::new());
+        (memory.clone(), Store::new(memory))
+    }
+
+    fn document(id: &str) -> Document {
+        Document {
+            kind: "operation".into(),
+            id: id.into(),
+            body: json!({"n": 1}),
+            ..Document::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_append_whose_acknowledgement_is_lost_is_made_once() {
+        let (memory, store) = store();
+        memory.lose_next(2);
+        assert_eq!(
+            store.append("op", 1, vec![json!("a"), json!("b")]).await.unwrap(),
+            2
+        );
+        assert_eq!(memory.calls(), ["provider.append"; 3]);
+        assert_eq!(store.read("op", 0).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_append_waits_for_a_provider_that_comes_back() {
+        let (memory, store) = store();
+        memory.set_alive(false);
+        let append = tokio::spawn(async move { store.append("op", 1, vec![json!(1)]).await });
+        sleep(Duration::from_millis(100)).await;
+        assert!(!append.is_finished() && memory.calls().is_empty());
+        memory.set_alive(true);
+        assert_eq!(append.await.unwrap().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_read_from_a_provider_that_stays_away_ends_in_a_retryable_problem() {
+        let (memory, store) = store();
+        memory.set_alive(false);
+        let problem = store.get("operation", "1").await.unwrap_err();
+        assert_eq!(
+            (problem.code.as_str(), problem.retryable),
+            ("store-unavailable", true)
+        );
+        assert!(problem.cause.contains("not running"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_expects_a_revision_is_never_sent_twice() {
+        let (memory, store) = store();
+        memory.lose_next(1);
+        let problem = store.put(document("1"), Expect::Absent).await.unwrap_err();
+        assert_eq!(problem.code, "store-unavailable");
+        assert!(problem.message.contains("not known"), "{problem}");
+        assert_eq!(memory.calls().len(), 1);
+        let problem = store.put(document("1"), Expect::Absent).await.unwrap_err();
+        assert_eq!(
+            (problem.code.as_str(), problem.kind),
+            ("revision-conflict", ProblemKind::Conflict)
+        );
+        store.put(document("1"), Expect::Revision(1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_providers_own_errors_come_through_unchanged_and_at_once() {
+        let (memory, store) = store();
+        memory.fail_next(
+            1,
+            PluginError::new("store-full", "no room")
+                .remedy("make room")
+                .retryable(),
+        );
+        let problem = store.append("op", 1, vec![json!(1)]).await.unwrap_err();
+        assert_eq!(
+            (problem.kind, problem.remedy.as_str()),
+            (ProblemKind::Full, "make room")
+        );
+        assert_eq!(memory.calls().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_journal_longer_than_a_page_is_read_whole() {
+        let (_, store) = store();
+        for first in [1, 1501] {
+            store
+                .append("op", first, (0..1500).map(|n| json!(n)).collect())
+                .await
+                .unwrap();
+        }
+        let entries = store.read("op", 10).await.unwrap();
+        assert_eq!((entries.len(), entries[0].seq), (2990, 11));
+    }
+
+    #[tokio::test]
+    async fn a_list_longer_than_a_page_is_read_whole_in_both_directions() {
+        let (_, store) = store();
+        for id in 0..1100 {
+            store
+                .put(document(&format!("{id:04}")), Expect::Absent)
+                .await
+                .unwrap();
+        }
+        for descending in [false, true] {
+            let query = Query {
+                kind: "operation".into(),
+                descending,
+                ..Query::default()
+            };
+            let ids: Vec<_> = store
+                .list_all(query)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|d| d.id)
+                .collect();
+            assert_eq!((ids.len(), ids.is_sorted()), (1100, !descending));
+        }
+    }
+
+    #[tokio::test]
+    async fn content_of_every_size_comes_back_as_it_was_and_goes_with_its_owner() {
+        let (memory, store) = store();
+        let contents: Vec<Vec<u8>> = [0, 1, (1 << 20) - 1, 1 << 20, (9 << 20) + 5]
+            .iter()
+            .map(|&n| vec![b'x'; n])
+            .collect();
+        let names = store.put_content("op", contents.clone()).await.unwrap();
+        assert_eq!(store.contents(&names).await.unwrap(), contents);
+        assert_eq!(store.content(&names[4]).await.unwrap(), contents[4]);
+        store.forget("op").await.unwrap();
+        assert_eq!(memory.blob_count(), 0);
+        assert_eq!(store.content(&names[1]).await.unwrap_err().code, "no-such-blob");
+    }
+}

@@ -1,0 +1,274 @@
+//! Documents: checked and written as text before they are queued, then one statement each.
+
+use meshery_plugin_api::message::document::{Document, Expect, Page, Query, Write};
+use meshery_plugin_api::serde_json;
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use crate::error::StoreError;
+use crate::limits;
+
+/// A write that was found valid.
+pub enum Change {
+    Put {
+        kind: String,
+        id: String,
+        owner: String,
+        labels: String,
+        body: String,
+        expect: Expect,
+    },
+    Delete {
+        kind: String,
+        id: String,
+        expect: Expect,
+    },
+}
+
+/// Checks a batch and returns its size with it.
+pub fn prepare(batch: Vec<Write>) -> Result<(Vec<Change>, usize), StoreError> {
+    limits::size("writes in a batch", batch.len(), limits::BATCH_WRITES)?;
+    let mut bytes = 0;
+    let changes = batch
+        .into_iter()
+        .map(|write| {
+            let change = Change::of(write)?;
+            bytes += change.bytes();
+            limits::size("bytes in a batch", bytes, limits::BATCH_BYTES)?;
+            Ok(change)
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok((changes, bytes))
+}
+
+impl Change {
+    fn of(write: Write) -> Result<Self, StoreError> {
+        match write {
+            Write::Put { document, expect } => {
+                let Document {
+                    kind,
+                    id,
+                    owner,
+                    labels,
+                    body,
+                    ..
+                } = document;
+                limits::kind(&kind)?;
+                limits::id("id", &id)?;
+                limits::owner(&owner)?;
+                limits::size("labels of a document", labels.len(), limits::LABELS)?;
+                labels
+                    .iter()
+                    .try_for_each(|(key, value)| limits::label(key, value))?;
+                let body = text(&body)?;
+                limits::size("bytes of a document", body.len(), limits::DOCUMENT_BYTES)?;
+                let labels =
+                    serde_json::to_string(&labels).map_err(|error| limits::bad(error.to_string()))?;
+                Ok(Self::Put {
+                    kind,
+                    id,
+                    owner,
+                    labels,
+                    body,
+                    expect,
+                })
+            }
+            Write::Delete { kind, id, expect } => {
+                limits::kind(&kind)?;
+                limits::id("id", &id)?;
+                Ok(Self::Delete { kind, id, expect })
+            }
+            Write::Unknown => Err(limits::bad("a write of a kind that this provider does not know")),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { labels, body, .. } => labels.len() + body.len() + 256,
+            Self::Delete { .. } => 256,
+        }
+    }
+
+    /// Carries it out and returns the revision after it.
+    pub fn apply(&self, conn: &Connection, now: &str) -> Result<u64, StoreError> {
+        match self {
+            Self::Put {
+                kind,
+                id,
+                owner,
+                labels,
+                body,
+                expect,
+            } => {
+                let written: Option<u64> = match expect {
+                    Expect::Any => conn
+                        .prepare_cached(
+                            "INSERT INTO document (kind, id, owner, revision, created, updated, labels, body)
+                             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6)
+                             ON CONFLICT (kind, id) DO UPDATE SET owner = excluded.owner, revision = revision + 1,
+                             updated = excluded.updated, labels = excluded.labels, body = excluded.body
+                             RETURNING revision",
+                        )?
+                        .query_row(params![kind, id, owner, now, labels, body], |row| row.get(0))
+                        .optional()?,
+                    Expect::Absent => conn
+                        .prepare_cached(
+                            "INSERT INTO document (kind, id, owner, revision, created, updated, labels, body)
+                             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6) ON CONFLICT DO NOTHING RETURNING revision",
+                        )?
+                        .query_row(params![kind, id, owner, now, labels, body], |row| row.get(0))
+                        .optional()?,
+                    Expect::Revision(revision) => conn
+                        .prepare_cached(
+                            "UPDATE document SET owner = ?3, revision = revision + 1, updated = ?4, labels = ?5,
+                             body = ?6 WHERE kind = ?1 AND id = ?2 AND revision = ?7 RETURNING revision",
+                        )?
+                        .query_row(params![kind, id, owner, now, labels, body, sql(*revision)], |row| row.get(0))
+                        .optional()?,
+                };
+                written.map_or_else(|| conflict(conn, kind, id, *expect), Ok)
+            }
+            Self::Delete { kind, id, expect } => {
+                let gone = match expect {
+                    Expect::Any => {
+                        conn.prepare_cached("DELETE FROM document WHERE kind = ?1 AND id = ?2")?
+                            .execute(params![kind, id])?;
+                        true
+                    }
+                    Expect::Absent => revision(conn, kind, id)?.is_none(),
+                    Expect::Revision(revision) => {
+                        conn.prepare_cached(
+                            "DELETE FROM document WHERE kind = ?1 AND id = ?2 AND revision = ?3",
+                        )?
+                        .execute(params![kind, id, sql(*revision)])?
+                            == 1
+                    }
+                };
+                if gone {
+                    Ok(0)
+                } else {
+                    conflict(conn, kind, id, *expect)
+                }
+            }
+        }
+    }
+}
+
+/// One document, or nothing.
+pub fn get(conn: &Connection, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+    limits::kind(kind)?;
+    limits::id("id", id)?;
+    let mut statement = conn.prepare_cached(
+        "SELECT kind, id, owner, revision, created, updated, labels, body FROM document WHERE kind = ?1 AND id = ?2",
+    )?;
+    let found = statement
+        .query_row(params![kind, id], |row| Ok(document(row)))
+        .optional()?;
+    found.transpose().map(|found| found.map(|(document, _)| document))
+}
+
+/// A page of documents, cut short where it would become too large.
+pub fn list(conn: &Connection, query: &Query) -> Result<Page, StoreError> {
+    limits::kind(&query.kind)?;
+    limits::owner(&query.owner)?;
+    limits::size("labels of a query", query.labels.len(), limits::LABELS)?;
+    if !query.after.is_empty() {
+        limits::id("after", &query.after)?;
+    }
+    let limit = if query.limit == 0 {
+        100
+    } else {
+        query.limit.min(limits::PAGE_ITEMS)
+    } as usize;
+
+    let mut sql = String::from(
+        "SELECT kind, id, owner, revision, created, updated, labels, body FROM document WHERE kind = ?",
+    );
+    let mut values = vec![Sql::from(query.kind.clone())];
+    if !query.owner.is_empty() {
+        sql.push_str(" AND owner = ?");
+        values.push(query.owner.clone().into());
+    }
+    for (key, value) in &query.labels {
+        sql.push_str(
+            " AND EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)",
+        );
+        values.extend([key.clone().into(), value.clone().into()]);
+    }
+    if !query.after.is_empty() {
+        sql.push_str(if query.descending {
+            " AND id < ?"
+        } else {
+            " AND id > ?"
+        });
+        values.push(query.after.clone().into());
+    }
+    sql.push_str(if query.descending {
+        " ORDER BY id DESC"
+    } else {
+        " ORDER BY id"
+    });
+
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut page, mut bytes) = (Page::default(), 0);
+    while let Some(row) = rows.next()? {
+        let (document, size) = document(row)?;
+        bytes += size;
+        let full = page.documents.len() == limit || bytes > limits::PAGE_BYTES;
+        if let Some(last) = page.documents.last().filter(|_| full) {
+            page.next.clone_from(&last.id);
+            break;
+        }
+        page.documents.push(document);
+    }
+    Ok(page)
+}
+
+fn document(row: &Row<'_>) -> Result<(Document, usize), StoreError> {
+    let (labels, body) = (row.get_ref(6)?, row.get_ref(7)?);
+    let (labels, body) = (
+        labels.as_bytes().unwrap_or_default(),
+        body.as_bytes().unwrap_or_default(),
+    );
+    let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
+    let damaged = |error: serde_json::Error| StoreError::Corrupt(format!("document {kind}/{id}: {error}"));
+    let document = Document {
+        owner: row.get(2)?,
+        revision: row.get(3)?,
+        created: row.get(4)?,
+        updated: row.get(5)?,
+        labels: serde_json::from_slice(labels).map_err(damaged)?,
+        body: serde_json::from_slice(body).map_err(damaged)?,
+        kind,
+        id,
+    };
+    Ok((document, labels.len() + body.len() + 256))
+}
+
+fn revision(conn: &Connection, kind: &str, id: &str) -> Result<Option<u64>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT revision FROM document WHERE kind = ?1 AND id = ?2")?;
+    Ok(statement
+        .query_row(params![kind, id], |row| row.get(0))
+        .optional()?)
+}
+
+fn conflict(conn: &Connection, kind: &str, id: &str, expected: Expect) -> Result<u64, StoreError> {
+    let found = revision(conn, kind, id)?;
+    Err(StoreError::RevisionConflict {
+        kind: kind.into(),
+        id: id.into(),
+        found,
+        expected,
+    })
+}
+
+fn text(value: &serde_json::Value) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| limits::bad(format!("the body cannot be written as JSON: {error}")))
+}
+
+/// A number as SQLite stores it; one too large for that is a revision no document has.
+fn sql(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(-1)
+}
