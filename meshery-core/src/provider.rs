@@ -10,7 +10,6 @@ mod call;
 mod content;
 pub mod memory;
 mod store;
-mod wire;
 
 pub use call::ProviderCall;
 pub use content::{BlobRef, MAX_CONTENT};

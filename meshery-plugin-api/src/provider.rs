@@ -13,7 +13,8 @@ use crate::message::journal::{Append, Entry, Read, Reserve};
 /// does not lose it. A batch is written as a whole or not at all. Journals only grow, without gaps.
 ///
 /// Futures must not need a particular runtime: the host polls them. Errors have the codes `revision-conflict`,
-/// `journal-conflict`, `bad-request`, `store-full`, `store-corrupt`, `store-failed`.
+/// `journal-conflict`, `no-such-blob`, `bad-request`, `store-full`, `store-corrupt`, `store-failed`, and `store-busy`
+/// when too much waits: nothing of that call was done, and the host asks again.
 pub trait Provider: Send + Sync + 'static {
     /// The user who works with this host.
     fn user(&self) -> impl Future<Output = Result<User, PluginError>> + Send;

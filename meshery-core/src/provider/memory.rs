@@ -10,18 +10,15 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
-use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::document::{Blob, Document, Expect, Page, Query, StoreHealth, User, Write};
 use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
+use meshery_plugin_api::{PluginError, Provider, dispatch};
 use parking_lot::Mutex;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::call::ProviderCall;
 use super::content::verified;
-use super::wire;
 
 /// A provider that forgets everything when it is dropped.
 #[derive(Debug)]
@@ -139,10 +136,10 @@ impl ProviderCall for MemoryProvider {
                     tokio::time::sleep(deadline).await;
                     Err(timeout())
                 }
-                Some(Trouble::LosesAcknowledgement) => {
-                    self.state.lock().answer(method, &payload).and(Err(timeout()))
-                }
-                None => self.state.lock().answer(method, &payload),
+                Some(Trouble::LosesAcknowledgement) => dispatch::provider(self, method, &payload)
+                    .await
+                    .and(Err(timeout())),
+                None => dispatch::provider(self, method, &payload).await,
             }
         }
         .boxed()
@@ -153,41 +150,67 @@ impl ProviderCall for MemoryProvider {
     }
 }
 
-impl State {
-    fn answer(&mut self, method: &str, payload: &[u8]) -> Result<Vec<u8>, PluginError> {
-        match method {
-            "provider.user" => json(&User {
-                name: "meshery".into(),
-                display_name: "Meshery".into(),
-            }),
-            "provider.get" => {
-                let wire::Get { kind, id } = parse(payload)?;
-                json(&self.documents.get(&(kind, id)))
-            }
-            "provider.write" => json(&self.write(parse::<wire::Batch>(payload)?.batch)?),
-            "provider.list" => json(&self.list(&parse(payload)?)),
-            "provider.put_blobs" => json(&self.put_blobs(parse(payload)?)?),
-            "provider.get_blobs" => json(&self.get_blobs(&parse(payload)?)?),
-            "provider.append" => json(&self.append(parse(payload)?)?),
-            "provider.read" => json(&self.read(&parse(payload)?)),
-            "provider.reserve" => {
-                let Reserve { stream, bytes } = parse(payload)?;
-                self.reserved.insert(stream, bytes);
-                json(&())
-            }
-            "provider.forget" => {
-                self.forget(&parse::<wire::Forget>(payload)?.stream);
-                json(&())
-            }
-            "provider.health" => json(&StoreHealth {
-                writable: true,
-                schema: 1,
-                ..StoreHealth::default()
-            }),
-            other => Err(bad_request(format!("a provider has no method \"{other}\""))),
-        }
+impl Provider for MemoryProvider {
+    async fn user(&self) -> Result<User, PluginError> {
+        Ok(User {
+            name: "meshery".into(),
+            display_name: "Meshery".into(),
+        })
     }
 
+    async fn get(&self, kind: &str, id: &str) -> Result<Option<Document>, PluginError> {
+        Ok(self
+            .state
+            .lock()
+            .documents
+            .get(&(kind.to_owned(), id.to_owned()))
+            .cloned())
+    }
+
+    async fn write(&self, batch: Vec<Write>) -> Result<Vec<u64>, PluginError> {
+        self.state.lock().write(batch)
+    }
+
+    async fn list(&self, query: Query) -> Result<Page, PluginError> {
+        Ok(self.state.lock().list(&query))
+    }
+
+    async fn put_blobs(&self, owner: &str, blobs: Vec<Blob>) -> Result<(), PluginError> {
+        self.state.lock().put_blobs(owner, blobs)
+    }
+
+    async fn get_blobs(&self, sha256: Vec<String>) -> Result<Vec<Blob>, PluginError> {
+        self.state.lock().get_blobs(&sha256)
+    }
+
+    async fn append(&self, append: Append) -> Result<u64, PluginError> {
+        self.state.lock().append(append)
+    }
+
+    async fn read(&self, read: Read) -> Result<Vec<Entry>, PluginError> {
+        Ok(self.state.lock().read(&read))
+    }
+
+    async fn reserve(&self, reserve: Reserve) -> Result<(), PluginError> {
+        self.state.lock().reserved.insert(reserve.stream, reserve.bytes);
+        Ok(())
+    }
+
+    async fn forget(&self, stream: &str) -> Result<(), PluginError> {
+        self.state.lock().forget(stream);
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<StoreHealth, PluginError> {
+        Ok(StoreHealth {
+            writable: true,
+            schema: 1,
+            ..StoreHealth::default()
+        })
+    }
+}
+
+impl State {
     fn write(&mut self, batch: Vec<Write>) -> Result<Vec<u64>, PluginError> {
         // Written to a copy, so that a batch fails as a whole.
         let mut documents = self.documents.clone();
@@ -266,26 +289,26 @@ impl State {
         Page { documents, next }
     }
 
-    fn put_blobs(&mut self, put: wire::PutBlobs) -> Result<(), PluginError> {
-        for blob in &put.blobs {
+    fn put_blobs(&mut self, owner: &str, blobs: Vec<Blob>) -> Result<(), PluginError> {
+        for blob in &blobs {
             verified(blob, &blob.sha256).map_err(|problem| bad_request(problem.message))?;
         }
-        for blob in put.blobs {
+        for blob in blobs {
             let (_, owners) = self
                 .blobs
                 .entry(blob.sha256.clone())
                 .or_insert_with(|| (blob, BTreeSet::new()));
-            owners.insert(put.owner.clone());
+            owners.insert(owner.to_owned());
         }
         Ok(())
     }
 
-    fn get_blobs(&self, get: &wire::GetBlobs) -> Result<Vec<Blob>, PluginError> {
+    fn get_blobs(&self, sha256: &[String]) -> Result<Vec<Blob>, PluginError> {
         let blob = |name: &String| {
             let found = self.blobs.get(name).map(|(blob, _)| blob.clone());
             found.ok_or_else(|| PluginError::new("no-such-blob", format!("there is no blob {name}")))
         };
-        get.sha256.iter().map(blob).collect()
+        sha256.iter().map(blob).collect()
     }
 
     fn append(&mut self, append: Append) -> Result<u64, PluginError> {
@@ -372,12 +395,4 @@ fn check(key: &(String, String), found: Option<u64>, expect: Expect) -> Result<(
 
 fn bad_request(message: impl Into<String>) -> PluginError {
     PluginError::new("bad-request", message)
-}
-
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, PluginError> {
-    serde_json::from_slice(payload).map_err(|error| bad_request(format!("arguments cannot be read: {error}")))
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, PluginError> {
-    serde_json::to_vec(value).map_err(|error| PluginError::new("store-failed", error.to_string()))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshery_plugin_api::PluginError;
+use meshery_plugin_api::dispatch::{Forget, GetBlobs, GetDocument, PutBlobs, WriteBatch};
 use meshery_plugin_api::message::document::{Blob, Document, Expect, Page, Query, StoreHealth, User, Write};
 use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
 use serde::Serialize;
@@ -19,7 +20,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::call::ProviderCall;
 use super::content::{self, BlobRef, MAX_CONTENT};
-use super::wire;
 use crate::problem::{Problem, ProblemKind};
 
 /// First pause before a call is repeated; doubled each time up to [`LONGEST_PAUSE`].
@@ -91,7 +91,7 @@ impl Store {
 
     /// One document, or nothing.
     pub async fn get(&self, kind: &str, id: &str) -> Result<Option<Document>, Problem> {
-        let args = wire::Get {
+        let args = GetDocument {
             kind: kind.into(),
             id: id.into(),
         };
@@ -122,7 +122,7 @@ impl Store {
         };
         let count = batch.len();
         let revisions: Vec<u64> = self
-            .ask("provider.write", &wire::Batch { batch }, WRITING, repeat)
+            .ask("provider.write", &WriteBatch { batch }, WRITING, repeat)
             .await?;
         if revisions.len() == count {
             Ok(revisions)
@@ -226,7 +226,7 @@ impl Store {
         }
         let refs = contents.iter().map(|content| BlobRef::of(content)).collect();
         for blobs in content::calls_to_put(contents.iter().map(Vec::as_slice)) {
-            let args = wire::PutBlobs {
+            let args = PutBlobs {
                 owner: owner.into(),
                 blobs,
             };
@@ -247,7 +247,7 @@ impl Store {
     pub async fn contents(&self, names: &[BlobRef]) -> Result<Vec<Vec<u8>>, Problem> {
         let mut chunks: HashMap<String, Vec<u8>> = HashMap::new();
         for sha256 in content::calls_to_get(names)? {
-            let args = wire::GetBlobs {
+            let args = GetBlobs {
                 sha256: sha256.clone(),
             };
             let blobs: Vec<Blob> = self
@@ -280,7 +280,7 @@ impl Store {
 
     /// Removes a journal, the room reserved for it, and the content that no other owner has.
     pub async fn forget(&self, stream: &str) -> Result<(), Problem> {
-        let args = wire::Forget {
+        let args = Forget {
             stream: stream.into(),
         };
         self.ask("provider.forget", &args, WRITING, Repeat::Safe).await
@@ -326,10 +326,11 @@ impl Store {
                     return serde_json::from_slice(&reply)
                         .map_err(|error| unexpected(method, &error.to_string()));
                 }
-                Err(error) if unanswered(&error) => error,
+                Err(error) if unanswered(&error) || busy(&error) => error,
                 Err(error) => return Err(error.into()),
             };
-            if repeat == Repeat::Never || Instant::now() + pause >= end {
+            let again = repeat == Repeat::Safe || busy(&error);
+            if !again || Instant::now() + pause >= end {
                 return Err(unavailable(method, &error, repeat));
             }
             tracing::debug!(method, code = %error.code, "the provider did not answer; asking again");
@@ -344,10 +345,15 @@ fn unanswered(error: &PluginError) -> bool {
     matches!(error.code.as_str(), "plugin-timeout" | "plugin-unavailable")
 }
 
+/// Whether the provider turned the call away before it began.
+fn busy(error: &PluginError) -> bool {
+    error.code == "store-busy"
+}
+
 fn unavailable(method: &str, error: &PluginError, repeat: Repeat) -> Problem {
     let unknown = match repeat {
-        Repeat::Safe => "",
-        Repeat::Never => "; whether it was carried out is not known",
+        Repeat::Never if unanswered(error) => "; whether it was carried out is not known",
+        _ => "",
     };
     Problem::new(
         ProblemKind::Unavailable,
@@ -455,6 +461,17 @@ mod tests {
             (ProblemKind::Full, "make room")
         );
         assert_eq!(memory.calls().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_busy_provider_is_asked_again_even_for_a_write_that_expects_a_revision() {
+        let (memory, store) = store();
+        memory.fail_next(
+            2,
+            PluginError::new("store-busy", "too many writes are waiting").retryable(),
+        );
+        store.put(document("1"), Expect::Absent).await.unwrap();
+        assert_eq!(memory.calls().len(), 3);
     }
 
     #[tokio::test]
