@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::error::ChartError;
+use super::process::MEMORY;
 
 /// A place in a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,6 +104,19 @@ pub(super) fn classify(chart: &str, stderr: &str) -> ChartError {
     if let Some((place, reason)) = template_error_in_lines(text).or_else(|| template_error_in_one_line(text))
     {
         return ChartError::Template { chart, place, reason };
+    }
+    if let Some(crash) = text
+        .lines()
+        .find(|line| line.starts_with("fatal error: ") || line.starts_with("panic: "))
+    {
+        if crash.contains("out of memory") || crash.contains("cannot allocate memory") {
+            let what = format!("the memory that rendering chart {chart} takes");
+            return ChartError::TooLarge { what, limit: MEMORY };
+        }
+        return ChartError::Helm {
+            chart,
+            text: format!("it crashed: {crash}"),
+        };
     }
     let text: String = if text.is_empty() {
         "it said nothing".into()
@@ -389,6 +403,21 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_crash_is_told_without_its_traces() {
+        let trace = "\n\nruntime stack:\nruntime.throw({0x269f944?})\n";
+        let error = classify(
+            "demo 1.0.0",
+            &format!("fatal error: out of memory allocating heap{trace}"),
+        );
+        assert!(
+            matches!(error, ChartError::TooLarge { limit: MEMORY, .. }),
+            "{error}"
+        );
+        let error = classify("demo 1.0.0", &format!("panic: nil map{trace}")).to_string();
+        assert!(error.ends_with("it crashed: panic: nil map"), "{error}");
     }
 
     #[test]

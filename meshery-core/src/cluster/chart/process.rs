@@ -72,6 +72,7 @@ pub(super) async fn run(invocation: Invocation<'_>) -> Result<Output, RunError> 
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(RunError::Start)?;
     let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    group.limit_memory();
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
 
     let feed = async {
@@ -130,10 +131,26 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What a program may have of memory: charts can ask for any amount with a few characters.
+pub(super) const MEMORY: u64 = 3 << 30;
+
 /// A process group that does not outlive this value.
 struct Group(Option<Pid>);
 
 impl Group {
+    /// Where the system can do it; a program that is over the limit fails by itself.
+    fn limit_memory(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(pid) = self.0 {
+            use rustix::process::{Resource, Rlimit, prlimit};
+            let limit = Rlimit {
+                current: Some(MEMORY),
+                maximum: Some(MEMORY),
+            };
+            let _ = prlimit(Some(pid), Resource::Data, limit);
+        }
+    }
+
     /// Its leader was waited for: the number may mean another group from now on.
     fn disarm(mut self) {
         self.0 = None;

@@ -1,5 +1,8 @@
 //! One rendering: the archive, the values and what the cluster is like go in, helm's output comes out.
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -183,74 +186,4 @@ fn json_for_yaml(values: &Map<String, Value>) -> String {
         }
     }
     safe
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn request() -> RenderRequest {
-        RenderRequest {
-            release: "demo".into(),
-            namespace: "demo".into(),
-            ..RenderRequest::default()
-        }
-    }
-
-    #[test]
-    fn names_that_could_be_taken_for_something_else_are_refused() {
-        check(&request()).unwrap();
-        let long = "x".repeat(54);
-        for name in [
-            "",
-            "-f",
-            "--post-renderer=x",
-            "Demo",
-            "a_b",
-            "a..b",
-            "a/b",
-            "../x",
-            &long,
-        ] {
-            let error = check(&RenderRequest {
-                release: name.into(),
-                ..request()
-            })
-            .unwrap_err();
-            assert!(error.to_string().contains("release name"), "{name}: {error}");
-            assert!(
-                check(&RenderRequest {
-                    namespace: "a.b".into(),
-                    ..request()
-                })
-                .is_err()
-            );
-        }
-        for api in ["", "v1,v2", "v1 --x", "\n"] {
-            assert!(
-                check(&RenderRequest {
-                    api_versions: vec![api.into()],
-                    ..request()
-                })
-                .is_err(),
-                "{api}"
-            );
-        }
-        check(&RenderRequest {
-            kube_version: "v1.30.4-gke.100+x".into(),
-            ..request()
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn values_are_written_so_that_yaml_reads_them_as_json() {
-        let values = json!({"line": "a\u{2028}b\u{85}c\u{7f}", "y": "on", "emoji": "\u{1f600}", "tab": "\t"});
-        let text = json_for_yaml(values.as_object().unwrap());
-        assert!(!text.contains(['\u{2028}', '\u{85}', '\u{7f}']) && text.contains("\\u2028"));
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), values);
-        assert_eq!(super::super::yaml::manifest(&text).unwrap(), values);
-    }
 }

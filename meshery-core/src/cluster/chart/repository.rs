@@ -64,7 +64,10 @@ pub(super) async fn fetch(
             available: version::nearest(&chart.version, releases.into_iter().map(|r| r.version).collect()),
         });
     };
-    let promised = digest::parse(&release.digest)?;
+    let promised = digest::parse(&release.digest).map_err(|error| ChartError::IndexInvalid {
+        url: shown(&index_url),
+        reason: format!("chart {label}: {error}"),
+    })?;
     let Some(expected) = pin.map(str::to_owned).or(promised.clone()) else {
         return Err(ChartError::DigestMissing {
             chart: label,
@@ -321,7 +324,7 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     type Value = Vec<Release>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 

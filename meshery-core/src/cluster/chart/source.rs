@@ -3,6 +3,11 @@
 //! The cache knows digests only, so it answers for pinned charts. The mirror comes before the repository, because
 //! whoever set one up wants its charts, and because it works without a network.
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use meshery_plugin_api::message::plan::ChartRef;
 
@@ -10,7 +15,6 @@ use super::digest::{self, sha256};
 use super::error::ChartError;
 use super::mirror::{self, Entry};
 use super::{Chart, Inner, blocking, cache, content, repository, version};
-use std::sync::Arc;
 
 /// The charts in the mirror; none when there is no mirror.
 pub(super) async fn in_mirror(inner: &Arc<Inner>) -> Result<Vec<Entry>, ChartError> {

@@ -165,7 +165,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for n in 1..12 {
             let list = vec![format!("*a{}", n - 1); 9].join(", ");
-            text += &format!("a{n}: &a{n} [{list}]\n");
+            text = format!("{text}a{n}: &a{n} [{list}]\n");
         }
         assert!(manifest(&text).is_err());
     }
