@@ -31,7 +31,7 @@ const GROUP: Most = Most {
 /// The longest that a transaction stays open for more writes, however long the disk takes.
 const LONGEST_LINGER: Duration = Duration::from_millis(2);
 /// How many writes wake the thread while it lingers.
-const HANDFUL: usize = 8;
+const HANDFUL: usize = 16;
 /// The least that is cut from the reserve; doubled as long as it does not help. Small, because what is cut and not
 /// used is anybody's.
 const PIECE: u64 = 8 << 10;
