@@ -21,6 +21,7 @@ mod writer;
 
 use meshery_plugin_api::message::document::{Blob, Document, Page, Query, StoreHealth, User, Write};
 use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
+use meshery_plugin_api::tracing::warn;
 use meshery_plugin_api::{PluginError, Provider, ProviderConfig, export_provider};
 
 use error::StoreError;
@@ -59,6 +60,9 @@ impl LocalProvider {
         let open = || {
             let folder = Folder::lock(&config.data)?;
             let opened = folder.open()?;
+            if !opened.note.is_empty() {
+                warn!(store = %config.data.display(), "{}", opened.note);
+            }
             let readers = Readers::start(opened.readers)?;
             let writer = Writer::start(opened.writer, opened.reserve)?;
             Ok(Self {

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
+use meshery_plugin_api::tracing::warn;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
@@ -176,11 +177,12 @@ impl Writing {
         });
         self.last_group = jobs.len();
         if committed.is_ok() {
+            // Before the answers, so that whoever has one finds the health of the store up to date.
+            self.reserve.recover();
+            self.publish(None);
             for (job, result) in jobs.into_iter().zip(results) {
                 answer(job, result);
             }
-            self.reserve.recover();
-            self.publish(None);
         } else {
             for job in jobs {
                 let result = self.alone(&job);
@@ -235,6 +237,11 @@ impl Writing {
             && let Some(stream) = job.work.stream()
             && self.reserve.draw(stream, piece)?
         {
+            warn!(
+                stream,
+                bytes = piece,
+                "the disk is full: using room reserved for this journal"
+            );
             self.reuse_log();
             result = self.once(job);
             piece *= 2;

@@ -26,7 +26,7 @@ fn folder_and_files_are_for_their_owner_only() {
 }
 
 #[test]
-fn the_store_is_durable_in_full_and_what_was_written_is_there_after_opening_again() {
+fn what_was_written_is_there_after_opening_again() {
     let (store, folder) = fresh();
     block_on(store.write(vec![put("a", json!("kept"), Expect::Any)])).unwrap();
     append(&store, "s", 1, &[number(1)]).unwrap();
@@ -42,6 +42,23 @@ fn the_store_is_durable_in_full_and_what_was_written_is_there_after_opening_agai
         health.writable && health.bytes > 0 && health.schema == 1,
         "{health:?}"
     );
+}
+
+#[test]
+fn every_commit_waits_for_the_disk() {
+    let folder = TempDir::new().unwrap();
+    let opened = crate::folder::Folder::lock(folder.path())
+        .unwrap()
+        .open()
+        .unwrap();
+    let setting = |name: &str| {
+        let value = opened
+            .writer
+            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+        value.unwrap()
+    };
+    assert_eq!(setting("synchronous"), 2.into());
+    assert_eq!(setting("journal_mode"), "wal".to_owned().into());
 }
 
 #[test]
