@@ -100,7 +100,9 @@ impl From<PluginError> for Problem {
     fn from(error: PluginError) -> Self {
         let kind = match error.code.as_str() {
             "store-full" => ProblemKind::Full,
-            "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" => ProblemKind::Conflict,
+            "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" => {
+                ProblemKind::Conflict
+            }
             "plugin-timeout" => ProblemKind::Timeout,
             "plugin-unavailable" | "store-failed" | "store-busy" => ProblemKind::Unavailable,
             "plugin-panicked" | "plugin-protocol" | "store-corrupt" | "no-such-blob" => ProblemKind::Internal,

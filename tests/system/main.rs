@@ -4,6 +4,7 @@
 //! Each file has a function `trials` and is listed in [`main`]. Trials run one after the other unless
 //! `--test-threads` says otherwise: they share the control plane, and some of them take it down for a moment.
 
+mod charts;
 mod control_plane;
 mod namespace;
 mod proxy;
@@ -20,7 +21,7 @@ use meshery_tests::cluster::Cluster;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
-    let trials = [control_plane::trials(), proxy::trials()]
+    let trials = [charts::trials(), control_plane::trials(), proxy::trials()]
         .into_iter()
         .flatten()
         .collect();
@@ -53,7 +54,6 @@ fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
 }
 
 /// A trial that needs the packaged charts of real meshes; without them it is reported as ignored, and why.
-#[expect(dead_code, reason = "the first tests against real charts are still to come")]
 fn trial_with_charts(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Trial {
     Trial::ignorable_test(name, move || match charts() {
         Some(charts) => test(&charts).map(|()| Completion::Completed).map_err(failed),

@@ -132,7 +132,7 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> String {
 }
 
 /// What a program may have of memory: charts can ask for any amount with a few characters.
-pub(super) const MEMORY: u64 = 3 << 30;
+pub(super) const MEMORY: u64 = 2 << 30;
 
 /// A process group that does not outlive this value.
 struct Group(Option<Pid>);
@@ -221,14 +221,9 @@ mod tests {
     #[tokio::test]
     async fn at_the_deadline_the_whole_group_dies() {
         let start = Instant::now();
-        let (home, output) = sh(
-            "sleep 600 & echo $! > child; wait",
-            Duration::from_millis(500),
-            1000,
-        )
-        .await;
+        let (home, output) = sh("sleep 600 & echo $! > child; wait", Duration::from_secs(2), 1000).await;
         assert!(matches!(output, Err(RunError::Deadline)));
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(20));
         assert_gone(home.path()).await;
     }
 
@@ -244,7 +239,7 @@ mod tests {
             limit: 1000,
         };
         assert!(
-            tokio::time::timeout(Duration::from_millis(500), run(invocation))
+            tokio::time::timeout(Duration::from_secs(2), run(invocation))
                 .await
                 .is_err()
         );
