@@ -56,6 +56,7 @@ func runSupervisor() int {
 	flags := flag.NewFlagSet("cluster run", flag.ContinueOnError)
 	dir := flags.String("dir", "", "folder for all state, made if need be; nobody else may use it")
 	lock := flags.String("lock", "", "file whose lock is held while the control plane runs: at most one for all who name it")
+	remove := flags.Bool("remove", false, "remove the folder at the end, for the case that the test is no longer there to do it")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return 2
 	}
@@ -66,6 +67,9 @@ func runSupervisor() int {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer cancel()
 	commands := readCommands(cancel)
+	if *remove {
+		defer os.RemoveAll(*dir)
+	}
 	if err := supervise(ctx, *dir, *lock, commands); err != nil && ctx.Err() == nil {
 		say(answer{Error: err.Error()})
 		return 1

@@ -66,8 +66,9 @@ impl Cluster {
             .tempdir()
             .context("making a folder for the control plane")?;
         // Logs of every part stay there for whoever wants to know why a test failed.
-        dir.disable_cleanup(std::env::var_os("MESHERY_TEST_KEEP").is_some());
-        let (supervisor, facts) = Supervisor::start(&programs.cluster, dir.path(), &programs.lock)?;
+        let keep = std::env::var_os("MESHERY_TEST_KEEP").is_some();
+        dir.disable_cleanup(keep);
+        let (supervisor, facts) = Supervisor::start(&programs, dir.path(), keep)?;
         Ok(Self {
             programs,
             facts,

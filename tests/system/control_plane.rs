@@ -1,15 +1,16 @@
 //! That the control plane does what the other tests rely on.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_tests::cluster::{Cluster, Part, Programs};
 
 use crate::namespace::{Namespace, deployment, eventually, succeeded};
-use crate::{cluster, trial};
+use crate::{cluster, trial, trial_with_charts};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -61,6 +62,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "control_plane::the_client_library_talks_to_it",
             the_client_library_talks_to_it,
+        ),
+        trial_with_charts(
+            "control_plane::the_charts_of_a_real_mesh_install",
+            the_charts_of_a_real_mesh_install,
         ),
     ]
 }
@@ -288,6 +293,53 @@ fn helm_installs_and_uninstalls() -> anyhow::Result<()> {
         "its ConfigMap is still there"
     );
     Ok(())
+}
+
+fn the_charts_of_a_real_mesh_install(charts: &Path) -> anyhow::Result<()> {
+    let space = Namespace::new("mesh")?;
+    let istio = charts.join("istio");
+    let chart = |name: &str| {
+        let mut found: Vec<_> = fs::read_dir(&istio)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        found.retain(|path| {
+            path.file_name()
+                .is_some_and(|file| file.to_string_lossy().starts_with(name))
+        });
+        let newest = found
+            .into_iter()
+            .max()
+            .with_context(|| format!("no {name}* in {}", istio.display()))?;
+        anyhow::Ok(newest.to_string_lossy().into_owned())
+    };
+    let helm = |args: &[&str]| {
+        succeeded(
+            space
+                .cluster
+                .run_helm(&[args, &["--namespace", &space.name]].concat()),
+        )
+    };
+    let global = format!("global.istioNamespace={}", space.name);
+    let installed = helm(&["install", "base", &chart("base-")?, "--set", &global]).and_then(|_| {
+        helm(&[
+            "install",
+            "istiod",
+            &chart("istiod-")?,
+            "--set",
+            &global,
+            "--wait",
+            "--timeout=60s",
+        ])
+    });
+    // Both leave objects outside their namespace, which would be in the way of other tests.
+    let cleaned = helm(&["uninstall", "istiod", "base", "--ignore-not-found", "--wait"]);
+    space.kubectl(&[
+        "delete",
+        "customresourcedefinitions",
+        "--selector=chart=istio",
+        "--ignore-not-found",
+    ])?;
+    installed.and(cleaned).map(|_| ())
 }
 
 fn the_client_library_talks_to_it() -> anyhow::Result<()> {

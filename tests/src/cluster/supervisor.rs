@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use super::Programs;
+
 /// What the supervisor tells once everything is up.
 #[derive(Debug, Deserialize)]
 pub(super) struct Facts {
@@ -50,17 +52,22 @@ struct Line {
 }
 
 impl Supervisor {
-    pub fn start(program: &Path, dir: &Path, lock: &Path) -> anyhow::Result<(Self, Facts)> {
-        let mut process = Command::new(program)
+    pub fn start(programs: &Programs, dir: &Path, keep: bool) -> anyhow::Result<(Self, Facts)> {
+        let mut command = Command::new(&programs.cluster);
+        command
             .arg("run")
             .arg("--dir")
             .arg(dir)
             .arg("--lock")
-            .arg(lock)
+            .arg(&programs.lock);
+        if !keep {
+            command.arg("--remove");
+        }
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {}", programs.cluster.display()))?;
         let orders = process.stdin.take();
         let output = process.stdout.take().expect("stdout was asked to be a pipe");
         let (sender, replies) = channel();
