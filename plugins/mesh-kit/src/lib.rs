@@ -1,1 +1,24 @@
-//! Under construction.
+//! What mesh adapters share: catalogues of versions, sample applications, injection, detection, steps.
+//!
+//! An ordinary library over the plugin API, linked into each adapter. It knows no mesh by name: labels, charts and
+//! annotations are arguments. Like the adapters it is pure, so everything here works on facts and returns data.
+//!
+//! What surprised us: objects in a list come without `apiVersion` and `kind`, so nothing here reads those from an
+//! object; a reference is made from what the caller knows it asked for.
+#![deny(missing_docs)]
+
+pub mod catalogue;
+pub mod injection;
+pub mod namespace;
+pub mod need;
+pub mod object;
+pub mod ownership;
+pub mod parameter;
+pub mod readable;
+pub mod review;
+pub mod sample;
+pub mod schema;
+pub mod skew;
+pub mod step;
+pub mod webhook;
+pub mod workload;

@@ -1,0 +1,109 @@
+//! Steps in few words, so that a plan reads as what it does.
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{
+    Action, Apply, ChartRef, Delete, Probe, Readiness, Release, RemoveRelease, Restart, Rule, Step, Target,
+    Wait,
+};
+use serde_json::{Map, Value};
+
+/// Any step.
+pub fn step(id: &str, title: impl Into<String>, action: Action) -> Step {
+    Step {
+        id: id.into(),
+        title: title.into(),
+        after: Vec::new(),
+        action,
+        deadline_s: 0,
+    }
+}
+
+/// Applies objects.
+pub fn apply(id: &str, title: impl Into<String>, objects: Vec<Value>) -> Step {
+    let manager = String::new();
+    step(id, title, Action::Apply(Apply { objects, manager }))
+}
+
+/// Deletes objects.
+pub fn delete(id: &str, title: impl Into<String>, targets: Vec<Target>) -> Step {
+    step(id, title, Action::Delete(Delete { targets }))
+}
+
+/// Applies a chart as a Helm release. Values that are no object count as none.
+pub fn release(
+    id: &str,
+    title: impl Into<String>,
+    (namespace, name): (&str, &str),
+    chart: ChartRef,
+    values: Value,
+) -> Step {
+    let values = match values {
+        Value::Object(values) => values,
+        _ => Map::new(),
+    };
+    let release = Release {
+        name: name.into(),
+        namespace: namespace.into(),
+        chart,
+        values,
+    };
+    step(id, title, Action::Release(release))
+}
+
+/// Takes a Helm release away.
+pub fn remove_release(id: &str, title: impl Into<String>, (namespace, name): (&str, &str)) -> Step {
+    let release = RemoveRelease {
+        name: name.into(),
+        namespace: namespace.into(),
+    };
+    step(id, title, Action::RemoveRelease(release))
+}
+
+/// Waits, for at most so many seconds, until all of these hold.
+pub fn wait(id: &str, title: impl Into<String>, deadline_s: u32, conditions: Vec<Readiness>) -> Step {
+    Step {
+        deadline_s,
+        ..step(id, title, Action::Wait(Wait { conditions }))
+    }
+}
+
+/// Asks the server whether it would take the object.
+pub fn probe(id: &str, title: impl Into<String>, object: Value) -> Step {
+    let probe = Probe {
+        object,
+        ..Probe::default()
+    };
+    step(id, title, Action::Probe(probe))
+}
+
+/// Restarts workloads.
+pub fn restart(id: &str, title: impl Into<String>, workloads: Vec<ObjectRef>) -> Step {
+    step(id, title, Action::Restart(Restart { workloads }))
+}
+
+/// The step, started after others have succeeded.
+pub fn after(mut step: Step, others: &[&str]) -> Step {
+    step.after = others.iter().map(|&id| id.to_owned()).collect();
+    step
+}
+
+/// The apply step, with a field manager of its own. Other steps have none.
+pub fn managed_by(mut step: Step, manager: &str) -> Step {
+    if let Action::Apply(apply) = &mut step.action {
+        apply.manager = manager.into();
+    }
+    step
+}
+
+/// Makes each step start after the one before it.
+pub fn in_a_row(mut steps: Vec<Step>) -> Vec<Step> {
+    for at in 1..steps.len() {
+        steps[at].after = vec![steps[at - 1].id.clone()];
+    }
+    steps
+}
+
+/// A condition to wait for.
+pub fn holds(rule: Rule, object: ObjectRef) -> Readiness {
+    Readiness { object, rule }
+}

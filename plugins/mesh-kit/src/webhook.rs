@@ -1,0 +1,67 @@
+//! What a webhook configuration says about itself: whether the server can call it, and what happens if not.
+
+use serde_json::Value;
+
+use crate::object::{name, text};
+
+/// The webhooks of one configuration, by what may be wrong with each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Webhooks {
+    /// Name of the configuration.
+    pub name: String,
+    /// Webhooks that call a Service and have no CA bundle: the server cannot trust them.
+    pub without_ca_bundle: Vec<String>,
+    /// Webhooks that let everything pass when they cannot be called (`failurePolicy: Ignore`).
+    pub failing_open: Vec<String>,
+    /// Namespace and name of each Service that is called, without repetition.
+    pub services: Vec<(String, String)>,
+}
+
+/// Reads a mutating or validating webhook configuration.
+pub fn read(configuration: &Value) -> Webhooks {
+    let mut webhooks = Webhooks {
+        name: name(configuration).into(),
+        ..Webhooks::default()
+    };
+    let list = configuration.get("webhooks").and_then(Value::as_array);
+    for webhook in list.into_iter().flatten() {
+        let webhook_name = text(webhook, "/name").to_owned();
+        if text(webhook, "/failurePolicy") == "Ignore" {
+            webhooks.failing_open.push(webhook_name.clone());
+        }
+        let service = (
+            text(webhook, "/clientConfig/service/namespace").to_owned(),
+            text(webhook, "/clientConfig/service/name").to_owned(),
+        );
+        if service.1.is_empty() {
+            continue;
+        }
+        if text(webhook, "/clientConfig/caBundle").is_empty() {
+            webhooks.without_ca_bundle.push(webhook_name);
+        }
+        if !webhooks.services.contains(&service) {
+            webhooks.services.push(service);
+        }
+    }
+    webhooks
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_webhook_at_an_address_needs_no_ca_bundle_and_one_at_a_service_does() {
+        let configuration = json!({"metadata": {"name": "x"}, "webhooks": [
+            {"name": "a", "clientConfig": {"service": {"namespace": "n", "name": "s"}}, "failurePolicy": "Ignore"},
+            {"name": "b", "clientConfig": {"service": {"namespace": "n", "name": "s"}, "caBundle": "Zm9v"}},
+            {"name": "c", "clientConfig": {"url": "https://example.com"}, "failurePolicy": "Fail"}]});
+        let webhooks = read(&configuration);
+        assert_eq!(webhooks.without_ca_bundle, ["a"]);
+        assert_eq!(webhooks.failing_open, ["a"]);
+        assert_eq!(webhooks.services, [("n".to_owned(), "s".to_owned())]);
+        assert_eq!(read(&json!({"webhooks": 3})), Webhooks::default());
+    }
+}
