@@ -100,11 +100,7 @@ impl Sample {
         for (group, api_version, kind) in KINDS {
             let whole = kind_is_whole(facts, group, kind);
             for object in manifests.iter().filter(|object| object["kind"] == kind) {
-                if !whole
-                    || self
-                        .find(facts, (group, kind), in_namespace, name(object))
-                        .is_some()
-                {
+                if !whole || find(facts, (group, kind), in_namespace, name(object)).is_some() {
                     targets.push(Target {
                         object: ObjectRef::new(api_version, kind, in_namespace, name(object)),
                         when: Condition::Ours,
