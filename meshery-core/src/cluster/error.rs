@@ -1,0 +1,451 @@
+//! The ways in which a cluster, or the way to it, says no.
+
+use std::fmt;
+use std::time::Duration;
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde::{Deserialize, Serialize};
+
+use super::wait::Waiting;
+use crate::problem::{Problem, ProblemKind};
+
+/// What went wrong between us and a cluster. No variant holds a secret: tokens, certificates and the data of
+/// objects are never put into one.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ClusterError {
+    /// Nothing answers at the server's address, or the connection broke and could not be made again in time.
+    #[error("the API server {server} cannot be reached: {reason}")]
+    Unreachable {
+        /// Address of the API server.
+        server: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The two sides could not agree on a secure connection.
+    #[error("no secure connection to the API server {server}: {reason}")]
+    Tls {
+        /// Address of the API server.
+        server: String,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The server does not know who we are.
+    #[error("the cluster of context \"{context}\" does not accept the credentials")]
+    Unauthorized {
+        /// Context whose user it is.
+        context: String,
+    },
+    /// The credentials could not be made ready: a plugin failed, a file is missing.
+    #[error("the credentials of context \"{context}\" cannot be used: {reason}")]
+    Credentials {
+        /// Context whose user it is.
+        context: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The user may not do this.
+    #[error("{}", Forbidden(verb, resource, namespace, name))]
+    Forbidden {
+        /// Verb, as RBAC names them.
+        verb: String,
+        /// Resource with its group: `deployments.apps`.
+        resource: String,
+        /// Namespace; empty for the whole cluster.
+        namespace: String,
+        /// Name of the object; empty for a list.
+        name: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The object, or the namespace it should be in, is not there.
+    #[error("{what} is not there")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// Other field managers own fields that would change.
+    #[error("{object} has fields that others manage: {}", list(conflicts))]
+    ApplyConflict {
+        /// The object.
+        object: ObjectRef,
+        /// Field by field, and whose it is.
+        conflicts: Vec<FieldConflict>,
+    },
+    /// The object is not the one, or not in the state, that the request relies on.
+    #[error("{object} has changed meanwhile: {reason}")]
+    ObjectChanged {
+        /// The object.
+        object: ObjectRef,
+        /// In what respect.
+        reason: String,
+    },
+    /// An object of that name is there already.
+    #[error("{object} exists already")]
+    AlreadyExists {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// The server does not accept the object as it is written.
+    #[error("{object} is not valid: {}", if causes.is_empty() { message.clone() } else { list(causes) })]
+    Invalid {
+        /// The object.
+        object: ObjectRef,
+        /// Field by field; empty when the server did not say it field by field.
+        causes: Vec<InvalidField>,
+        /// What the server said.
+        message: String,
+    },
+    /// An admission webhook or policy refuses the object.
+    #[error("{object} was refused by {by}: {message}")]
+    Denied {
+        /// The object.
+        object: ObjectRef,
+        /// Webhook or policy.
+        by: String,
+        /// What it said.
+        message: String,
+    },
+    /// An admission or conversion webhook that has a say does not work.
+    #[error("{object} could not be handled because the webhook {webhook} does not work: {reason}")]
+    WebhookFailed {
+        /// The object.
+        object: ObjectRef,
+        /// Name of the webhook.
+        webhook: String,
+        /// What the server met when it called the webhook.
+        reason: String,
+    },
+    /// A quota is exhausted.
+    #[error("{object} exceeds a quota: {message}")]
+    Quota {
+        /// The object.
+        object: ObjectRef,
+        /// What the server said.
+        message: String,
+    },
+    /// More than the server or we can take.
+    #[error("{what} is too large: {message}")]
+    TooLarge {
+        /// The object or the answer.
+        what: String,
+        /// The limit that was met.
+        message: String,
+    },
+    /// The namespace, or the definition of the kind, is on its way out.
+    #[error("{object} cannot be made because {what} is being deleted")]
+    Terminating {
+        /// The object.
+        object: ObjectRef,
+        /// What is being deleted.
+        what: String,
+    },
+    /// The server does not offer the kind.
+    #[error("the cluster does not serve {kind} of {api_version}")]
+    NotServed {
+        /// Group and version.
+        api_version: String,
+        /// Kind.
+        kind: String,
+    },
+    /// No answer, or not the end of it, within the time.
+    #[error("{what} took longer than {}", seconds(*after))]
+    Timeout {
+        /// What was asked.
+        what: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// Not everything was ready at the deadline.
+    #[error("not ready in time: {}", list(waiting))]
+    NotReady {
+        /// What was not, and why.
+        waiting: Vec<Waiting>,
+    },
+    /// Something will never be ready, however long one waits.
+    #[error("failed for good: {}", list(failed))]
+    Failed {
+        /// What, and why.
+        failed: Vec<Waiting>,
+    },
+    /// An object was still there at the deadline.
+    #[error("{object} is still there: {reason}")]
+    NotGone {
+        /// The object.
+        object: ObjectRef,
+        /// What holds it.
+        reason: String,
+    },
+    /// An answer that has no name of its own here.
+    #[error("the cluster answered {what} with {status}: {message}")]
+    Server {
+        /// What was asked.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// What the server said.
+        message: String,
+    },
+    /// There is no such context.
+    #[error("there is no context \"{context}\"; there is {}", known_contexts(known))]
+    UnknownContext {
+        /// What was asked for; empty when no context was named and none is current.
+        context: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Neither a kubeconfig nor a service account was found.
+    #[error("there is no kubeconfig: looked for {}", looked.join(", "))]
+    NoKubeconfig {
+        /// Where we looked.
+        looked: Vec<String>,
+    },
+    /// A kubeconfig that cannot be read or understood.
+    #[error("{source_name}{}: {reason}", place(*line, *column))]
+    BadKubeconfig {
+        /// File, or the name of an upload.
+        source_name: String,
+        /// Line, counted from 1.
+        line: Option<u32>,
+        /// Column, counted from 1.
+        column: Option<u32>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An uploaded kubeconfig asks for something that only the host owner's own files may.
+    #[error("the kubeconfig \"{source_name}\" is refused: {what} {reason}")]
+    KubeconfigRefused {
+        /// Name of the upload.
+        source_name: String,
+        /// The entry and field, or the address.
+        what: String,
+        /// Why it is refused.
+        reason: String,
+    },
+}
+
+/// A field that another manager owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldConflict {
+    /// Field manager, with how it owns the field: `helm`, `kubectl-edit using v1`.
+    pub manager: String,
+    /// Path of the field: `.spec.replicas`.
+    pub field: String,
+}
+
+/// A field that the server does not accept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidField {
+    /// Path of the field: `spec.replicas`.
+    pub field: String,
+    /// The server's reason: `FieldValueInvalid`, `FieldValueRequired`, ...
+    pub reason: String,
+    /// What it says.
+    pub message: String,
+}
+
+impl fmt::Display for FieldConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.field, self.manager)
+    }
+}
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" | "[]" => f.write_str(&self.message),
+            field => write!(f, "{field}: {}", self.message),
+        }
+    }
+}
+
+struct Forbidden<'a>(&'a str, &'a str, &'a str, &'a str);
+
+impl fmt::Display for Forbidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(verb, resource, namespace, name) = self;
+        write!(f, "not allowed to {verb} {resource}")?;
+        if !name.is_empty() {
+            write!(f, " \"{name}\"")?;
+        }
+        if namespace.is_empty() {
+            f.write_str(" at the cluster scope")
+        } else {
+            write!(f, " in namespace {namespace}")
+        }
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    const SHOWN: usize = 10;
+    let mut text: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    if items.len() > SHOWN {
+        text.push(format!("and {} more", items.len() - SHOWN));
+    }
+    text.join("; ")
+}
+
+fn known_contexts(known: &[String]) -> String {
+    if known.is_empty() {
+        "none".into()
+    } else {
+        known.join(", ")
+    }
+}
+
+fn place(line: Option<u32>, column: Option<u32>) -> String {
+    match (line, column) {
+        (Some(line), Some(column)) => format!(", line {line}, column {column}"),
+        (Some(line), None) => format!(", line {line}"),
+        _ => String::new(),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+impl ClusterError {
+    /// Whether the error says that a field cannot be changed in place, so that only replacing the object would do.
+    pub fn needs_replacement(&self) -> bool {
+        let Self::Invalid { causes, .. } = self else {
+            return false;
+        };
+        causes.iter().any(|cause| {
+            [
+                "immutable",
+                "may not change once set",
+                "cannot change",
+                "are forbidden",
+            ]
+            .iter()
+            .any(|sign| cause.message.contains(sign))
+        })
+    }
+
+    /// Whether it says that the way to the cluster is broken, and nothing about the request itself.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+
+    fn parts(&self) -> (ProblemKind, &'static str, bool) {
+        use ProblemKind as K;
+        match self {
+            Self::Unreachable { .. } => (K::Unavailable, "cluster-unreachable", true),
+            Self::Tls { .. } => (K::Unavailable, "cluster-tls", false),
+            Self::Unauthorized { .. } => (K::Forbidden, "cluster-unauthorized", false),
+            Self::Credentials { .. } => (K::Unavailable, "cluster-credentials", false),
+            Self::Forbidden { .. } => (K::Forbidden, "forbidden", false),
+            Self::NotFound { .. } => (K::NotFound, "object-not-found", false),
+            Self::ApplyConflict { .. } => (K::Conflict, "apply-conflict", false),
+            Self::ObjectChanged { .. } => (K::Conflict, "object-changed", true),
+            Self::AlreadyExists { .. } => (K::Conflict, "object-exists", false),
+            Self::Invalid { .. } => (K::Invalid, "object-invalid", false),
+            Self::Denied { .. } => (K::Forbidden, "webhook-denied", false),
+            Self::WebhookFailed { .. } => (K::Unavailable, "webhook-failed", true),
+            Self::Quota { .. } => (K::Forbidden, "quota-exceeded", false),
+            Self::TooLarge { .. } => (K::TooLarge, "object-too-large", false),
+            Self::Terminating { .. } => (K::Conflict, "being-deleted", true),
+            Self::NotServed { .. } => (K::NotFound, "kind-not-served", false),
+            Self::Timeout { .. } => (K::Timeout, "cluster-timeout", true),
+            Self::NotReady { .. } => (K::Timeout, "not-ready", true),
+            Self::Failed { .. } => (K::Conflict, "object-failed", false),
+            Self::NotGone { .. } => (K::Timeout, "not-gone", true),
+            Self::Server { status, .. } => (K::Unavailable, "cluster-answer", *status >= 500),
+            Self::UnknownContext { .. } => (K::NotFound, "unknown-context", false),
+            Self::NoKubeconfig { .. } => (K::NotFound, "no-kubeconfig", false),
+            Self::BadKubeconfig { .. } => (K::Invalid, "bad-kubeconfig", false),
+            Self::KubeconfigRefused { .. } => (K::Forbidden, "kubeconfig-refused", false),
+        }
+    }
+
+    /// The stable code that people and programs see.
+    pub fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
+    fn cause(&self) -> String {
+        match self {
+            Self::Forbidden { message, .. } => message.clone(),
+            Self::Tls { .. } => {
+                "the server's certificate does not fit the kubeconfig's certificate authority or the server's name"
+                    .into()
+            }
+            Self::Unauthorized { .. } => "the token or certificate is wrong or has expired".into(),
+            Self::WebhookFailed { .. } => "the program behind the webhook is not running, or not yet".into(),
+            Self::Invalid { causes, message, .. } if !causes.is_empty() => message.clone(),
+            Self::NotServed { .. } => {
+                "its definition is not installed, or the server is too old or too new for that version".into()
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } => {
+                "check that the cluster runs and that this machine reaches its address".into()
+            }
+            Self::Tls { .. } => {
+                "correct the certificate authority or the server's address in the kubeconfig".into()
+            }
+            Self::Unauthorized { context } | Self::Credentials { context, .. } => {
+                format!("log in again, or correct the user of context \"{context}\" in the kubeconfig")
+            }
+            Self::Forbidden {
+                verb,
+                resource,
+                namespace,
+                ..
+            } => {
+                let scope = if namespace.is_empty() {
+                    "a ClusterRole".into()
+                } else {
+                    format!("a Role in namespace {namespace}")
+                };
+                format!("give the user the verb {verb} on {resource} through {scope}")
+            }
+            Self::ApplyConflict { .. } => {
+                "leave those fields out, or take them over by force; their managers may take them back".into()
+            }
+            Self::ObjectChanged { .. } => "look at the object and plan again".into(),
+            Self::Invalid { .. } if self.needs_replacement() => {
+                "that field cannot be changed in place: delete the object and make it anew".into()
+            }
+            Self::Invalid { .. } => "correct the fields that are named".into(),
+            Self::Denied { by, .. } => format!("change the object to what {by} asks for, or change {by}"),
+            Self::WebhookFailed { webhook, .. } => format!(
+                "make the program behind {webhook} run, or remove its webhook configuration if nothing needs it"
+            ),
+            Self::Quota { .. } => "raise the quota or make room".into(),
+            Self::Terminating { what, .. } => format!("wait until {what} is gone"),
+            Self::NotServed { kind, .. } => {
+                format!("install what defines {kind}, or use a version that the cluster serves")
+            }
+            Self::NotGone { .. } => "make what holds the object let go of it, then try again".into(),
+            Self::UnknownContext { context, .. } if context.is_empty() => "name a context".into(),
+            Self::UnknownContext { .. } => "use one of the contexts that there are".into(),
+            Self::NoKubeconfig { .. } => {
+                "set KUBECONFIG, or put a kubeconfig where kubectl looks for it, or upload one".into()
+            }
+            Self::BadKubeconfig { .. } => {
+                "correct the kubeconfig; `kubectl config view` shows how it reads".into()
+            }
+            Self::KubeconfigRefused { .. } => {
+                "upload a kubeconfig whose certificates, keys and token are inside it, \
+                 or have the host's owner add it to the host's own files"
+                    .into()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl From<ClusterError> for Problem {
+    fn from(error: ClusterError) -> Self {
+        let (kind, code, retryable) = error.parts();
+        Problem::new(kind, code, error.to_string())
+            .cause(error.cause())
+            .remedy(error.remedy())
+            .retryable(retryable)
+    }
+}
