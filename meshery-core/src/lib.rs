@@ -2,6 +2,10 @@
 #![deny(missing_docs)]
 
 pub mod cluster;
+mod meshery;
+pub mod operation;
 pub mod plugin;
 pub mod problem;
 pub mod provider;
+
+pub use meshery::{Meshery, MesheryBuilder};

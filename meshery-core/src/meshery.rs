@@ -1,0 +1,184 @@
+//! The engine as a whole: built once, then one handle per concept.
+
+mod builder;
+mod uploads;
+
+pub use builder::MesheryBuilder;
+
+use std::sync::Arc;
+
+use meshery_plugin_api::message::facts::{Facts, Need};
+use meshery_plugin_api::message::finding::Installation;
+
+use crate::cluster::chart::Charts;
+use crate::cluster::clusters::Uploaded;
+use crate::cluster::{Cluster, Clusters, ContextInfo};
+use crate::operation::seal::HostKey;
+use crate::operation::{Operations, clock};
+use crate::plugin::{Adapter, Plugins};
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+
+/// The engine: plugins, clusters, the store, operations. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), meshery_core::problem::Problem> {
+/// use meshery_core::Meshery;
+/// use meshery_core::operation::NewOperation;
+///
+/// let meshery = Meshery::builder("/var/lib/meshery").plugin_folder("/usr/lib/meshery").build().await?;
+/// let operations = meshery.operations()?;
+/// let planned = operations.plan(NewOperation {
+///     adapter: "some-mesh".into(),
+///     operation: "install".into(),
+///     ..NewOperation::default()
+/// }).await?;
+/// println!("{:#?}", operations.preview(&planned.id).await?);
+/// operations.run(&planned.id).await?;
+/// let ended = operations.wait_ended(&planned.id).await?;
+/// println!("{}", ended.state);
+/// meshery.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Meshery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    plugins: Arc<Plugins>,
+    clusters: Clusters,
+    charts: Charts,
+    key: Arc<HostKey>,
+    store: Option<Store>,
+    operations: Option<Operations>,
+}
+
+impl std::fmt::Debug for Meshery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meshery")
+            .field("plugins", &self.inner.plugins)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Meshery {
+    /// Settings for an engine with this data folder.
+    pub fn builder(data: impl Into<std::path::PathBuf>) -> MesheryBuilder {
+        MesheryBuilder::new(data.into())
+    }
+
+    /// The plugins, loaded and refused.
+    pub fn plugins(&self) -> &Plugins {
+        &self.inner.plugins
+    }
+
+    /// An adapter by name.
+    pub fn adapter(&self, name: &str) -> Result<Arc<Adapter>, Problem> {
+        Ok(self.inner.plugins.adapter(name)?)
+    }
+
+    /// The clusters that can be reached.
+    pub fn clusters(&self) -> &Clusters {
+        &self.inner.clusters
+    }
+
+    /// The charts that can be had.
+    pub fn charts(&self) -> &Charts {
+        &self.inner.charts
+    }
+
+    /// Documents, content and journals; a problem when no provider is loaded.
+    pub fn store(&self) -> Result<&Store, Problem> {
+        self.inner.store.as_ref().ok_or_else(|| self.no_provider())
+    }
+
+    /// Operations; a problem when no provider is loaded, because nothing is changed that cannot be recorded.
+    pub fn operations(&self) -> Result<&Operations, Problem> {
+        self.inner.operations.as_ref().ok_or_else(|| self.no_provider())
+    }
+
+    /// What an adapter would be told about a cluster to detect installations.
+    pub async fn facts(&self, context: Option<&str>, adapter: &str) -> Result<Facts, Problem> {
+        let adapter = self.adapter(adapter)?;
+        let cluster = self.inner.clusters.connect(context).await?;
+        read_facts(&cluster, &self.inner.charts, &adapter.descriptor().detect_needs).await
+    }
+
+    /// The installations of an adapter's mesh in a cluster.
+    pub async fn detect(&self, context: Option<&str>, adapter: &str) -> Result<Vec<Installation>, Problem> {
+        let facts = self.facts(context, adapter).await?;
+        Ok(self.adapter(adapter)?.detect(&facts).await?)
+    }
+
+    /// Adds a kubeconfig that came from outside; it is kept, sealed, and there again after a restart.
+    pub async fn add_cluster(&self, name: &str, kubeconfig: &str) -> Result<Uploaded, Problem> {
+        uploads::add(self.store()?, &self.inner.key, &self.inner.clusters, name, kubeconfig).await
+    }
+
+    /// Forgets such a kubeconfig. Those in the host owner's files are not ours to remove.
+    pub async fn remove_cluster(&self, name: &str) -> Result<(), Problem> {
+        uploads::remove(self.store()?, &self.inner.clusters, name).await
+    }
+
+    /// One context by name, or the current one.
+    pub fn context(&self, name: Option<&str>) -> Result<ContextInfo, Problem> {
+        let contexts = self.inner.clusters.contexts()?;
+        let known = contexts.iter().map(|context| context.context.clone()).collect();
+        contexts
+            .into_iter()
+            .find(|context| name.map_or(context.current, |name| context.context == name))
+            .ok_or_else(|| {
+                crate::cluster::ClusterError::UnknownContext {
+                    context: name.unwrap_or_default().to_owned(),
+                    known,
+                }
+                .into()
+            })
+    }
+
+    /// Stops: running operations stop at the next safe point and are taken up again after the next start; then the
+    /// plugins end.
+    pub async fn shutdown(&self) {
+        if let Some(operations) = &self.inner.operations {
+            operations.shutdown().await;
+        }
+        self.inner.plugins.shutdown().await;
+    }
+
+    fn no_provider(&self) -> Problem {
+        let refused = self
+            .inner
+            .plugins
+            .list()
+            .into_iter()
+            .filter(|plugin| plugin.kind == meshery_plugin_api::message::descriptor::PluginKind::Provider)
+            .find_map(|plugin| plugin.error);
+        let problem = Problem::new(
+            ProblemKind::Unavailable,
+            "no-provider",
+            "no provider is loaded, so nothing can be kept or changed",
+        );
+        match refused {
+            Some(why) => problem.cause(why.message).remedy(why.remedy),
+            None => problem.remedy("put a provider plugin beside the host, or name its folder with --plugins"),
+        }
+    }
+}
+
+/// Reads what a method of an adapter needs, its braces filled in before.
+pub(crate) async fn read_facts(
+    cluster: &Cluster,
+    charts: &Charts,
+    needs: &[Need],
+) -> Result<Facts, Problem> {
+    let (kinds, charts) = futures::join!(cluster.facts(needs), charts.facts());
+    Ok(Facts {
+        now: clock::now(),
+        cluster: cluster.cluster_facts(),
+        kinds: kinds?,
+        charts: charts?,
+    })
+}
+

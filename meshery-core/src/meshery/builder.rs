@@ -1,0 +1,170 @@
+//! Settings of the engine, and its start.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Inner, Meshery, uploads};
+use crate::cluster::chart::{ChartSettings, Charts};
+use crate::cluster::{Clusters, KubeconfigSource};
+use crate::operation::Operations;
+use crate::operation::seal::HostKey;
+use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+
+/// Settings of the engine. Everything but the data folder has a default.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MesheryBuilder {
+    plugins: PluginSettings,
+    kubeconfig: KubeconfigSource,
+    charts: ChartSettings,
+    take_up: bool,
+}
+
+impl MesheryBuilder {
+    pub(super) fn new(data: PathBuf) -> Self {
+        let plugins = PluginSettings::new(data);
+        Self {
+            charts: ChartSettings {
+                cache: plugins.cache.clone(),
+                ..ChartSettings::default()
+            },
+            plugins,
+            kubeconfig: KubeconfigSource::Default,
+            take_up: true,
+        }
+    }
+
+    /// Adds a folder in which every `*.so` is a plugin.
+    pub fn plugin_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.plugins.folders.push(folder.into());
+        self
+    }
+
+    /// The folder of the program's own binary: `libmeshery_*.so` in it are plugins, trusted like the binary.
+    pub fn own_plugin_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.plugins.own_folder = Some(folder.into());
+        self
+    }
+
+    /// Where plugins run.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.plugins.isolation = isolation;
+        self
+    }
+
+    /// Where single plugins run, by name.
+    pub fn isolation_of(mut self, isolation: BTreeMap<String, Isolation>) -> Self {
+        self.plugins.isolation_of = isolation;
+        self
+    }
+
+    /// The program that becomes a plugin's process; see [`crate::plugin::child_main`].
+    pub fn child_program(mut self, program: ChildProgram) -> Self {
+        self.plugins.child = program;
+        self
+    }
+
+    /// Which provider keeps what has to be kept, and its part of the settings.
+    pub fn provider(mut self, name: impl Into<String>, config: Value) -> Self {
+        self.plugins.provider_name = name.into();
+        self.plugins.provider_config = config;
+        self
+    }
+
+    /// Where contexts come from.
+    pub fn kubeconfig(mut self, source: KubeconfigSource) -> Self {
+        self.kubeconfig = source;
+        self
+    }
+
+    /// A folder of chart archives, searched with its subfolders.
+    pub fn mirror(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.charts.mirror = Some(folder.into());
+        self
+    }
+
+    /// The helm program; searched on PATH when not given.
+    pub fn helm(mut self, program: impl Into<PathBuf>) -> Self {
+        self.charts.helm = Some(program.into());
+        self
+    }
+
+    /// Never ask a chart repository.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.charts.offline = offline;
+        self
+    }
+
+    /// Addresses that a chart repository's address must begin with; any public https address when there is none.
+    pub fn repositories(mut self, addresses: Vec<String>) -> Self {
+        self.charts.repositories = addresses;
+        self
+    }
+
+    /// Whether operations that were interrupted are taken up as their policy says; they are unless this says no.
+    pub fn take_up_interrupted(mut self, take_up: bool) -> Self {
+        self.take_up = take_up;
+        self
+    }
+
+    /// Starts: makes the data folder, loads plugins, and takes up what was interrupted. Plugins that cannot be
+    /// loaded are no reason to fail; see [`Plugins::list`].
+    pub async fn build(self) -> Result<Meshery, Problem> {
+        let data = self.plugins.data.clone();
+        make_folder(&data)?;
+        let key = Arc::new(HostKey::load_or_create(&data.join("host.key"))?);
+        let charts = Charts::new(self.charts);
+        let clusters = Clusters::new(self.kubeconfig);
+        let plugins = Arc::new(Plugins::load(self.plugins).await);
+        let store = plugins.provider().map(|provider| Store::new(provider));
+        let operations = match &store {
+            None => None,
+            Some(store) => {
+                uploads::restore(store, &key, &clusters).await;
+                let operations = Operations::new(
+                    store.clone(),
+                    plugins.clone(),
+                    clusters.clone(),
+                    charts.clone(),
+                    key.clone(),
+                );
+                operations.recover(self.take_up).await;
+                Some(operations)
+            }
+        };
+        Ok(Meshery {
+            inner: Arc::new(Inner {
+                plugins,
+                clusters,
+                charts,
+                key,
+                store,
+                operations,
+            }),
+        })
+    }
+}
+
+fn make_folder(path: &std::path::Path) -> Result<(), Problem> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            Problem::new(
+                ProblemKind::Internal,
+                "data-folder",
+                format!("the data folder {} cannot be made: {error}", path.display()),
+            )
+            .remedy("choose a folder that can be written to")
+        })
+}

@@ -1,0 +1,27 @@
+//! Operations: every change to a cluster is a plan that is shown, run, recorded and, if need be, taken back.
+//!
+//! An adapter returns a plan; from there on nobody needs it. The plan is resolved (charts rendered, removals looked
+//! up, objects put into waves) and stored; that is what is previewed and that is what runs. A run writes into the
+//! operation's journal before it acts and after, so that whoever comes after a crash knows what was done: resuming
+//! and undoing go by the journal and the cluster alone.
+//!
+//! One operation at a time works on a cluster, whatever its context is called. Several hosts on one cluster do not
+//! see each other yet.
+
+pub(crate) mod clock;
+mod event;
+mod operations;
+mod policy;
+mod preview;
+mod record;
+pub(crate) mod seal;
+mod state;
+
+pub use event::{Event, EventKind};
+pub use operations::{EventStream, OperationPage, Operations, Selection};
+pub use policy::{OnFailure, OnInterruption, Policy};
+pub use preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
+pub use record::{
+    AdapterUsed, ClusterUsed, Left, NewOperation, OperationRecord, StepRecord, StepState, UndoKind,
+};
+pub use state::OperationState;

@@ -1,0 +1,276 @@
+//! What a run changed in an object that was there before, and giving it back.
+//!
+//! Fields are compared three ways: before the run, after it, and now. A field goes back to what it was before only
+//! if it still is what the run made it; what somebody else has changed since is theirs. Lists count as one field:
+//! what became of their elements cannot be told from positions.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// A field that differs between two versions of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Field {
+    /// The keys that lead to it.
+    pub path: Vec<String>,
+    /// Its value before; nothing when it was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
+    pub before: Option<Value>,
+    /// Its value after; nothing when it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
+    pub after: Option<Value>,
+}
+
+/// A field that is there and null is not the same as one that is not there.
+mod present {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    #[expect(clippy::ref_option, reason = "the signature serde asks for")]
+    pub fn serialize<S: Serializer>(value: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+        Value::deserialize(deserializer).map(Some)
+    }
+}
+
+/// Metadata that the server keeps for itself, and status: never part of what a run changes.
+const OF_THE_SERVER: &[&str] = &[
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The object without what the server keeps for itself.
+pub(super) fn own_fields(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.retain(|key, _| !OF_THE_SERVER.contains(&key.as_str()));
+        }
+    }
+    object
+}
+
+/// The fields in which two versions of an object differ, leaving out what the server keeps for itself.
+pub(super) fn changed(before: &Value, after: &Value) -> Vec<Field> {
+    let mut fields = Vec::new();
+    compare(
+        &mut Vec::new(),
+        &own_fields(before),
+        &own_fields(after),
+        &mut fields,
+    );
+    fields
+}
+
+fn compare(path: &mut Vec<String>, before: &Value, after: &Value, fields: &mut Vec<Field>) {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        if before != after {
+            fields.push(Field {
+                path: path.clone(),
+                before: Some(before.clone()),
+                after: Some(after.clone()),
+            });
+        }
+        return;
+    };
+    for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
+        path.push(key.clone());
+        match (old.get(key), new.get(key)) {
+            (Some(before), Some(after)) => compare(path, before, after, fields),
+            (before, after) => fields.push(Field {
+                path: path.clone(),
+                before: before.cloned(),
+                after: after.cloned(),
+            }),
+        }
+        path.pop();
+    }
+}
+
+/// What has to be done to an object to give it back its fields.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Restoration {
+    /// A JSON patch (RFC 6902); empty when there is nothing to do.
+    pub patch: Vec<Value>,
+    /// Fields that somebody else has changed since, which stay.
+    pub taken: Vec<String>,
+}
+
+/// How to give an object, as it is now, what a run changed in it.
+pub(super) fn restore(fields: &[Field], now: &Value) -> Restoration {
+    let mut restoration = Restoration::default();
+    for field in fields {
+        restore_field(field, now, &mut restoration);
+    }
+    restoration
+}
+
+fn restore_field(field: &Field, now: &Value, restoration: &mut Restoration) {
+    let current = at(now, &field.path);
+    if current == field.before.as_ref() {
+        return;
+    }
+    // A map that the run made as a whole may have got keys of others since: those stay.
+    if field.before.is_none()
+        && let (Some(Value::Object(made)), Some(Value::Object(found))) = (&field.after, current)
+        && made != found
+    {
+        for (key, value) in made {
+            let mut path = field.path.clone();
+            path.push(key.clone());
+            let inner = Field {
+                path,
+                before: None,
+                after: Some(value.clone()),
+            };
+            restore_field(&inner, now, restoration);
+        }
+        return;
+    }
+    if current != field.after.as_ref() {
+        restoration.taken.push(field.path.join("."));
+        return;
+    }
+    let pointer = pointer(&field.path);
+    match (&field.before, current) {
+        (Some(before), Some(_)) => restoration
+            .patch
+            .push(json!({"op": "replace", "path": pointer, "value": before})),
+        (None, Some(_)) => restoration.patch.push(json!({"op": "remove", "path": pointer})),
+        (Some(before), None) => add(field, before, now, restoration),
+        (None, None) => {}
+    }
+}
+
+/// Adds a field again, with the maps that lead to it when they are gone too.
+fn add(field: &Field, before: &Value, now: &Value, restoration: &mut Restoration) {
+    let present = (0..field.path.len())
+        .rev()
+        .find(|&length| at(now, &field.path[..length]).is_some_and(Value::is_object))
+        .unwrap_or(0);
+    let made: Vec<String> = restoration
+        .patch
+        .iter()
+        .filter(|operation| operation["op"] == "add")
+        .filter_map(|operation| operation["path"].as_str().map(str::to_owned))
+        .collect();
+    for length in present + 1..field.path.len() {
+        let parent = pointer(&field.path[..length]);
+        if !made.contains(&parent) {
+            restoration
+                .patch
+                .push(json!({"op": "add", "path": parent, "value": Map::new()}));
+        }
+    }
+    restoration
+        .patch
+        .push(json!({"op": "add", "path": pointer(&field.path), "value": before}));
+}
+
+fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |value, key| value.get(key))
+}
+
+fn pointer(path: &[String]) -> String {
+    path.iter().fold(String::new(), |mut text, key| {
+        text.push('/');
+        text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled(labels: Value) -> Value {
+        json!({"metadata": {"name": "demo", "resourceVersion": "1", "labels": labels}})
+    }
+
+    #[test]
+    fn what_the_server_keeps_for_itself_is_no_change() {
+        let before = json!({"metadata": {"resourceVersion": "1", "uid": "a"}, "spec": {"n": 1}, "status": {"x": 1}});
+        let after = json!({"metadata": {"resourceVersion": "2", "uid": "a"}, "spec": {"n": 1}});
+        assert_eq!(changed(&before, &after), []);
+    }
+
+    #[test]
+    fn a_field_goes_back_when_it_is_as_the_run_made_it() {
+        let (before, after) = (
+            labelled(json!({"a": "1", "gone": "x"})),
+            labelled(json!({"a": "2", "mesh.io/new": "y"})),
+        );
+        let restoration = restore(&changed(&before, &after), &after);
+        assert_eq!(restoration.taken, Vec::<String>::new());
+        assert_eq!(
+            restoration.patch,
+            [
+                json!({"op": "replace", "path": "/metadata/labels/a", "value": "1"}),
+                json!({"op": "add", "path": "/metadata/labels/gone", "value": "x"}),
+                json!({"op": "remove", "path": "/metadata/labels/mesh.io~1new"}),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_field_that_somebody_changed_since_stays_and_is_named() {
+        let (before, after, now) = (
+            labelled(json!({"a": "1"})),
+            labelled(json!({"a": "2"})),
+            labelled(json!({"a": "3"})),
+        );
+        let restoration = restore(&changed(&before, &after), &now);
+        assert!(restoration.patch.is_empty());
+        assert_eq!(restoration.taken, ["metadata.labels.a"]);
+    }
+
+    #[test]
+    fn a_map_that_the_run_made_loses_only_the_keys_it_was_made_with() {
+        let before = json!({"metadata": {"name": "demo"}});
+        let (after, now) = (
+            labelled(json!({"ours": "1"})),
+            labelled(json!({"ours": "1", "theirs": "2"})),
+        );
+        let restoration = restore(&changed(&before, &after), &now);
+        assert_eq!(
+            restoration.patch,
+            [json!({"op": "remove", "path": "/metadata/labels/ours"})]
+        );
+        assert!(restoration.taken.is_empty());
+    }
+
+    #[test]
+    fn restoring_twice_does_nothing_the_second_time() {
+        let (before, after) = (labelled(json!({"a": "1"})), labelled(json!({"a": "2"})));
+        assert_eq!(
+            restore(&changed(&before, &after), &before),
+            Restoration::default()
+        );
+    }
+
+    #[test]
+    fn a_field_below_maps_that_are_gone_gets_its_maps_again() {
+        let before = json!({"spec": {"a": {"b": {"c": 1, "d": 2}}}});
+        let after = json!({"spec": {"a": {"b": {}}}});
+        let now = json!({"spec": {}});
+        let restoration = restore(&changed(&before, &after), &now);
+        assert_eq!(
+            restoration.patch,
+            [
+                json!({"op": "add", "path": "/spec/a", "value": {}}),
+                json!({"op": "add", "path": "/spec/a/b", "value": {}}),
+                json!({"op": "add", "path": "/spec/a/b/c", "value": 1}),
+                json!({"op": "add", "path": "/spec/a/b/d", "value": 2}),
+            ]
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! What a run has done so far, read from its journal: what resuming and undoing go by, and nothing else.
+
+use std::collections::HashMap;
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+
+use super::clock;
+use super::entry::{Entry, ObjectChange, Stored, Timed};
+use super::field::Field;
+use super::record::StepState;
+use super::stored_plan::unreadable;
+use crate::problem::Problem;
+use crate::provider::Store;
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// In the order in which the steps began.
+    pub steps: Vec<StepHistory>,
+    /// Whether it had begun to take back what was done.
+    pub undoing: bool,
+    /// Whether somebody cancelled it.
+    pub cancelled: bool,
+}
+
+/// What one step has done so far.
+#[derive(Debug, Default)]
+pub(super) struct StepHistory {
+    pub id: String,
+    pub state: Option<StepState>,
+    /// In the order in which they were written.
+    pub objects: Vec<ObjectHistory>,
+    index: HashMap<ObjectRef, usize>,
+    began: Option<i64>,
+    latest: Option<i64>,
+    /// How long it was at work before the last interruption, in milliseconds.
+    worked: i64,
+}
+
+/// What a step was about to do to an object, and what came of it.
+#[derive(Debug, Clone)]
+pub(super) struct ObjectHistory {
+    pub object: ObjectRef,
+    /// How it was before; nothing when it was not there.
+    pub before: Option<Stored<Value>>,
+    /// Nothing when the host was killed before it could say.
+    pub outcome: Option<ObjectOutcome>,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone)]
+pub(super) struct ObjectOutcome {
+    pub change: ObjectChange,
+    pub uid: String,
+    pub fields: Stored<Vec<Field>>,
+}
+
+impl History {
+    /// Reads an operation's journal.
+    pub async fn read(store: &Store, operation: &str) -> Result<Self, Problem> {
+        let mut history = Self::default();
+        for entry in store.read(operation, 0).await? {
+            let timed: Timed = serde_json::from_value(entry.entry).map_err(|error| unreadable(&error))?;
+            history.add(timed);
+        }
+        Ok(history)
+    }
+
+    /// What a step has done.
+    pub fn step(&self, id: &str) -> Option<&StepHistory> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    /// Whether anything was, or may have been, written to the cluster.
+    pub fn has_written(&self) -> bool {
+        self.steps.iter().any(|step| !step.objects.is_empty())
+    }
+
+    fn step_mut(&mut self, id: &str) -> &mut StepHistory {
+        let position = self.steps.iter().position(|step| step.id == id);
+        let position = position.unwrap_or_else(|| {
+            self.steps.push(StepHistory {
+                id: id.to_owned(),
+                ..StepHistory::default()
+            });
+            self.steps.len() - 1
+        });
+        &mut self.steps[position]
+    }
+
+    fn add(&mut self, timed: Timed) {
+        use super::state::OperationState;
+        let moment = clock::millis(&timed.time);
+        match timed.entry {
+            Entry::State { state, .. } => match state {
+                OperationState::Undoing => self.undoing = true,
+                OperationState::Cancelled => self.cancelled = true,
+                _ => {}
+            },
+            Entry::Step { step, state, .. } => {
+                let step = self.step_mut(&step);
+                step.state = Some(state);
+                if state == StepState::Running {
+                    step.worked = step.worked();
+                    step.began = moment;
+                }
+                step.latest = moment;
+            }
+            Entry::Intent { step, objects } => {
+                let step = self.step_mut(&step);
+                step.latest = moment;
+                for intent in objects {
+                    step.index.insert(intent.object.clone(), step.objects.len());
+                    step.objects.push(ObjectHistory {
+                        object: intent.object,
+                        before: intent.before,
+                        outcome: None,
+                    });
+                }
+            }
+            Entry::Outcome {
+                step,
+                object,
+                change,
+                uid,
+                fields,
+                ..
+            } => {
+                let step = self.step_mut(&step);
+                step.latest = moment;
+                if let Some(&at) = step.index.get(&object) {
+                    step.objects[at].outcome = Some(ObjectOutcome { change, uid, fields });
+                }
+            }
+            Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
+            Entry::Approved { .. } | Entry::Reverted { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
+        }
+    }
+}
+
+impl StepHistory {
+    /// What was to be done to an object.
+    pub fn object(&self, object: &ObjectRef) -> Option<&ObjectHistory> {
+        self.index.get(object).map(|&at| &self.objects[at])
+    }
+
+    /// How long it has been at work, in milliseconds; times at which no host ran do not count.
+    pub fn worked(&self) -> i64 {
+        let now = match (self.began, self.latest) {
+            (Some(began), Some(latest)) => (latest - began).max(0),
+            _ => 0,
+        };
+        self.worked + now
+    }
+}

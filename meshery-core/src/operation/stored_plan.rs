@@ -1,0 +1,201 @@
+//! A plan as it is stored and run: charts rendered, removals resolved, objects in waves.
+//!
+//! A small document plus content: what was previewed is what runs, whatever has become of the adapter, the chart or
+//! the values since. Objects that may hold secrets are sealed in it.
+
+use std::collections::BTreeMap;
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Readiness};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::entry::Stored;
+use super::record::{Left, StepRecord, StepState, UndoKind};
+use super::seal::HostKey;
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::{BlobRef, Store};
+
+/// A plan, ready to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct StoredPlan {
+    /// In the plan's order.
+    pub steps: Vec<StoredStep>,
+}
+
+/// One step of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct StoredStep {
+    pub id: String,
+    pub title: String,
+    /// Word of the adapter's step, for people.
+    pub kind: String,
+    pub after: Vec<String>,
+    pub deadline_s: u32,
+    /// Whether it proves the result instead of making it.
+    pub verify: bool,
+    pub work: Work,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Work {
+    /// Objects to apply; the manifests are in the content, wave by wave.
+    Apply {
+        manager: String,
+        content: BlobRef,
+        waves: Vec<Vec<ObjectRef>>,
+    },
+    /// Objects to delete, wave by wave.
+    Delete {
+        waves: Vec<Vec<DeleteTarget>>,
+        kept: Vec<Left>,
+    },
+    Wait {
+        conditions: Vec<Readiness>,
+    },
+    Probe {
+        object: Value,
+        expect: BTreeMap<String, String>,
+    },
+    Restart {
+        workloads: Vec<ObjectRef>,
+    },
+}
+
+/// One object to delete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct DeleteTarget {
+    #[serde(rename = "ref")]
+    pub object: ObjectRef,
+    pub when: Condition,
+    /// The one that was found when the plan was made; another of the same name stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl StoredStep {
+    /// How many objects or conditions it has.
+    pub fn total(&self) -> usize {
+        match &self.work {
+            Work::Apply { waves, .. } => waves.iter().map(Vec::len).sum(),
+            Work::Delete { waves, .. } => waves.iter().map(Vec::len).sum(),
+            Work::Wait { conditions } => conditions.len(),
+            Work::Probe { .. } => 1,
+            Work::Restart { workloads } => workloads.len(),
+        }
+    }
+
+    /// How well it can be taken back, and why not exactly.
+    pub fn undo(&self) -> (UndoKind, &'static str) {
+        match &self.work {
+            Work::Apply { .. } => (UndoKind::Exact, ""),
+            Work::Delete { .. } => (
+                UndoKind::Compensating,
+                "objects are made again from what was stored, with new uids; what controllers kept in them is not",
+            ),
+            Work::Wait { .. } | Work::Probe { .. } => (UndoKind::None, "it changes nothing"),
+            Work::Restart { .. } => (UndoKind::None, "pods that were replaced do not come back"),
+        }
+    }
+
+    /// The step's line in the record, before it begins.
+    pub fn record(&self) -> StepRecord {
+        let (undo, because) = self.undo();
+        StepRecord {
+            id: self.id.clone(),
+            title: self.title.clone(),
+            kind: self.kind.clone(),
+            after: self.after.clone(),
+            state: StepState::Pending,
+            undo,
+            because: because.to_owned(),
+            total: self.total(),
+            done: 0,
+            error: None,
+        }
+    }
+}
+
+impl StoredPlan {
+    /// One of its steps.
+    pub fn step(&self, id: &str) -> Option<&StoredStep> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    /// How many objects it touches.
+    pub fn objects(&self) -> usize {
+        self.steps.iter().map(StoredStep::total).sum()
+    }
+}
+
+/// Whether objects of this kind may hold secrets, so that they are stored sealed only.
+pub(super) fn holds_secrets(object: &ObjectRef) -> bool {
+    object.group.is_empty() && object.kind == "Secret"
+}
+
+/// What sealed content of an operation is bound to.
+fn purpose(operation: &str) -> String {
+    format!("operation {operation}")
+}
+
+/// Seals a value if the object it belongs to may hold secrets.
+pub(super) fn store_value<T: Serialize>(
+    key: &HostKey,
+    operation: &str,
+    object: &ObjectRef,
+    value: T,
+) -> Result<Stored<T>, Problem> {
+    if !holds_secrets(object) {
+        return Ok(Stored::Plain(value));
+    }
+    let text = serde_json::to_vec(&value).map_err(|error| unreadable(&error))?;
+    key.seal(&purpose(operation), &text).map(Stored::Sealed)
+}
+
+/// The value again.
+pub(super) fn open_value<T: serde::de::DeserializeOwned + Default>(
+    key: &HostKey,
+    operation: &str,
+    stored: Stored<T>,
+) -> Result<T, Problem> {
+    match stored {
+        Stored::Plain(value) => Ok(value),
+        Stored::Nothing => Ok(T::default()),
+        Stored::Sealed(text) => {
+            let opened = key.open(&purpose(operation), &text)?;
+            serde_json::from_slice(&opened).map_err(|error| unreadable(&error))
+        }
+    }
+}
+
+/// The manifests of a step, wave by wave.
+pub(super) async fn load_waves(
+    store: &Store,
+    key: &HostKey,
+    operation: &str,
+    content: &BlobRef,
+) -> Result<Vec<Vec<Value>>, Problem> {
+    let bytes = store.content(content).await?;
+    let waves: Vec<Vec<Stored<Value>>> = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+    waves
+        .into_iter()
+        .map(|wave| {
+            wave.into_iter()
+                .map(|stored| open_value(key, operation, stored))
+                .collect()
+        })
+        .collect()
+}
+
+/// What is stored of an operation is not what this version wrote.
+pub(super) fn unreadable(error: &serde_json::Error) -> Problem {
+    Problem::new(
+        ProblemKind::Internal,
+        "store-corrupt",
+        format!("what is stored of the operation cannot be read: {error}"),
+    )
+    .cause("the provider's data was changed, or was written by a newer host")
+    .remedy("restore the provider's data from a backup, or use the newer host")
+}
