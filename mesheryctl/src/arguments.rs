@@ -1,0 +1,383 @@
+//! The command line, declared in one place. Parsing does no work: it only says what was asked for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  error
+  2  the command line is wrong, or nobody confirmed
+  3  the operation failed, was cancelled or was taken back
+  4  the host cannot be reached
+  5  the host does not accept the token
+  130, 141  interrupted; the reader of the output went away
+
+The host's address and token come from --server and --token-file, or from MESHERY_SERVER and
+MESHERY_TOKEN_FILE. NO_COLOR switches colours off.";
+
+/// Command line client of Meshery: install service meshes, see every change first, take it back.
+#[derive(Debug, Parser)]
+#[command(name = "mesheryctl", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Address of the host.
+    #[arg(long, global = true, env = "MESHERY_SERVER", value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:9081")]
+    pub server: String,
+    /// File with the host's token [default: ~/.meshery/token].
+    #[arg(long, global = true, env = "MESHERY_TOKEN_FILE", value_name = "PATH")]
+    pub token_file: Option<PathBuf>,
+    /// Form of the output. json and yaml are the host's own answers.
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Form,
+    /// No colours, whatever the terminal can do.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Seconds that an answer of the host may take. Previews, which read the cluster, get five times as long.
+    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document; with watch, one line an event.
+    Json,
+    /// YAML; with watch, one document an event.
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The adapters that the host has loaded, one for each mesh, and what they can do.
+    #[command(subcommand)]
+    Adapter(AdapterCommand),
+    /// Plan, deploy, remove and detect a mesh.
+    #[command(subcommand)]
+    Mesh(MeshCommand),
+    /// Deploy and remove sample applications.
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Operations: everything that was planned, runs or has run.
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// The clusters that the host can talk to.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// The plugin files that the host has looked at, loaded or refused.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Versions of this program and of the host.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdapterCommand {
+    /// Lists the adapters.
+    List,
+    /// Shows an adapter's operations and their parameters.
+    View {
+        /// Name of the adapter, or of its mesh.
+        name: String,
+    },
+    /// Previews any operation of an adapter, changing nothing.
+    Plan {
+        #[command(flatten)]
+        what: AnyOperation,
+        #[command(flatten)]
+        request: Request,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Runs any operation of an adapter: preview, confirmation, run.
+    Run {
+        #[command(flatten)]
+        what: AnyOperation,
+        #[command(flatten)]
+        request: Request,
+        #[command(flatten)]
+        show: Show,
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AnyOperation {
+    /// Name of the adapter, or of its mesh.
+    pub name: String,
+    /// Name of the operation, from `adapter view`.
+    pub operation: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MeshCommand {
+    /// Shows what a deployment would change, and changes nothing.
+    Plan {
+        #[command(flatten)]
+        mesh: Mesh,
+        /// Plan the removal instead.
+        #[arg(long)]
+        remove: bool,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Deploys a mesh: preview, confirmation, run, and a wait until it is ready.
+    Deploy {
+        #[command(flatten)]
+        mesh: Mesh,
+        #[command(flatten)]
+        show: Show,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Removes a mesh: preview, confirmation, run.
+    Remove {
+        #[command(flatten)]
+        mesh: Mesh,
+        #[command(flatten)]
+        show: Show,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Shows which installations of a mesh the cluster has, and how they are.
+    Detect {
+        /// Name of the adapter, or of its mesh.
+        name: String,
+        /// Context of the cluster; the current one when not given.
+        #[arg(long)]
+        context: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Mesh {
+    /// Name of the adapter, or of its mesh.
+    pub name: String,
+    /// Version of the mesh.
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Profile of the installation.
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Namespace of the control plane.
+    #[arg(long)]
+    pub namespace: Option<String>,
+    #[command(flatten)]
+    pub request: Request,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AppCommand {
+    /// Deploys a sample application: preview, confirmation, run, and a wait until it is ready.
+    Deploy(App),
+    /// Removes a sample application: preview, confirmation, run.
+    Remove(App),
+}
+
+#[derive(Debug, Args)]
+pub struct App {
+    /// Name of the application, for example bookinfo.
+    pub name: String,
+    /// Adapter whose application it is; not needed while only one has it.
+    #[arg(long, visible_alias = "adapter", value_name = "NAME")]
+    pub mesh: Option<String>,
+    /// Namespace of the application.
+    #[arg(long)]
+    pub namespace: Option<String>,
+    #[command(flatten)]
+    pub request: Request,
+    #[command(flatten)]
+    pub show: Show,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// What all requests for an operation have.
+#[derive(Debug, Args)]
+pub struct Request {
+    /// Context of the cluster; the current one when not given.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Another parameter of the operation; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub parameters: Vec<String>,
+    /// What to do when the operation fails; the host's default is to undo it.
+    #[arg(long, value_enum)]
+    pub on_failure: Option<OnFailure>,
+    /// What to do when the host is interrupted in mid-operation.
+    #[arg(long, value_enum)]
+    pub on_interruption: Option<OnInterruption>,
+    /// Take over fields that other managers own.
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Run only after `operation approve`.
+    #[arg(long)]
+    pub needs_approval: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnFailure {
+    Undo,
+    Keep,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnInterruption {
+    Resume,
+    Undo,
+    Ask,
+}
+
+/// How a preview is shown.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Show {
+    /// Show unchanged objects too, and every field of new ones.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// How something that changes a cluster is started and followed.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Waiting {
+    /// Follow the operation until it is at rest (the default).
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return as soon as the operation is under way.
+    #[arg(long)]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Follow {
+    /// Show each object as it changes.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Stop following after this many seconds; the operation goes on.
+    #[arg(long, default_value_t = 7200, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub wait_timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OperationCommand {
+    /// Lists operations, the newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those on this cluster (its uid, or a context).
+        #[arg(long)]
+        cluster: Option<String>,
+        /// At most this many.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: Option<u32>,
+        /// Only what follows this place, from the end of the page before.
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Shows one operation: its steps, what it found, and what it left.
+    View {
+        /// Id of the operation.
+        id: String,
+        /// Show everything that happened, too.
+        #[arg(long)]
+        events: bool,
+    },
+    /// Shows what an operation would change, as it was previewed.
+    Preview {
+        /// Id of the operation.
+        id: String,
+        /// Make the preview again from the cluster as it is now.
+        #[arg(long)]
+        again: bool,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Follows an operation until it is at rest. Ctrl-C stops following, not the operation.
+    Watch {
+        /// Id of the operation.
+        id: String,
+        #[command(flatten)]
+        follow: Follow,
+    },
+    /// Approves an operation that needs it.
+    Approve(Change),
+    /// Runs an operation that was planned before.
+    Run(Change),
+    /// Stops an operation and takes back what it did.
+    Cancel(Change),
+    /// Takes back a finished operation.
+    Undo(Change),
+    /// Goes on with an interrupted operation.
+    Resume(Change),
+}
+
+#[derive(Debug, Args)]
+pub struct Change {
+    /// Id of the operation.
+    pub id: String,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Lists the contexts of the host's kubeconfig and of uploaded ones.
+    List,
+    /// Shows a cluster's server, identity and version.
+    View {
+        /// Context; the current one when not given.
+        context: Option<String>,
+    },
+    /// Gives the host a kubeconfig. It keeps it sealed and never shows it.
+    Add {
+        /// The kubeconfig; `-` for standard input.
+        file: PathBuf,
+        /// Name to keep it under [default: the file's name without its ending].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Makes the host forget an uploaded kubeconfig.
+    Remove {
+        /// Context it is known by.
+        context: String,
+        /// Do not ask for confirmation.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Lists the plugin files.
+    List,
+}

@@ -1,0 +1,267 @@
+//! Speaks the host's REST interface: one request, one answer, each within a deadline and a size.
+
+pub mod address;
+pub mod event_stream;
+mod token;
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use crate::arguments::Global;
+use crate::failure::{Failure, Problem};
+use address::Address;
+use token::Token;
+
+/// Largest answer that is read; the largest real ones are previews of thousands of objects.
+const LARGEST_ANSWER: usize = 64 << 20;
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    Normal,
+    /// For what reads a cluster or renders charts.
+    Long,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    address: Address,
+    token: Token,
+    timeout: Duration,
+}
+
+impl Client {
+    pub fn new(global: &Global) -> Result<Self, Failure> {
+        let address = Address::parse(&global.server)?;
+        let token = Token::read(global.token_file.as_deref())?;
+        // Fails when one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("mesheryctl/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry the token to who knows whom.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_WITHIN);
+        if address.is_loopback() {
+            http = http.no_proxy();
+        }
+        if !address.is_encrypted() {
+            // Without this, a machine without root certificates could not even speak plain HTTP.
+            http = http.tls_certs_only([]);
+        }
+        let http = http
+            .build()
+            .map_err(|e| Failure::Problem(Problem::new("http-client", chain(&e))))?;
+        Ok(Self {
+            http,
+            address,
+            token,
+            timeout: Duration::from_secs(global.timeout),
+        })
+    }
+
+    pub fn server(&self) -> &str {
+        self.address.as_str()
+    }
+
+    /// What the user should know about the connection before the token goes over it.
+    pub fn warning(&self) -> Option<String> {
+        (self.token.is_there() && !self.address.is_encrypted() && !self.address.is_loopback()).then(|| {
+            format!(
+                "warning: the token goes to {} unencrypted; anybody on the way can use it",
+                self.server()
+            )
+        })
+    }
+
+    pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.call(Method::GET, path, query, None, Patience::Normal).await
+    }
+
+    pub async fn get_slowly(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.call(Method::GET, path, query, None, Patience::Long).await
+    }
+
+    pub async fn post(
+        &self,
+        path: &[&str],
+        body: Option<&Value>,
+        patience: Patience,
+    ) -> Result<Value, Failure> {
+        self.call(Method::POST, path, &[], body, patience).await
+    }
+
+    pub async fn delete(&self, path: &[&str]) -> Result<(), Failure> {
+        let url = self.address.api(path, &[])?;
+        let response = self.send(self.http.delete(url), self.timeout).await?;
+        self.accept(response).await.map(drop)
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        patience: Patience,
+    ) -> Result<Value, Failure> {
+        let url = self.address.api(path, query)?;
+        let timeout = match patience {
+            Patience::Normal => self.timeout,
+            Patience::Long => self.timeout * 5,
+        };
+        let mut request = self
+            .http
+            .request(method, url.clone())
+            .header(ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = self.send(request, timeout).await?;
+        let response = self.accept(response).await?;
+        let bytes = self.read(response).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| self.not_a_host(&format!("{url} answered what is not JSON: {e}")))
+    }
+
+    /// Opens the stream of an operation's events after a place in it.
+    pub(crate) async fn open_events(&self, id: &str, after: u64) -> Result<Response, Failure> {
+        let url = self.address.api(&["operations", id, "events"], &[])?;
+        let request = self
+            .authorised(self.http.get(url))
+            .header(ACCEPT, "text/event-stream")
+            .header("last-event-id", after);
+        // Only the answer's head has a deadline here; the stream's own is in the reader.
+        let response = tokio::time::timeout(self.timeout, request.send())
+            .await
+            .map_err(|_| self.no_answer(self.timeout))?
+            .map_err(|e| self.unreachable(&e))?;
+        let response = self.accept(response).await?;
+        let kind = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("");
+        if kind.starts_with("text/event-stream") {
+            Ok(response)
+        } else {
+            Err(self.not_a_host(&format!("asked for events, and got \"{kind}\"")))
+        }
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.token.header() {
+            Some(token) => request.header(AUTHORIZATION, token.clone()),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<Response, Failure> {
+        self.authorised(request)
+            .timeout(timeout)
+            .send()
+            .await
+            .map_err(|e| {
+                if e.is_timeout() && !e.is_connect() {
+                    self.no_answer(timeout)
+                } else {
+                    self.unreachable(&e)
+                }
+            })
+    }
+
+    /// The answer if it is a good one; else the host's problem.
+    async fn accept(&self, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.read(response).await?;
+        let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_default();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(Failure::Unauthorised(self.token.problem(problem, self.server())));
+        }
+        if problem.code.is_empty() && problem.message.is_empty() {
+            return Err(self.not_a_host(&format!("it answered {status}")));
+        }
+        Err(Failure::Problem(problem))
+    }
+
+    async fn read(&self, response: Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|e| {
+                let message = format!("the answer of {} broke off: {}", self.server(), chain(&e));
+                Failure::Unreachable(Problem::new("answer-broke-off", message).remedy("try again"))
+            })?;
+            if bytes.len() + chunk.len() > LARGEST_ANSWER {
+                let message = format!(
+                    "the answer of {} is larger than {LARGEST_ANSWER} bytes",
+                    self.server()
+                );
+                return Err(Failure::Problem(Problem::new("answer-too-large", message)));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Unreachable(
+            Problem::new(
+                "host-unreachable",
+                format!("cannot reach the host at {}", self.server()),
+            )
+            .cause(chain(error))
+            .remedy("start the host (`meshery`), or name another one with --server or MESHERY_SERVER"),
+        )
+    }
+
+    fn no_answer(&self, timeout: Duration) -> Failure {
+        let message = format!("no answer from {} within {} s", self.server(), timeout.as_secs());
+        Failure::Unreachable(
+            Problem::new("host-timeout", message)
+                .cause("the host, or a cluster that it asks, is slow or hangs")
+                .remedy("see the host's log; give it longer with --timeout"),
+        )
+    }
+
+    fn not_a_host(&self, what: &str) -> Failure {
+        let message = format!("{} does not speak this program's language: {what}", self.server());
+        Failure::Problem(
+            Problem::new("unexpected-answer", message)
+                .cause("something else listens there, or a proxy stands between")
+                .remedy("check --server; compare `mesheryctl version`"),
+        )
+    }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        next = error.source();
+    }
+    text
+}
+
+/// The token as a header that logs do not show.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,32 @@
+//! What each command does.
+
+mod adapter;
+mod app;
+mod change;
+mod cluster;
+mod mesh;
+mod operation;
+mod plugin;
+mod version;
+
+use crate::arguments::{Arguments, Command};
+use crate::client::Client;
+use crate::console::Console;
+use crate::failure::Failure;
+
+pub async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Failure> {
+    let client = Client::new(&arguments.global)?;
+    if let Some(warning) = client.warning() {
+        let warning = console.paint_err.notable(&warning);
+        console.tell(&warning)?;
+    }
+    match &arguments.command {
+        Command::Adapter(command) => adapter::run(&client, console, command).await,
+        Command::Mesh(command) => mesh::run(&client, console, command).await,
+        Command::App(command) => app::run(&client, console, command).await,
+        Command::Operation(command) => operation::run(&client, console, command).await,
+        Command::Cluster(command) => cluster::run(&client, console, command).await,
+        Command::Plugin(command) => plugin::run(&client, console, command).await,
+        Command::Version => version::run(&client, console).await,
+    }
+}

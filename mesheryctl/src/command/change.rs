@@ -1,0 +1,197 @@
+//! The way of every change: plan, preview, yes or no, run, follow, ending.
+
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Follow, Request, Run, Show};
+use crate::client::{Client, Patience};
+use crate::console::{Console, require_terminal};
+use crate::failure::{Failure, Problem};
+use crate::parameters;
+use crate::preview::Preview;
+use crate::progress;
+use crate::record::Record;
+
+impl Request {
+    /// The parameters that were given with `--set`.
+    pub fn words(&self) -> Result<Vec<(String, String)>, Failure> {
+        self.parameters
+            .iter()
+            .map(|text| parameters::split(text))
+            .collect()
+    }
+
+    /// The request as the host takes it.
+    pub fn body(&self, adapter: &str, operation: &str, parameters: Map<String, Value>) -> Value {
+        let mut policy = Map::new();
+        let word = |value: &dyn std::fmt::Debug| Value::from(format!("{value:?}").to_lowercase());
+        if let Some(on_failure) = &self.on_failure {
+            policy.insert("on_failure".into(), word(on_failure));
+        }
+        if let Some(on_interruption) = &self.on_interruption {
+            policy.insert("on_interruption".into(), word(on_interruption));
+        }
+        if self.force_conflicts {
+            policy.insert("force_conflicts".into(), true.into());
+        }
+        if self.needs_approval {
+            policy.insert("approval".into(), true.into());
+        }
+        let mut body = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
+        if let Some(context) = &self.context {
+            body["context"] = context.as_str().into();
+        }
+        if !policy.is_empty() {
+            body["policy"] = policy.into();
+        }
+        body
+    }
+}
+
+impl Run {
+    /// Refuses at once where nobody could be asked later.
+    pub fn require_answer(&self) -> Result<(), Failure> {
+        if self.yes { Ok(()) } else { require_terminal() }
+    }
+}
+
+/// Plans and previews; nothing in the cluster changes.
+pub async fn plan(client: &Client, console: &mut Console, asked: &Value, show: Show) -> Result<(), Failure> {
+    let (record, preview) = preview(client, console, asked).await?;
+    if !console.for_people() {
+        return console.document(&preview);
+    }
+    let preview = Preview::read(&preview)?.lines(console.paint, show.full);
+    console.say(&preview)?;
+    console.tell(&format!("\nrun it: mesheryctl operation run {}", record.id))
+}
+
+/// Plans, previews, asks, runs and follows.
+pub async fn plan_and_run(
+    client: &Client,
+    console: &mut Console,
+    asked: &Value,
+    show: Show,
+    run: &Run,
+) -> Result<(), Failure> {
+    let (record, preview) = preview(client, console, asked).await?;
+    let preview = Preview::read(&preview)?;
+    if console.for_people() {
+        let lines = preview.lines(console.paint, show.full);
+        console.say(&lines)?;
+    } else {
+        let lines = preview.lines(console.paint_err, show.full);
+        console.tell(&lines)?;
+    }
+    let obstacles = preview.obstacles();
+    if run.yes && !obstacles.is_empty() {
+        return Err(Failure::Problem(
+            Problem::new(
+                "preview-has-errors",
+                format!("not run: the preview shows {}", obstacles.join(", ")),
+            )
+            .cause("it would fail and be taken back")
+            .remedy(format!(
+                "to run it all the same: mesheryctl operation run {}",
+                record.id
+            )),
+        ));
+    }
+    if let Err(failure) = console.confirm("Go on?", run.yes) {
+        // Left alone it would wait in the list for a yes that was denied.
+        let _ = client
+            .post(&["operations", &record.id, "cancel"], None, Patience::Normal)
+            .await;
+        return Err(failure);
+    }
+    start(client, console, record, run).await
+}
+
+async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Result<(Record, Value), Failure> {
+    let note = |console: &mut Console, text: &str| {
+        let line = console.paint_err.dim(text);
+        console.live(&line)
+    };
+    note(console, "planning...")?;
+    // Planning reads the cluster and renders charts.
+    let record = client.post(&["operations"], Some(asked), Patience::Long).await?;
+    let record = Record::read(&record)?;
+    note(console, "previewing...")?;
+    let path = ["operations", record.id.as_str(), "preview"];
+    let preview = client.post(&path, None, Patience::Long).await?;
+    Ok((record, preview))
+}
+
+/// Runs what was planned and confirmed.
+pub async fn start(client: &Client, console: &mut Console, record: Record, run: &Run) -> Result<(), Failure> {
+    let now = client
+        .post(&["operations", &record.id, "run"], None, Patience::Normal)
+        .await?;
+    let record = Record::read(&now)?;
+    if record.state == "awaiting-approval" {
+        return waits_for_approval(console, &now, &record);
+    }
+    finish(client, console, &now, 0, run, &["succeeded"]).await
+}
+
+fn waits_for_approval(console: &mut Console, raw: &Value, record: &Record) -> Result<(), Failure> {
+    if console.for_people() {
+        let ending = record.ending(console.paint);
+        console.say(&ending)
+    } else {
+        console.document(raw)
+    }
+}
+
+/// Follows a started operation if that is wanted, and says how it ended.
+pub async fn finish(
+    client: &Client,
+    console: &mut Console,
+    started: &Value,
+    after: u64,
+    run: &Run,
+    good: &[&str],
+) -> Result<(), Failure> {
+    let record = Record::read(started)?;
+    if run.waiting.no_wait {
+        if !console.for_people() {
+            return console.document(started);
+        }
+        console.say(&record.id)?;
+        return progress::detach(console, &record.id, &record.state);
+    }
+    let end = progress::follow(client, console, &record, after, run.waiting.follow, false).await?;
+    ended(console, &end, good)
+}
+
+/// Says how an operation ended, and whether that is what was wanted.
+pub fn ended(console: &mut Console, end: &Value, good: &[&str]) -> Result<(), Failure> {
+    let record = Record::read(end)?;
+    if console.for_people() {
+        let ending = record.ending(console.paint);
+        console.say(&ending)?;
+    } else {
+        console.document(end)?;
+    }
+    if good.contains(&record.state.as_str()) {
+        Ok(())
+    } else {
+        Err(Failure::Operation)
+    }
+}
+
+/// Follows for its own sake.
+pub async fn watch(client: &Client, console: &mut Console, id: &str, options: Follow) -> Result<(), Failure> {
+    let record = Record::read(&client.get(&["operations", id], &[]).await?)?;
+    let events_on_output = !console.for_people();
+    let end = progress::follow(client, console, &record, 0, options, events_on_output).await?;
+    let record = Record::read(&end)?;
+    if !events_on_output {
+        let ending = record.ending(console.paint);
+        console.say(&ending)?;
+    }
+    if record.state == "succeeded" || record.is_runnable() {
+        Ok(())
+    } else {
+        Err(Failure::Operation)
+    }
+}

@@ -1,0 +1,140 @@
+//! `mesh`: a mesh as a whole.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::change::{plan, plan_and_run};
+use crate::adapter::Adapter;
+use crate::arguments::{Mesh, MeshCommand};
+use crate::client::Client;
+use crate::console::Console;
+use crate::failure::{Failure, Problem};
+use crate::finding::Finding;
+use crate::parameters;
+use crate::table::Table;
+
+pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) -> Result<(), Failure> {
+    match command {
+        MeshCommand::Plan { mesh, remove, show } => {
+            let category = if *remove { "remove" } else { "install" };
+            let asked = asked(client, mesh, category).await?;
+            plan(client, console, &asked, *show).await
+        }
+        MeshCommand::Deploy { mesh, show, run } => {
+            run.require_answer()?;
+            let asked = asked(client, mesh, "install").await?;
+            plan_and_run(client, console, &asked, *show, run).await
+        }
+        MeshCommand::Remove { mesh, show, run } => {
+            run.require_answer()?;
+            let asked = asked(client, mesh, "remove").await?;
+            plan_and_run(client, console, &asked, *show, run).await
+        }
+        MeshCommand::Detect { name, context } => detect(client, console, name, context.as_deref()).await,
+    }
+}
+
+async fn asked(client: &Client, mesh: &Mesh, category: &str) -> Result<Value, Failure> {
+    let adapter = Adapter::get(client, &mesh.name).await?;
+    let operation = adapter.operation_for(category)?;
+    let mut words = mesh.request.words()?;
+    for (name, given) in [
+        ("version", &mesh.version),
+        ("profile", &mesh.profile),
+        ("namespace", &mesh.namespace),
+    ] {
+        if let Some(given) = given {
+            words.push((name.to_owned(), given.clone()));
+        }
+    }
+    let parameters = parameters::read(operation, &words)?;
+    Ok(mesh.request.body(&adapter.name, &operation.name, parameters))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Installation {
+    mesh: String,
+    namespace: String,
+    version: String,
+    revision: String,
+    health: String,
+    installed_by: String,
+    components: Vec<Component>,
+    namespaces: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Component {
+    #[serde(rename = "ref")]
+    object: String,
+    version: String,
+    health: String,
+    reason: String,
+}
+
+async fn detect(
+    client: &Client,
+    console: &mut Console,
+    name: &str,
+    context: Option<&str>,
+) -> Result<(), Failure> {
+    let adapter = Adapter::get(client, name).await?;
+    let path = ["clusters", context.unwrap_or("-"), "detect"];
+    let answer = client.get_slowly(&path, &[("adapter", &adapter.name)]).await?;
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let items: Vec<Installation> = match &answer["items"] {
+        Value::Null => Vec::new(),
+        items => Deserialize::deserialize(items).map_err(|e| {
+            let message = format!("what the host detected cannot be read: {e}");
+            Failure::Problem(Problem::new("unexpected-answer", message))
+        })?,
+    };
+    if items.is_empty() {
+        return console.say(&format!("No {} was found.", adapter.mesh));
+    }
+    let mut table = Table::new(&[
+        "MESH",
+        "NAMESPACE",
+        "VERSION",
+        "REVISION",
+        "HEALTH",
+        "INSTALLED BY",
+        "IN THE MESH",
+    ]);
+    for item in &items {
+        table.row([
+            &item.mesh,
+            &item.namespace,
+            &item.version,
+            &item.revision,
+            &item.health,
+            &item.installed_by,
+            &item.namespaces.join(" "),
+        ]);
+    }
+    let paint = console.paint;
+    let mut text = table.lines(paint);
+    let mut components = Table::new(&["COMPONENT", "VERSION", "HEALTH", "REASON"]);
+    for component in items.iter().flat_map(|item| &item.components) {
+        components.row([
+            &component.object,
+            &component.version,
+            &component.health,
+            &component.reason,
+        ]);
+    }
+    if !components.is_empty() {
+        let _ = write!(text, "\n\n{}", components.lines(paint));
+    }
+    for finding in items.iter().flat_map(|item| &item.findings) {
+        let _ = write!(text, "\n{}", finding.lines(paint));
+    }
+    console.say(&text)
+}

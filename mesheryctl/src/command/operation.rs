@@ -1,0 +1,191 @@
+//! `operation`: everything that was planned, runs or has run.
+
+use serde_json::Value;
+
+use super::change::{finish, start, watch};
+use crate::arguments::{Change, OperationCommand, Show};
+use crate::client::{Client, Patience};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::preview::Preview;
+use crate::progress::history_line;
+use crate::record::Record;
+use crate::table::Table;
+
+pub async fn run(client: &Client, console: &mut Console, command: &OperationCommand) -> Result<(), Failure> {
+    match command {
+        OperationCommand::List {
+            state,
+            cluster,
+            limit,
+            after,
+        } => {
+            let limit = limit.map(|limit| limit.to_string());
+            let query: Vec<(&str, &str)> = [
+                ("state", state),
+                ("cluster", cluster),
+                ("limit", &limit),
+                ("after", after),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+            .collect();
+            list(client, console, &query).await
+        }
+        OperationCommand::View { id, events } => view(client, console, id, *events).await,
+        OperationCommand::Preview { id, again, show } => preview(client, console, id, *again, *show).await,
+        OperationCommand::Watch { id, follow } => watch(client, console, id, *follow).await,
+        OperationCommand::Run(change) => run_planned(client, console, change).await,
+        OperationCommand::Approve(change) => approve(client, console, change).await,
+        OperationCommand::Resume(change) => {
+            act(client, console, change, "resume", "Go on with", &["succeeded"]).await
+        }
+        OperationCommand::Undo(change) => {
+            act(client, console, change, "undo", "Take back", &["undone"]).await
+        }
+        OperationCommand::Cancel(change) => {
+            act(
+                client,
+                console,
+                change,
+                "cancel",
+                "Cancel",
+                &["cancelled", "undone"],
+            )
+            .await
+        }
+    }
+}
+
+async fn list(client: &Client, console: &mut Console, query: &[(&str, &str)]) -> Result<(), Failure> {
+    let answer = client.get(&["operations"], query).await?;
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let mut table = Table::new(&[
+        "ID",
+        "STATE",
+        "ADAPTER",
+        "OPERATION",
+        "CLUSTER",
+        "CREATED",
+        "SUMMARY",
+    ]);
+    for item in answer["items"].as_array().into_iter().flatten() {
+        let record = Record::read(item)?;
+        table.row([
+            &record.id,
+            &record.state,
+            &record.adapter.name,
+            &record.operation,
+            &record.cluster.context,
+            record.created.split('.').next().unwrap_or(""),
+            &record.summary,
+        ]);
+    }
+    if table.is_empty() {
+        return console.say("No operations.");
+    }
+    let lines = table.lines(console.paint);
+    console.say(&lines)?;
+    match answer["next"].as_str() {
+        Some(next) if !next.is_empty() => console.tell(&format!("more: --after {next}")),
+        _ => Ok(()),
+    }
+}
+
+async fn view(client: &Client, console: &mut Console, id: &str, with_events: bool) -> Result<(), Failure> {
+    if !with_events {
+        let answer = client.get(&["operations", id], &[]).await?;
+        return show(console, &answer, &answer, &[]);
+    }
+    let answer = client.get(&["operations", id, "record"], &[]).await?;
+    let events = answer["events"].as_array().map_or(&[][..], Vec::as_slice);
+    show(console, &answer, &answer["operation"], events)
+}
+
+fn show(console: &mut Console, raw: &Value, record: &Value, events: &[Value]) -> Result<(), Failure> {
+    if !console.for_people() {
+        return console.document(raw);
+    }
+    let mut page = Record::read(record)?.page(console.paint);
+    if !events.is_empty() {
+        page.push('\n');
+    }
+    for event in events {
+        page.push('\n');
+        page.push_str(&history_line(event));
+    }
+    console.say(&page)
+}
+
+async fn preview(
+    client: &Client,
+    console: &mut Console,
+    id: &str,
+    again: bool,
+    show: Show,
+) -> Result<(), Failure> {
+    let path = ["operations", id, "preview"];
+    let answer = if again {
+        client.post(&path, None, Patience::Long).await?
+    } else {
+        client.get(&path, &[]).await?
+    };
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let lines = Preview::read(&answer)?.lines(console.paint, show.full);
+    console.say(&lines)
+}
+
+async fn run_planned(client: &Client, console: &mut Console, change: &Change) -> Result<(), Failure> {
+    change.run.require_answer()?;
+    let record = Record::read(&client.get(&["operations", &change.id], &[]).await?)?;
+    if !change.run.yes && record.is_runnable() {
+        // What is agreed to is what is seen: the stored preview, or a first one.
+        let path = ["operations", change.id.as_str(), "preview"];
+        let preview = if record.state == "planned" {
+            client.post(&path, None, Patience::Long).await?
+        } else {
+            client.get(&path, &[]).await?
+        };
+        let lines = Preview::read(&preview)?.lines(console.paint_err, false);
+        console.tell(&lines)?;
+    }
+    console.confirm("Go on?", change.run.yes)?;
+    start(client, console, record, &change.run).await
+}
+
+async fn approve(client: &Client, console: &mut Console, change: &Change) -> Result<(), Failure> {
+    change.run.require_answer()?;
+    let record = Record::read(&client.get(&["operations", &change.id], &[]).await?)?;
+    console.confirm(&format!("Approve \"{}\"?", record.summary), change.run.yes)?;
+    let path = ["operations", change.id.as_str(), "approve"];
+    let now = client.post(&path, None, Patience::Normal).await?;
+    if Record::read(&now)?.is_runnable() {
+        return show(console, &now, &now, &[]);
+    }
+    finish(client, console, &now, 0, &change.run, &["succeeded"]).await
+}
+
+/// What acts on an operation that was run.
+async fn act(
+    client: &Client,
+    console: &mut Console,
+    change: &Change,
+    action: &str,
+    question: &str,
+    good: &[&str],
+) -> Result<(), Failure> {
+    change.run.require_answer()?;
+    let before = client.get(&["operations", &change.id], &[]).await?;
+    let record = Record::read(&before)?;
+    let question = format!("{question} \"{}\" ({})?", record.summary, record.state);
+    console.confirm(&crate::console::plain(&question), change.run.yes)?;
+    let path = ["operations", change.id.as_str(), action];
+    let now = client.post(&path, None, Patience::Normal).await?;
+    // What came before has been seen; only what this brings is shown.
+    let seen = before["seq"].as_u64().unwrap_or(0);
+    finish(client, console, &now, seen, &change.run, good).await
+}

@@ -1,0 +1,215 @@
+//! Follows an operation: its events as lines for people, or as they are.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::arguments::Follow;
+use crate::client::Client;
+use crate::client::event_stream::{EventStream, Next};
+use crate::console::{Console, brief, plain};
+use crate::failure::{Failure, Problem};
+use crate::record::Record;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    time: String,
+    kind: String,
+    step: Option<String>,
+    state: Option<String>,
+    object: Option<String>,
+    change: Option<String>,
+    reason: Option<String>,
+    done: Option<u64>,
+    total: Option<u64>,
+    message: Option<String>,
+    error: Option<Problem>,
+}
+
+/// Shows what happens from event `after` on, until the operation is at rest, and returns its record then.
+pub async fn follow(
+    client: &Client,
+    console: &mut Console,
+    record: &Record,
+    after: u64,
+    options: Follow,
+    events_on_output: bool,
+) -> Result<Value, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(options.wait_timeout);
+    let mut shown = Shown::new(record, options.verbose);
+    let mut events = EventStream::new(client, &record.id, after);
+    loop {
+        let next = tokio::select! {
+            next = timeout_at(deadline, events.next()) => next,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                detach(console, &record.id, "no longer following")?;
+                return Err(Failure::Detached);
+            }
+        };
+        let Ok(next) = next else {
+            let message = format!("the operation is not at rest after {} s", options.wait_timeout);
+            return Err(Failure::Problem(
+                Problem::new("wait-timeout", message)
+                    .cause("it goes on")
+                    .remedy(format!("mesheryctl operation watch {}", record.id)),
+            ));
+        };
+        match next? {
+            Next::Event(event) if events_on_output => console.record(&event)?,
+            Next::Event(event) => {
+                // An event of a shape that this side does not know is no reason to stop following.
+                if let Ok(event) = Event::deserialize(&event) {
+                    shown.show(console, &event)?;
+                }
+            }
+            Next::Reconnecting => shown.reconnecting(console)?,
+            Next::End => break,
+        }
+    }
+    client.get(&["operations", &record.id], &[]).await
+}
+
+/// Says that the operation goes on without anybody watching.
+pub fn detach(console: &mut Console, id: &str, why: &str) -> Result<(), Failure> {
+    console.tell(&format!(
+        "{why}: the operation goes on\n  follow it: mesheryctl operation watch {id}\n  stop it:   mesheryctl operation \
+         cancel {id}"
+    ))
+}
+
+/// What has been shown, so that nothing is said twice in a row.
+struct Shown {
+    titles: HashMap<String, String>,
+    verbose: bool,
+    waiting: HashMap<String, String>,
+    reconnecting: bool,
+}
+
+impl Shown {
+    fn new(record: &Record, verbose: bool) -> Self {
+        let titles = record
+            .steps
+            .iter()
+            .map(|step| (step.id.clone(), step.title.clone()));
+        Self {
+            titles: titles.collect(),
+            verbose,
+            waiting: HashMap::new(),
+            reconnecting: false,
+        }
+    }
+
+    fn reconnecting(&mut self, console: &mut Console) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.reconnecting, true) {
+            let line = console.paint_err.notable("connection lost, reconnecting");
+            console.tell(&line)?;
+        }
+        Ok(())
+    }
+
+    fn title(&self, step: &str) -> String {
+        let title = self.titles.get(step).filter(|title| !title.is_empty());
+        plain(title.map_or(step, String::as_str))
+    }
+
+    fn show(&mut self, console: &mut Console, event: &Event) -> Result<(), Failure> {
+        let paint = console.paint_err;
+        self.reconnecting = false;
+        let step = event
+            .step
+            .as_deref()
+            .map(|step| self.title(step))
+            .unwrap_or_default();
+        let state = event.state.as_deref().unwrap_or("");
+        let object = event.object.as_deref().map(plain).unwrap_or_default();
+        let count = match (event.done, event.total) {
+            (Some(done), Some(total)) if total > 0 => format!(" {done}/{total}"),
+            _ => String::new(),
+        };
+        match event.kind.as_str() {
+            "state" => console.tell(&paint.bold(&plain(&state.replace('-', " "))))?,
+            "step" => match state {
+                "running" | "undoing" | "pending" => {
+                    let line = format!("  {} {step}{}", paint.dim("·"), paint.dim(&format!(" {state}")));
+                    if !console.live(&line)? {
+                        console.tell(&line)?;
+                    }
+                }
+                "done" | "undone" => console.tell(&format!("  {} {step}{count}{}", paint.good("✓"), {
+                    if state == "undone" { " undone" } else { "" }
+                }))?,
+                "skipped" => console.tell(&paint.dim(&format!("  - {step} skipped")))?,
+                other => console.tell(&format!(
+                    "  {} {step} {}",
+                    paint.bad("✗"),
+                    plain(&other.replace('-', " "))
+                ))?,
+            },
+            "waiting" => {
+                let reason = event.reason.as_deref().map(plain).unwrap_or_default();
+                let line = format!("  {} {object}: {reason}{count}", paint.dim("… waiting for"));
+                // Without a terminal the same reason is said once an object.
+                let new = self.waiting.get(&object) != Some(&reason);
+                if !console.live(&line)? && new {
+                    console.tell(&line)?;
+                }
+                self.waiting.insert(object, reason);
+            }
+            "progress" => {
+                console.live(&format!("  {} {step}{count}", paint.dim("…")))?;
+            }
+            "object" => {
+                let change = event.change.as_deref().map(plain).unwrap_or_default();
+                let reason = event
+                    .reason
+                    .as_deref()
+                    .map(|r| format!(" ({})", plain(r)))
+                    .unwrap_or_default();
+                let line = format!("    {change} {object}{reason}");
+                if self.verbose {
+                    console.tell(&line)?;
+                } else {
+                    console.live(&paint.dim(&line))?;
+                }
+            }
+            _ => {
+                if let Some(message) = &event.message {
+                    console.tell(&format!("  {} {}", paint.notable("note:"), plain(message)))?;
+                }
+            }
+        }
+        if let Some(error) = &event.error {
+            console.tell(&format!("  {}", error.lines(paint).replace('\n', "\n  ")))?;
+        }
+        Ok(())
+    }
+}
+
+/// One line of an operation's history.
+pub fn history_line(value: &Value) -> String {
+    let Ok(event) = Event::deserialize(value) else {
+        return brief(&value.to_string(), 200);
+    };
+    let parts = [
+        Some(event.time),
+        Some(event.kind),
+        event.step,
+        event.state,
+        event.change,
+        event.object,
+        event.reason,
+        event.message,
+        event.error.map(|e| e.to_string()),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    brief(&parts.join("  "), 400)
+}

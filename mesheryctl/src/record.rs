@@ -1,0 +1,204 @@
+//! The record of an operation: as much of it as is shown.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::console::{Paint, brief, plain};
+use crate::failure::{Failure, Problem};
+use crate::finding::Finding;
+use crate::table::Table;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    pub id: String,
+    pub adapter: AdapterUsed,
+    pub operation: String,
+    pub parameters: Map<String, Value>,
+    pub cluster: ClusterUsed,
+    pub owner: String,
+    pub state: String,
+    pub summary: String,
+    pub notes: Vec<String>,
+    pub steps: Vec<Step>,
+    pub findings: Vec<Finding>,
+    pub error: Option<Problem>,
+    pub left: Vec<Left>,
+    pub created: String,
+    pub updated: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct AdapterUsed {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ClusterUsed {
+    pub uid: String,
+    pub context: String,
+    pub server: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    pub id: String,
+    pub title: String,
+    pub kind: String,
+    pub state: String,
+    pub undo: String,
+    pub because: String,
+    pub done: u64,
+    pub total: u64,
+    pub error: Option<Problem>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Left {
+    #[serde(rename = "ref")]
+    pub object: String,
+    pub why: String,
+}
+
+impl Record {
+    pub fn read(value: &Value) -> Result<Self, Failure> {
+        let record: Self = Deserialize::deserialize(value).map_err(|e| {
+            Failure::Problem(Problem::new(
+                "unexpected-answer",
+                format!("the host's record of the operation cannot be read: {e}"),
+            ))
+        })?;
+        if record.id.is_empty() {
+            let message = "the host's record of the operation has no id";
+            return Err(Failure::Problem(Problem::new("unexpected-answer", message)));
+        }
+        Ok(record)
+    }
+
+    /// Not run yet.
+    pub fn is_runnable(&self) -> bool {
+        matches!(self.state.as_str(), "planned" | "previewed" | "awaiting-approval")
+    }
+
+    /// How it ended, in a few lines.
+    pub fn ending(&self, paint: Paint) -> String {
+        let state = self.state.replace('-', " ");
+        let state = match self.state.as_str() {
+            "succeeded" => paint.good(&state),
+            "failed" | "undo-incomplete" | "stale" | "interrupted" => paint.bad(&state),
+            _ => paint.notable(&state),
+        };
+        let mut text = format!("{state}: {}", plain(&self.summary));
+        let _ = write!(text, "\n  operation {}", plain(&self.id));
+        if !self.cluster.context.is_empty() {
+            let _ = write!(text, " on {}", plain(&self.cluster.context));
+        }
+        if let Some(error) = &self.error {
+            let _ = write!(text, "\n{}", error.lines(paint));
+        }
+        for step in &self.steps {
+            if let Some(error) = step
+                .error
+                .as_ref()
+                .filter(|error| self.error.as_ref() != Some(error))
+            {
+                let _ = write!(text, "\nstep {}: {}", plain(&step.id), error.lines(paint));
+            }
+        }
+        text + &self.left_behind(paint) + &self.next_commands(paint)
+    }
+
+    fn left_behind(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        if !self.left.is_empty() {
+            let _ = write!(text, "\n{}", paint.notable("left in the cluster:"));
+            for left in &self.left {
+                let _ = write!(
+                    text,
+                    "\n  {}  {}",
+                    plain(&left.object),
+                    paint.dim(&plain(&left.why))
+                );
+            }
+        }
+        text
+    }
+
+    fn next_commands(&self, paint: Paint) -> String {
+        let commands: &[(&str, &str)] = match self.state.as_str() {
+            "planned" | "previewed" => &[("run it", "run"), ("drop it", "cancel")],
+            "awaiting-approval" => &[("approve it", "approve"), ("drop it", "cancel")],
+            "succeeded" => &[("take it back", "undo")],
+            "failed" | "cancelled" => &[
+                ("what happened", "view --events"),
+                ("take back what it did", "undo"),
+            ],
+            "interrupted" => &[("go on", "resume"), ("take back what it did", "undo")],
+            "undo-incomplete" => &[("what happened", "view --events"), ("try again", "undo")],
+            "undone" => &[("what happened", "view --events")],
+            _ => &[],
+        };
+        let mut text = String::new();
+        for (what, command) in commands {
+            let line = format!("{what}: mesheryctl operation {command} {}", plain(&self.id));
+            let _ = write!(text, "\n  {}", paint.dim(&line));
+        }
+        text
+    }
+
+    /// All of it.
+    pub fn page(&self, paint: Paint) -> String {
+        let mut text = self.ending(paint);
+        let mut line = |label: &str, value: &str| {
+            if !value.is_empty() {
+                let _ = write!(text, "\n{:<11} {}", format!("{label}:"), brief(value, 300));
+            }
+        };
+        line(
+            "adapter",
+            format!("{} {}", self.adapter.name, self.adapter.version).trim(),
+        );
+        line("operation", &self.operation);
+        line("parameters", &parameters(&self.parameters));
+        let cluster = [&self.cluster.context, &self.cluster.server, &self.cluster.uid];
+        line("cluster", cluster.map(String::as_str).join(" ").trim());
+        line("asked by", &self.owner);
+        line("created", &self.created);
+        line("updated", &self.updated);
+        for note in &self.notes {
+            let _ = write!(text, "\n{} {}", paint.notable("note:"), plain(note));
+        }
+        for finding in &self.findings {
+            let _ = write!(text, "\n{}", finding.lines(paint));
+        }
+        if !self.steps.is_empty() {
+            let mut table = Table::new(&["STEP", "KIND", "STATE", "DONE", "UNDO", "WHAT"]);
+            for step in &self.steps {
+                let undo = if step.because.is_empty() {
+                    step.undo.clone()
+                } else {
+                    format!("{}: {}", step.undo, step.because)
+                };
+                let done = format!("{}/{}", step.done, step.total);
+                table.row([&step.id, &step.kind, &step.state, &done, &undo, &step.title]);
+            }
+            let _ = write!(text, "\n\n{}", table.lines(paint));
+        }
+        text
+    }
+}
+
+fn parameters(parameters: &Map<String, Value>) -> String {
+    let one = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{name}={text}"),
+        other => format!("{name}={other}"),
+    };
+    parameters.iter().map(one).collect::<Vec<_>>().join(" ")
+}
