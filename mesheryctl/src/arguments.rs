@@ -115,7 +115,7 @@ pub enum AdapterCommand {
         #[command(flatten)]
         show: Show,
         #[command(flatten)]
-        run: Run,
+        run: Running,
     },
 }
 
@@ -146,7 +146,7 @@ pub enum MeshCommand {
         #[command(flatten)]
         show: Show,
         #[command(flatten)]
-        run: Run,
+        run: Running,
     },
     /// Removes a mesh: preview, confirmation, run.
     Remove {
@@ -155,7 +155,7 @@ pub enum MeshCommand {
         #[command(flatten)]
         show: Show,
         #[command(flatten)]
-        run: Run,
+        run: Running,
     },
     /// Shows which installations of a mesh the cluster has, and how they are.
     Detect {
@@ -207,7 +207,7 @@ pub struct App {
     #[command(flatten)]
     pub show: Show,
     #[command(flatten)]
-    pub run: Run,
+    pub run: Running,
 }
 
 /// What all requests for an operation have.
@@ -256,7 +256,7 @@ pub struct Show {
 
 /// How something that changes a cluster is started and followed.
 #[derive(Debug, Clone, Args)]
-pub struct Run {
+pub struct Running {
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
@@ -346,7 +346,7 @@ pub struct Change {
     /// Id of the operation.
     pub id: String,
     #[command(flatten)]
-    pub run: Run,
+    pub run: Running,
 }
 
 #[derive(Debug, Subcommand)]
@@ -380,4 +380,14 @@ pub enum ClusterCommand {
 pub enum PluginCommand {
     /// Lists the plugin files.
     List,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
 }

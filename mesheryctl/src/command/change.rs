@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Follow, Request, Run, Show};
+use crate::arguments::{Follow, Request, Running, Show};
 use crate::client::{Client, Patience};
 use crate::console::{Console, require_terminal};
 use crate::failure::{Failure, Problem};
@@ -47,7 +47,7 @@ impl Request {
     }
 }
 
-impl Run {
+impl Running {
     /// Refuses at once where nobody could be asked later.
     pub fn require_answer(&self) -> Result<(), Failure> {
         if self.yes { Ok(()) } else { require_terminal() }
@@ -71,7 +71,7 @@ pub async fn plan_and_run(
     console: &mut Console,
     asked: &Value,
     show: Show,
-    run: &Run,
+    run: &Running,
 ) -> Result<(), Failure> {
     let (record, preview) = preview(client, console, asked).await?;
     let preview = Preview::read(&preview)?;
@@ -122,7 +122,12 @@ async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Resul
 }
 
 /// Runs what was planned and confirmed.
-pub async fn start(client: &Client, console: &mut Console, record: Record, run: &Run) -> Result<(), Failure> {
+pub async fn start(
+    client: &Client,
+    console: &mut Console,
+    record: Record,
+    run: &Running,
+) -> Result<(), Failure> {
     let now = client
         .post(&["operations", &record.id, "run"], None, Patience::Normal)
         .await?;
@@ -148,7 +153,7 @@ pub async fn finish(
     console: &mut Console,
     started: &Value,
     after: u64,
-    run: &Run,
+    run: &Running,
     good: &[&str],
 ) -> Result<(), Failure> {
     let record = Record::read(started)?;

@@ -1,0 +1,266 @@
+//! What changes something: plan, yes or no, run, ending, exit code.
+
+use serde_json::json;
+
+use crate::answers::{host, preview, record, runs_to};
+use crate::fake_host::{Answer, problem};
+use crate::program::ctl;
+
+#[test]
+fn deploying_plans_previews_runs_follows_and_says_how_it_ended() {
+    let host = host();
+    runs_to(&host, "succeeded");
+    let arguments = [
+        "mesh",
+        "deploy",
+        "lattice",
+        "--version",
+        "2.0.1",
+        "--profile",
+        "minimal",
+        "--namespace",
+        "mesh",
+    ];
+    let more = [
+        "--context",
+        "dev",
+        "--set",
+        "replicas=3",
+        "--on-failure",
+        "keep",
+        "--force-conflicts",
+        "--yes",
+    ];
+    ctl(&host, &[&arguments[..], &more[..]].concat())
+        .code(0)
+        .out_has(&[
+            "2 to create, 1 to change",
+            "succeeded: Install Lattice 2.0.1",
+            "operation op1 on dev",
+        ])
+        .err_has(&[
+            "✓ the namespace 1/1",
+            "waiting for apps/v1/Deployment/lattice-system/control: Available: 0/1",
+        ]);
+    assert_eq!(
+        host.body_of("POST /operations"),
+        json!({"adapter": "lattice", "operation": "install", "context": "dev",
+            "parameters": {"version": "2.0.1", "profile": "minimal", "namespace": "mesh", "replicas": 3},
+            "policy": {"on_failure": "keep", "force_conflicts": true}})
+    );
+    let changes: Vec<String> = host
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("POST"))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "POST /operations",
+            "POST /operations/op1/preview",
+            "POST /operations/op1/run"
+        ]
+    );
+}
+
+#[test]
+fn an_operation_that_does_not_succeed_is_exit_code_3_and_says_what_to_do_next() {
+    for (state, next) in [
+        ("failed", "mesheryctl operation undo op1"),
+        ("undone", "mesheryctl operation view --events op1"),
+        ("cancelled", "mesheryctl operation undo op1"),
+        ("interrupted", "mesheryctl operation resume op1"),
+        ("undo-incomplete", "mesheryctl operation undo op1"),
+    ] {
+        let host = host();
+        runs_to(&host, state);
+        ctl(
+            &host,
+            &["mesh", "deploy", "lattice", "--version", "2.0.1", "--yes"],
+        )
+        .code(3)
+        .out_has(&[&state.replace('-', " "), next]);
+    }
+}
+
+#[test]
+fn with_json_only_the_final_record_is_on_standard_output() {
+    let host = host();
+    runs_to(&host, "succeeded");
+    let ran = ctl(&host, &["mesh", "remove", "lattice", "--yes", "-o", "json"]).code(0);
+    let printed: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(printed, record("succeeded"));
+    assert!(ran.err.contains("2 to create"), "{ran:#?}");
+}
+
+#[test]
+fn a_plan_runs_nothing_and_says_how_to_run_it() {
+    let host = host();
+    ctl(&host, &["mesh", "plan", "lattice", "--version", "2.0.1"])
+        .code(0)
+        .out_has(&["2 to create"])
+        .err_has(&["mesheryctl operation run op1"]);
+    assert!(
+        !host.lines().iter().any(|line| line.ends_with("/run")),
+        "{:?}",
+        host.lines()
+    );
+    let ran = ctl(&host, &["mesh", "plan", "lattice", "--remove", "-o", "json"]).code(0);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap(),
+        preview()
+    );
+}
+
+#[test]
+fn without_a_terminal_and_without_yes_nothing_is_even_planned() {
+    let host = host();
+    for arguments in [
+        &["mesh", "deploy", "lattice"][..],
+        &["mesh", "remove", "lattice"],
+        &["app", "deploy", "bookinfo"],
+        &["adapter", "run", "lattice", "install"],
+        &["operation", "undo", "op1"],
+        &["operation", "run", "op1"],
+    ] {
+        ctl(&host, arguments)
+            .code(2)
+            .err_has(&["error[confirmation-needed]", "--yes"]);
+    }
+    assert_eq!(host.lines(), [""; 0]);
+}
+
+#[test]
+fn yes_does_not_cover_errors_that_the_preview_shows() {
+    let host = host();
+    let mut bad = preview();
+    bad["objects"][0]["change"] = "conflict".into();
+    bad["objects"][0]["conflicts"] = json!([{"manager": "argocd", "field": ".spec.replicas"}]);
+    bad["objects"][1]["change"] = "error".into();
+    bad["objects"][1]["error"] = json!({"code": "forbidden", "message": "may not patch configmaps"});
+    host.then("POST /operations/op1/preview", Answer::Json(200, bad));
+    // The good preview comes first: a plan uses it up.
+    ctl(&host, &["mesh", "plan", "lattice"]).code(0);
+    ctl(&host, &["mesh", "deploy", "lattice", "--yes"])
+        .code(1)
+        .out_has(&[
+            ".spec.replicas is owned by argocd",
+            "error[forbidden]: may not patch configmaps",
+        ])
+        .err_has(&[
+            "1 objects that the server would refuse",
+            "--force-conflicts",
+            "operation run op1",
+        ]);
+    assert!(!host.lines().iter().any(|line| line.ends_with("/run")));
+}
+
+#[test]
+fn without_waiting_the_id_comes_last_on_standard_output() {
+    let host = host();
+    let ran = ctl(
+        &host,
+        &["adapter", "run", "lattice", "remove", "--yes", "--no-wait"],
+    )
+    .code(0);
+    assert!(ran.out.ends_with("\nop1\n"), "{ran:#?}");
+    assert!(ran.err.contains("mesheryctl operation watch op1"), "{ran:#?}");
+}
+
+#[test]
+fn sample_applications_are_found_by_name() {
+    let host = host();
+    runs_to(&host, "succeeded");
+    let arguments = [
+        "app",
+        "deploy",
+        "bookinfo",
+        "--namespace",
+        "shop",
+        "--mesh",
+        "lattice",
+        "--yes",
+    ];
+    ctl(&host, &arguments).code(0);
+    let body = host.body_of("POST /operations");
+    assert_eq!(
+        (&body["operation"], &body["parameters"]),
+        (&"deploy-bookinfo".into(), &json!({"namespace": "shop"}))
+    );
+    ctl(&host, &["app", "remove", "emojivoto", "--yes"])
+        .code(1)
+        .err_has(&["error[unknown-application]", "bookinfo (of lattice)"]);
+}
+
+#[test]
+fn taking_back_follows_only_what_the_undo_does_and_undone_is_success() {
+    let host = host();
+    host.then("GET /operations/op1", Answer::Json(200, record("succeeded")));
+    host.then("POST /operations/op1/undo", Answer::Json(202, record("undoing")));
+    runs_to(&host, "undone");
+    ctl(&host, &["operation", "undo", "op1", "--yes"])
+        .code(0)
+        .out_has(&["undone: Install Lattice"]);
+    let asked = host.asked();
+    let events = asked
+        .iter()
+        .find(|asked| asked.line.ends_with("/events"))
+        .unwrap();
+    assert_eq!(events.last_event_id.as_deref(), Some("3"));
+}
+
+#[test]
+fn cancelling_and_resuming_end_well_in_different_states() {
+    for (action, state, code) in [
+        ("cancel", "undone", 0),
+        ("cancel", "cancelled", 0),
+        ("cancel", "succeeded", 3),
+        ("resume", "succeeded", 0),
+        ("resume", "undone", 3),
+    ] {
+        let host = host();
+        host.then(
+            &format!("POST /operations/op1/{action}"),
+            Answer::Json(202, record("running")),
+        );
+        runs_to(&host, state);
+        ctl(&host, &["operation", action, "op1", "--yes"]).code(code);
+    }
+}
+
+#[test]
+fn an_operation_that_needs_approval_waits_for_it_and_runs_when_it_comes() {
+    let host = host();
+    let line = "POST /operations/op2/run";
+    let mut waiting = record("awaiting-approval");
+    waiting["id"] = "op2".into();
+    host.on("GET /operations/op2", waiting.clone());
+    host.then(line, Answer::Json(202, waiting));
+    ctl(&host, &["operation", "run", "op2", "--yes"])
+        .code(0)
+        .out_has(&["awaiting approval", "mesheryctl operation approve op2"]);
+
+    host.then(
+        "POST /operations/op1/approve",
+        Answer::Json(202, record("queued")),
+    );
+    runs_to(&host, "succeeded");
+    ctl(&host, &["operation", "approve", "op1", "--yes"])
+        .code(0)
+        .out_has(&["succeeded"]);
+}
+
+#[test]
+fn what_the_host_refuses_is_told_with_cause_and_remedy() {
+    let host = host();
+    host.then("GET /operations/op1", Answer::Json(200, record("running")));
+    let refusal = problem("not-undoable", "operation op1 is running", "cancel it first");
+    host.then("POST /operations/op1/undo", Answer::Json(409, refusal));
+    ctl(&host, &["operation", "undo", "op1", "--yes"])
+        .code(1)
+        .err_has(&[
+            "error[not-undoable]: operation op1 is running",
+            "cause: because of the test",
+            "remedy: cancel it first",
+        ]);
+}
