@@ -1,2 +1,51 @@
-//! Under construction.
-fn main() {}
+//! The `meshery` binary: settings, plugins, REST. It wires what `meshery-core` does to those who ask for it.
+
+mod access;
+mod app;
+mod body;
+mod data_folder;
+mod failure;
+mod host;
+mod log;
+mod metrics;
+mod report;
+mod request;
+mod rest;
+mod server;
+mod settings;
+mod signals;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::settings::Effective;
+use crate::settings::flags::Flags;
+
+fn main() -> ExitCode {
+    if let Some(args) = Flags::plugin_child() {
+        return meshery_core::plugin::child_main(args);
+    }
+    let flags = Flags::parse();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let effective = match Effective::read(&flags, environment) {
+        Ok(effective) => effective,
+        Err(error) => return failed(&error.into()),
+    };
+    if flags.print_config {
+        report::print(&effective);
+        return ExitCode::SUCCESS;
+    }
+    log::start(&effective.settings.log);
+    match host::run(&effective) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("meshery: {error:#}");
+    ExitCode::FAILURE
+}

@@ -34,3 +34,6 @@ pub mod __abi {
     };
     pub use abi_stable::std_types::{RResult, RString};
 }
+
+/// Version of this API (semver).
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,205 @@
+//! What callers send, read with limits and errors that name the place: JSON bodies and query strings.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use futures::StreamExt as _;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use meshery_core::problem::{Problem, ProblemKind};
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::failure::{Failure, Result};
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        check_media_type(&parts.headers)?;
+        let bytes = read(&parts.headers, body, app.settings.limits.body_bytes).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<()> {
+    let shown = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let essence = shown
+        .as_deref()
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    if essence.is_some_and(|essence| essence == "application/json") {
+        return Ok(());
+    }
+    let message = match shown {
+        Some(shown) => format!("the body is said to be \"{}\"", shown.escape_debug()),
+        None => "nothing says what the body is".to_owned(),
+    };
+    let problem = Problem::new(ProblemKind::Invalid, "unsupported-media-type", message)
+        .remedy("send JSON, with the header Content-Type: application/json");
+    Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem))
+}
+
+async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut fits = announced.is_none_or(|announced| announced <= limit as u64);
+    while fits && let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            let message = format!("the body did not come whole: {error}");
+            Failure::from(Problem::new(ProblemKind::Invalid, "broken-body", message))
+        })?;
+        fits = bytes.len() + chunk.len() <= limit;
+        if fits {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if fits {
+        return Ok(bytes);
+    }
+    // A client that is cut off while it sends never sees the answer, so that the rest is thrown away for a moment.
+    // One that asked first (`Expect: 100-continue`) has not begun.
+    if !headers.contains_key(header::EXPECT) {
+        let discard = async { while let Some(Ok(_)) = chunks.next().await {} };
+        let _ = tokio::time::timeout(Duration::from_secs(2), discard).await;
+    }
+    let size = announced.map_or_else(|| "more".to_owned(), |bytes| format!("{bytes} bytes"));
+    let message = format!("the body has {size}, the limit is {limit} bytes");
+    Err(Problem::new(ProblemKind::TooLarge, "body-too-large", message)
+        .remedy("send less, or raise `body_bytes` under [limits] in the settings")
+        .into())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if error.is_data() {
+            bad_field(&path, &error.to_string())
+        } else {
+            bad_json(&error)
+        }
+    });
+    let value = parsed?;
+    json.end().map_err(|error| bad_json(&error))?;
+    Ok(value)
+}
+
+/// `error` ends with the line and the column.
+fn bad_json(error: &serde_json::Error) -> Failure {
+    let message = format!("the body is not JSON: {error}");
+    Problem::new(ProblemKind::Invalid, "bad-json", message).into()
+}
+
+/// A field that is not what it should be.
+pub fn bad_field(path: &str, what: &str) -> Failure {
+    let message = if path.is_empty() || path == "." {
+        what.to_owned()
+    } else {
+        format!("{path}: {what}")
+    };
+    Problem::new(ProblemKind::Invalid, "bad-field", message).into()
+}
+
+/// A query string.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
+        let parsed = Query::<T>::try_from_uri(&parts.uri);
+        let Query(value) = parsed.map_err(|rejection| {
+            let source = std::error::Error::source(&rejection)
+                .map_or_else(|| rejection.to_string(), ToString::to_string);
+            let message = format!(
+                "the query \"{}\": {source}",
+                parts.uri.query().unwrap_or_default()
+            );
+            Failure::from(Problem::new(ProblemKind::Invalid, "bad-query", message))
+        })?;
+        Ok(Self(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code)]
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code)]
+        name: String,
+    }
+
+    fn fault(text: &str) -> serde_json::Value {
+        let failure = parse::<Outer>(text.as_bytes()).unwrap_err();
+        serde_json::from_str(&crate::failure::body(&failure, "")).unwrap()
+    }
+
+    #[test]
+    fn wrong_field_is_named_with_its_path_and_place() {
+        for (text, words) in [
+            (
+                "{\"inner\":[{\"name\":\n5}]}",
+                ["inner[0].name", "line 2", "string"],
+            ),
+            (
+                "{\"inner\":[{\"nam\":1}]}",
+                ["inner[0].nam", "unknown field", "`name`"],
+            ),
+            ("{\"inner\":[{}]}", ["inner[0]", "missing field", "`name`"]),
+            ("{\"inner\":null}", ["inner", "null", "sequence"]),
+            ("[]", ["", "invalid length", "line 1"]),
+        ] {
+            let problem = fault(text);
+            let detail = problem["detail"].as_str().unwrap();
+            assert_eq!(problem["code"], "bad-field", "{text}: {detail}");
+            for word in words {
+                assert!(detail.contains(word), "{text}: {detail}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_said_with_line_and_column() {
+        let deep = format!("{{\"inner\":{}", "[".repeat(100_000));
+        for text in [
+            "",
+            "{",
+            "{\"inner\":\n NaN}",
+            "{\"inner\":[]} x",
+            "\u{feff}{}",
+            "{\"inner\":[],}",
+            &deep,
+        ] {
+            let problem = fault(text);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("line ") && detail.contains("column "), "{detail}");
+            assert!(detail.len() < 300, "{detail}");
+        }
+        assert!(parse::<Outer>(b"{\"inner\":[],\"\xff\":1}").is_err());
+    }
+}

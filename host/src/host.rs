@@ -1,0 +1,118 @@
+//! The life of a host: take the data folder and the address, load plugins, serve, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use meshery_core::{Meshery, MesheryBuilder};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+
+use crate::access::Access;
+use crate::app::App;
+use crate::data_folder::DataFolder;
+use crate::report::Started;
+use crate::settings::{Effective, Settings};
+use crate::token::Token;
+use crate::{report, rest, server, signals};
+
+/// Of the time to drain, what is left to the engine when answers take too long to end.
+const FOR_THE_ENGINE: u32 = 2;
+
+/// Until a signal says to stop.
+pub fn run(effective: &Effective) -> anyhow::Result<()> {
+    let settings = &effective.settings;
+    let mut folder =
+        DataFolder::open(&settings.data).map_err(|error| anyhow::anyhow!("{error}; {}", error.remedy()))?;
+    let token = Token::open(folder.path())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads")?;
+    let ended = runtime.block_on(serve(effective, &mut folder, token));
+    // What still runs has been told to stop and been given its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> anyhow::Result<()> {
+    let settings = &effective.settings;
+    let stopping = signals::stop()?;
+    let listener = bind(settings.listen).await?;
+    let address = listener.local_addr().context("the address served on")?;
+    folder
+        .say_address(&format!("http://{address}"))
+        .context("writing into the data folder's lock")?;
+    let meshery = tokio::select! {
+        built = builder(settings, folder).build() => built?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    report::print(&Started {
+        effective,
+        address,
+        plugins: meshery.plugins().list(),
+    });
+    let access = Access::new(token, settings);
+    let app = App::new(meshery.clone(), settings.clone(), access, stopping);
+    let drain = settings.limits.drain();
+    let served = server::serve(listener, rest::router(&app), &app, drain / FOR_THE_ENGINE);
+    let end = async {
+        app.stopping.cancelled().await;
+        Instant::now() + drain
+    };
+    let ((), end) = tokio::join!(served, end);
+    if timeout_at(end, meshery.shutdown()).await.is_err() {
+        tracing::warn!(
+            "operations were still busy when the time to drain was over; they go on at the next start"
+        );
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
+    let mut builder = Meshery::builder(folder.path())
+        .isolation(settings.isolation)
+        .isolation_of(settings.isolation_of.clone())
+        .provider(
+            &settings.provider.name,
+            serde_json::json!(settings.provider.config),
+        )
+        .offline(settings.offline)
+        .repositories(settings.repositories.clone());
+    if let Some(own) = std::env::current_exe()
+        .ok()
+        .and_then(|program| program.parent().map(ToOwned::to_owned))
+    {
+        builder = builder.own_plugin_folder(own);
+    }
+    let dropped_in = folder.path().join("plugins");
+    if dropped_in.is_dir() {
+        builder = builder.plugin_folder(dropped_in);
+    }
+    for folder in &settings.plugins {
+        builder = builder.plugin_folder(folder);
+    }
+    if !settings.mirror.as_os_str().is_empty() {
+        builder = builder.mirror(&settings.mirror);
+    }
+    if !settings.helm.as_os_str().is_empty() {
+        builder = builder.helm(&settings.helm);
+    }
+    builder
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program serves there; stop it, or choose another address with --listen 127.0.0.1:PORT"
+            }
+            io::ErrorKind::AddrNotAvailable => "choose an address of this machine with --listen",
+            io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+            _ => "choose another address with --listen",
+        };
+        anyhow::anyhow!("cannot serve on {address}: {error}; {remedy}")
+    })
+}

@@ -1,0 +1,25 @@
+//! The log: to standard error, as text or as JSON, because standard output is for what the user asked to see.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+use crate::settings::{Log, LogFormat};
+
+/// Starts the log, and makes panics part of it.
+pub fn start(settings: &Log) {
+    let filter = EnvFilter::new(&settings.level);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // Fails only when there is a log already, which is as good.
+    let _ = match settings.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "a panic: a fault in this program");
+    }));
+}

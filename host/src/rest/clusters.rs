@@ -1,0 +1,82 @@
+//! `/api/v1/clusters`: contexts of kubeconfigs, and what is in the clusters behind them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use meshery_core::cluster::clusters::Uploaded;
+use meshery_core::problem::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::body::{self, Asked};
+use crate::failure::Result;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCluster {
+    name: String,
+    /// The text of a kubeconfig, YAML or JSON.
+    kubeconfig: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Of {
+    adapter: String,
+}
+
+/// `-` stands for the current context.
+fn named(context: &str) -> Option<&str> {
+    (context != "-").then_some(context)
+}
+
+pub async fn list(State(app): State<App>) -> Result<Json<Value>> {
+    let contexts = app.meshery.clusters().contexts().map_err(Problem::from)?;
+    Ok(Json(json!({ "items": contexts })))
+}
+
+pub async fn add(
+    State(app): State<App>,
+    body::Json(new): body::Json<NewCluster>,
+) -> Result<(StatusCode, Json<Uploaded>)> {
+    let added = app.meshery.add_cluster(&new.name, &new.kubeconfig).await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+pub async fn show(State(app): State<App>, Path(context): Path<String>) -> Result<Json<Value>> {
+    let info = app.meshery.context(named(&context))?;
+    let cluster = app
+        .meshery
+        .clusters()
+        .connect(Some(&info.context))
+        .await
+        .map_err(Problem::from)?;
+    let mut shown = json!(info);
+    shown["uid"] = cluster.uid().into();
+    shown["version"] = cluster.version().into();
+    Ok(Json(shown))
+}
+
+pub async fn remove(State(app): State<App>, Path(context): Path<String>) -> Result<StatusCode> {
+    app.meshery.remove_cluster(&context).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn facts(
+    State(app): State<App>,
+    Path(context): Path<String>,
+    Asked(of): Asked<Of>,
+) -> Result<Json<Value>> {
+    let facts = app.meshery.facts(named(&context), &of.adapter).await?;
+    Ok(Json(json!(facts)))
+}
+
+pub async fn detect(
+    State(app): State<App>,
+    Path(context): Path<String>,
+    Asked(of): Asked<Of>,
+) -> Result<Json<Value>> {
+    let found = app.meshery.detect(named(&context), &of.adapter).await?;
+    Ok(Json(json!({ "items": found })))
+}

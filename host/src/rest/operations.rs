@@ -1,0 +1,71 @@
+//! `/api/v1/operations`: planned, looked at, run, stopped, taken back.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use http::{StatusCode, header};
+use meshery_core::operation::{NewOperation, OperationPage, OperationRecord, Preview, Selection};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::body::{self, Asked};
+use crate::failure::Result;
+
+type Accepted = (StatusCode, Json<OperationRecord>);
+
+fn accepted(record: OperationRecord) -> Accepted {
+    (StatusCode::ACCEPTED, Json(record))
+}
+
+pub async fn plan(
+    State(app): State<App>,
+    body::Json(new): body::Json<NewOperation>,
+) -> Result<impl IntoResponse> {
+    let record = app.meshery.operations()?.plan(new).await?;
+    let location = format!("/api/v1/operations/{}", record.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(record)))
+}
+
+pub async fn list(State(app): State<App>, Asked(selection): Asked<Selection>) -> Result<Json<OperationPage>> {
+    Ok(Json(app.meshery.operations()?.list(selection).await?))
+}
+
+pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<OperationRecord>> {
+    Ok(Json(app.meshery.operations()?.get(&id).await?))
+}
+
+pub async fn preview(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Preview>> {
+    Ok(Json(app.meshery.operations()?.preview(&id).await?))
+}
+
+pub async fn stored_preview(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Preview>> {
+    Ok(Json(app.meshery.operations()?.stored_preview(&id).await?))
+}
+
+pub async fn approve(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+    Ok(accepted(app.meshery.operations()?.approve(&id).await?))
+}
+
+pub async fn run(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+    Ok(accepted(app.meshery.operations()?.run(&id).await?))
+}
+
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+    Ok(accepted(app.meshery.operations()?.cancel(&id).await?))
+}
+
+pub async fn undo(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+    Ok(accepted(app.meshery.operations()?.undo(&id).await?))
+}
+
+pub async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+    Ok(accepted(app.meshery.operations()?.resume(&id).await?))
+}
+
+/// Everything that is kept of an operation, in one document.
+pub async fn record(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>> {
+    let operations = app.meshery.operations()?;
+    let operation = operations.get(&id).await?;
+    let events = operations.events_so_far(&id, 0).await?;
+    Ok(Json(json!({ "operation": operation, "events": events })))
+}

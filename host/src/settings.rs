@@ -1,0 +1,206 @@
+//! The host's settings: what each is for and what it is when nobody says anything.
+//!
+//! Where a value comes from (default, `meshery.toml`, `MESHERY_*`, flag) is decided in [`layers`]; this file only
+//! says what there is. Every field has a default, and the defaults are also the list of known keys.
+
+pub mod flags;
+mod layers;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meshery_core::plugin::Isolation;
+use serde::{Deserialize, Serialize};
+
+pub use layers::Effective;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address to serve on; nobody but this machine reaches it unless it says so.
+    pub listen: SocketAddr,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Folders of plugins, besides the host's own and `plugins` in the data folder.
+    pub plugins: Vec<PathBuf>,
+    /// Where plugins run.
+    pub isolation: Isolation,
+    /// A folder of chart archives; empty for none.
+    pub mirror: PathBuf,
+    /// The helm program; searched on PATH when empty.
+    pub helm: PathBuf,
+    /// Whether nothing may be fetched from chart repositories.
+    pub offline: bool,
+    /// What the addresses of chart repositories must begin with; any public https address when empty.
+    pub repositories: Vec<String>,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub log: Log,
+    pub provider: Provider,
+    /// Where single plugins run, by name, whatever `isolation` says.
+    pub isolation_of: BTreeMap<String, Isolation>,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// What callers on this machine need.
+    pub loopback: Loopback,
+    /// Names that requests may be addressed to, besides those of the loopback: of a reverse proxy, say.
+    pub hosts: Vec<String>,
+}
+
+/// What callers on this machine need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loopback {
+    /// The token, like everybody.
+    #[default]
+    Token,
+    /// Nothing: for clients of the original Meshery.
+    Open,
+}
+
+/// How much a caller may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub header_bytes: usize,
+    pub connections: usize,
+    pub header_seconds: u64,
+    pub request_seconds: u64,
+    /// For requests that read a cluster at length: plans and previews.
+    pub plan_seconds: u64,
+    /// From the signal to stop until the host ends, whatever still runs.
+    pub drain_seconds: u64,
+}
+
+/// What is logged, and how it looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A level, or directives as of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Which provider is used, and what is handed to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Provider {
+    pub name: String,
+    /// The provider's own settings; the host does not look into them.
+    pub config: toml::Table,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9081)),
+            data: std::env::home_dir().unwrap_or_default().join(".meshery"),
+            plugins: Vec::new(),
+            isolation: Isolation::Auto,
+            mirror: PathBuf::new(),
+            helm: PathBuf::new(),
+            offline: false,
+            repositories: Vec::new(),
+            auth: Auth::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            provider: Provider::default(),
+            isolation_of: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            header_bytes: 64 << 10,
+            connections: 256,
+            header_seconds: 15,
+            request_seconds: 30,
+            plan_seconds: 120,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            name: "local".to_owned(),
+            config: toml::Table::new(),
+        }
+    }
+}
+
+impl Limits {
+    pub fn header(&self) -> Duration {
+        Duration::from_secs(self.header_seconds)
+    }
+
+    pub fn request(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
+    }
+
+    pub fn plan(&self) -> Duration {
+        Duration::from_secs(self.plan_seconds)
+    }
+
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+impl Settings {
+    /// What no type says: values that would leave a host nobody can use. The key and what is wrong with it.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let within = |key, value: u64, least: u64, most: u64| {
+            (!(least..=most).contains(&value))
+                .then(|| (key, format!("{value} is not between {least} and {most}")))
+        };
+        let limits = &self.limits;
+        within("limits.body_bytes", limits.body_bytes as u64, 1024, 64 << 20)
+            .or_else(|| within("limits.header_bytes", limits.header_bytes as u64, 8192, 1 << 20))
+            .or_else(|| within("limits.connections", limits.connections as u64, 1, 65_536))
+            .or_else(|| within("limits.header_seconds", limits.header_seconds, 1, 3600))
+            .or_else(|| within("limits.request_seconds", limits.request_seconds, 1, 3600))
+            .or_else(|| within("limits.plan_seconds", limits.plan_seconds, 1, 3600))
+            .or_else(|| within("limits.drain_seconds", limits.drain_seconds, 1, 3600))
+            .or_else(|| {
+                let data = "no data folder: HOME is not set";
+                self.data.is_relative().then(|| ("data", data.to_owned()))
+            })
+            .or_else(|| {
+                let level = &self.log.level;
+                let parsed = level.parse::<tracing_subscriber::EnvFilter>();
+                let why = |error| format!("\"{level}\" is no level or filter: {error}");
+                parsed.err().map(|error| ("log.level", why(error)))
+            })
+    }
+}
