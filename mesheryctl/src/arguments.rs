@@ -294,11 +294,11 @@ pub enum OperationCommand {
         /// Only those in this state.
         #[arg(long)]
         state: Option<String>,
-        /// Only those on this cluster (its uid, or a context).
+        /// Only those on the cluster with this uid, from `cluster view`.
         #[arg(long)]
         cluster: Option<String>,
         /// At most this many.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: Option<u32>,
         /// Only what follows this place, from the end of the page before.
         #[arg(long)]

@@ -80,8 +80,6 @@ impl<'a> EventStream<'a> {
             } else {
                 self.connection = None;
                 self.away.get_or_insert_with(Instant::now);
-                // A server that takes the request and closes at once must not be asked in a tight loop.
-                sleep(self.longer_pause()).await;
                 return Ok(Next::Reconnecting);
             }
         }
@@ -90,6 +88,10 @@ impl<'a> EventStream<'a> {
     /// Connects, again and again while the host is away. The first connection is tried once.
     async fn connect(&mut self) -> Result<(), Failure> {
         let give_up = self.away.map(|since| since + AWAY);
+        if give_up.is_some() {
+            // A host that takes the request and ends the stream at once must not be asked in a tight loop.
+            sleep(self.longer_pause()).await;
+        }
         loop {
             let attempt = self.client.open_events(self.operation, self.last);
             let result = match give_up {
@@ -139,8 +141,10 @@ impl<'a> EventStream<'a> {
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Next>, Failure> {
-        if message.name == "end" {
-            return Ok(Some(Next::End));
+        match message.name.as_str() {
+            "end" => return Ok(Some(Next::End)),
+            "problem" => return self.told(&message.data),
+            _ => {}
         }
         if message.data.is_empty() {
             return Ok(None);
@@ -156,6 +160,18 @@ impl<'a> EventStream<'a> {
             self.last = number;
         }
         Ok(Some(Next::Event(event)))
+    }
+
+    /// The host ends the stream with a problem. One that passes is a break like any other.
+    fn told(&mut self, problem: &str) -> Result<Option<Next>, Failure> {
+        let problem: Problem = serde_json::from_str(problem)
+            .map_err(|e| bad_stream(&format!("{e} in the problem that ends them")))?;
+        if !problem.retryable {
+            return Err(Failure::Problem(problem));
+        }
+        self.connection = None;
+        self.away.get_or_insert_with(Instant::now);
+        Ok(Some(Next::Reconnecting))
     }
 }
 

@@ -15,7 +15,7 @@ fn words_that_mean_nothing_are_exit_code_2() {
         (&["mesh", "install", "lattice"][..], "unrecognized subcommand"),
         (&["adapter", "list", "-o", "xml"], "possible values"),
         (&["adapter", "list", "--timeout", "0"], "1..=3600"),
-        (&["operation", "list", "--limit", "5000"], "1..=1000"),
+        (&["operation", "list", "--limit", "5000"], "1..=500"),
         (
             &["mesh", "plan", "lattice", "--set", "replicas=many"],
             "not a whole number",

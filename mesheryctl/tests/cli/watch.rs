@@ -57,6 +57,22 @@ fn a_host_that_is_not_ready_after_a_break_is_asked_again() {
 }
 
 #[test]
+fn a_problem_in_the_stream_is_told_unless_it_passes() {
+    let host = host();
+    let problem = |retryable| {
+        let problem =
+            json!({"code": "provider-gone", "message": "the provider is away", "retryable": retryable});
+        format!("event: problem\ndata: {problem}\n\n")
+    };
+    host.on("GET /operations/op1", record("running"));
+    events(&host, vec![state(1, "running"), problem(true)], true);
+    events(&host, vec![state(2, "paused"), problem(false)], true);
+    ctl(&host, &["operation", "watch", "op1"])
+        .code(1)
+        .err_has(&["paused", "error[provider-gone]: the provider is away"]);
+}
+
+#[test]
 fn each_event_is_a_line_of_json_as_the_host_sent_it() {
     let host = host();
     let future = event(2, json!({"kind": "of-the-future", "unknown": [1]}));
