@@ -95,7 +95,7 @@ pub fn finish_with_input(command: &mut Command, input: &str) -> Ran {
     // Reads on threads of its own, so that a full pipe does not look like a hang.
     let id = i32::try_from(child.id()).unwrap();
     let ended = std::thread::spawn(move || child.wait_with_output());
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !ended.is_finished() {
         if Instant::now() > deadline {
             let process = rustix::process::Pid::from_raw(id).unwrap();
