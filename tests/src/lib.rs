@@ -4,6 +4,7 @@
 //! No container ever runs and nothing leaves the machine. What that control plane can show and what it cannot
 //! is said at [`cluster`].
 
+pub mod artifacts;
 pub mod chart_archive;
 pub mod cluster;
 pub mod proxy;
