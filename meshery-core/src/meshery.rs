@@ -114,7 +114,14 @@ impl Meshery {
 
     /// Adds a kubeconfig that came from outside; it is kept, sealed, and there again after a restart.
     pub async fn add_cluster(&self, name: &str, kubeconfig: &str) -> Result<Uploaded, Problem> {
-        uploads::add(self.store()?, &self.inner.key, &self.inner.clusters, name, kubeconfig).await
+        uploads::add(
+            self.store()?,
+            &self.inner.key,
+            &self.inner.clusters,
+            name,
+            kubeconfig,
+        )
+        .await
     }
 
     /// Forgets such a kubeconfig. Those in the host owner's files are not ours to remove.
@@ -162,17 +169,15 @@ impl Meshery {
         );
         match refused {
             Some(why) => problem.cause(why.message).remedy(why.remedy),
-            None => problem.remedy("put a provider plugin beside the host, or name its folder with --plugins"),
+            None => {
+                problem.remedy("put a provider plugin beside the host, or name its folder with --plugins")
+            }
         }
     }
 }
 
 /// Reads what a method of an adapter needs, its braces filled in before.
-pub(crate) async fn read_facts(
-    cluster: &Cluster,
-    charts: &Charts,
-    needs: &[Need],
-) -> Result<Facts, Problem> {
+pub(crate) async fn read_facts(cluster: &Cluster, charts: &Charts, needs: &[Need]) -> Result<Facts, Problem> {
     let (kinds, charts) = futures::join!(cluster.facts(needs), charts.facts());
     Ok(Facts {
         now: clock::now(),
@@ -181,4 +186,3 @@ pub(crate) async fn read_facts(
         charts: charts?,
     })
 }
-

@@ -8,17 +8,48 @@
 //! One operation at a time works on a cluster, whatever its context is called. Several hosts on one cluster do not
 //! see each other yet.
 
+mod apply;
 pub(crate) mod clock;
+mod conduct;
+mod delete;
+mod engine;
+mod entry;
 mod event;
+mod event_stream;
+mod field;
+mod fold;
+mod foreign;
+mod history;
+mod journal;
+mod live;
+mod mark;
 mod operations;
+mod planning;
 mod policy;
 mod preview;
+mod previewing;
+mod probe;
+mod queue;
 mod record;
+mod recovery;
+mod release_removal;
+mod relied;
+mod resolve;
+mod restart;
+mod rights;
+mod risk;
+mod run;
 pub(crate) mod seal;
 mod state;
+mod stored;
+mod stored_plan;
+mod undo;
+mod undo_object;
+mod wait;
 
 pub use event::{Event, EventKind};
-pub use operations::{EventStream, OperationPage, Operations, Selection};
+pub use event_stream::EventStream;
+pub use operations::{OperationPage, Operations, Selection};
 pub use policy::{OnFailure, OnInterruption, Policy};
 pub use preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 pub use record::{

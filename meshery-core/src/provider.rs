@@ -12,5 +12,6 @@ pub mod memory;
 mod store;
 
 pub use call::ProviderCall;
+pub(crate) use content::sha256;
 pub use content::{BlobRef, MAX_CONTENT};
 pub use store::Store;

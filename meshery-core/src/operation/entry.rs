@@ -94,18 +94,13 @@ pub(super) struct Intent {
 }
 
 /// A value in the journal: as it is, or sealed when it may hold secrets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Stored<T> {
     Plain(T),
     Sealed(String),
+    #[default]
     Nothing,
-}
-
-impl<T> Default for Stored<T> {
-    fn default() -> Self {
-        Self::Nothing
-    }
 }
 
 impl<T> Stored<T> {

@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_the_server_keeps_for_itself_is_no_change() {
-        let before = json!({"metadata": {"resourceVersion": "1", "uid": "a"}, "spec": {"n": 1}, "status": {"x": 1}});
+        let before =
+            json!({"metadata": {"resourceVersion": "1", "uid": "a"}, "spec": {"n": 1}, "status": {"x": 1}});
         let after = json!({"metadata": {"resourceVersion": "2", "uid": "a"}, "spec": {"n": 1}});
         assert_eq!(changed(&before, &after), []);
     }

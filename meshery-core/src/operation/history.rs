@@ -154,3 +154,87 @@ impl StepHistory {
         self.worked + now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Intent;
+    use super::*;
+
+    fn at(second: u32, entry: Entry) -> Timed {
+        Timed {
+            time: format!("2026-11-22T10:00:{second:02}.000Z"),
+            entry,
+        }
+    }
+
+    fn step(state: StepState) -> Entry {
+        Entry::Step {
+            step: "s".into(),
+            state,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn an_intent_without_an_outcome_is_known_as_such() {
+        let object: ObjectRef = "v1/ConfigMap/a/b".parse().unwrap();
+        let mut history = History::default();
+        assert!(!history.has_written());
+        history.add(at(0, step(StepState::Running)));
+        history.add(at(
+            0,
+            Entry::Intent {
+                step: "s".into(),
+                objects: vec![Intent {
+                    object: object.clone(),
+                    before: None,
+                }],
+            },
+        ));
+        assert!(history.has_written());
+        let of_step = history.step("s").unwrap();
+        assert!(of_step.object(&object).unwrap().outcome.is_none());
+
+        history.add(at(
+            1,
+            Entry::Outcome {
+                step: "s".into(),
+                object: object.clone(),
+                change: ObjectChange::Created,
+                uid: "u".into(),
+                fields: Stored::Nothing,
+                done: 1,
+                total: 1,
+            },
+        ));
+        let outcome = history
+            .step("s")
+            .unwrap()
+            .object(&object)
+            .unwrap()
+            .outcome
+            .clone();
+        assert_eq!(outcome.unwrap().uid, "u");
+    }
+
+    #[test]
+    fn time_in_which_no_host_ran_does_not_count_as_work() {
+        let mut history = History::default();
+        history.add(at(0, step(StepState::Running)));
+        history.add(at(
+            5,
+            Entry::Waiting {
+                step: "s".into(),
+                object: "v1/Pod/a/b".parse().unwrap(),
+                reason: "not yet".into(),
+                done: 0,
+                total: 1,
+            },
+        ));
+        // The host is killed at 5 and back at 40.
+        history.add(at(40, step(StepState::Running)));
+        assert_eq!(history.step("s").unwrap().worked(), 5_000);
+        history.add(at(43, step(StepState::Failed)));
+        assert_eq!(history.step("s").unwrap().worked(), 8_000);
+    }
+}

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
-use super::entry::{Entry, Timed};
+use super::entry::{Entry, Stored, Timed};
 use super::live::Live;
 use super::state::OperationState;
 use crate::problem::{Problem, ProblemKind};
@@ -235,3 +235,15 @@ fn size_of(value: &Value) -> usize {
         }
     }
 }
+
+/// The same of a value as it is stored.
+pub(super) fn size_of_stored(stored: &Stored<Value>) -> usize {
+    match stored {
+        Stored::Plain(value) => size_of(value),
+        Stored::Sealed(text) => text.len(),
+        Stored::Nothing => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,30 +1,41 @@
 //! Operations as they are asked for: planned, looked at, run, stopped, taken back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::stream::BoxStream;
+use meshery_plugin_api::message::document::Query;
 use serde::{Deserialize, Serialize};
 
+use super::conduct::Task;
+use super::engine::Engine;
+use super::entry::Entry;
 use super::event::Event;
+use super::event_stream::EventStream;
+use super::journal::Journal;
+use super::live::Live;
 use super::preview::Preview;
+use super::previewing::Previewing;
 use super::record::{NewOperation, OperationRecord};
 use super::seal::HostKey;
 use super::state::OperationState;
+use super::stored::{KIND, Stored};
+use super::stored_plan::unreadable;
 use crate::cluster::Clusters;
 use crate::cluster::chart::Charts;
 use crate::plugin::Plugins;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
+
+/// How long running operations are given to come to a safe point when the host stops.
+const DRAIN: Duration = Duration::from_secs(15);
+/// And how long their last words may take after that.
+const ABANDON: Duration = Duration::from_secs(3);
 
 /// The operations of an engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Operations {
-    store: Store,
+    engine: Arc<Engine>,
 }
-
-/// Events of an operation, from some point on; ends when nothing more will happen by itself. An error ends it too;
-/// whoever wants more asks again, from the last number they saw.
-pub type EventStream = BoxStream<'static, Result<Event, Problem>>;
 
 /// Which operations to list; all conditions must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,91 +68,328 @@ impl Operations {
         charts: Charts,
         key: Arc<HostKey>,
     ) -> Self {
-        let _ = (plugins, clusters, charts, key);
-        Self { store }
+        Self {
+            engine: Arc::new(Engine::new(store, plugins, clusters, charts, key)),
+        }
     }
 
     pub(crate) async fn recover(&self, take_up: bool) {
-        let _ = (take_up, &self.store);
+        if let Err(problem) = self.engine.recover(take_up).await {
+            tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
+        }
     }
 
-    pub(crate) async fn shutdown(&self) {}
+    pub(crate) async fn shutdown(&self) {
+        self.engine.stop.cancel();
+        self.engine.tasks.close();
+        if tokio::time::timeout(DRAIN, self.engine.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.engine.abandon.cancel();
+            let _ = tokio::time::timeout(ABANDON, self.engine.tasks.wait()).await;
+        }
+        self.engine.abandon.cancel();
+    }
 
     /// Asks the adapter for a plan, resolves and stores it. Nothing is changed in the cluster.
     pub async fn plan(&self, new: NewOperation) -> Result<OperationRecord, Problem> {
-        let _ = new;
-        todo!()
+        self.engine.plan(new).await
     }
 
     /// The record of an operation.
     pub async fn get(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        self.engine.record(id).await
     }
 
     /// A page of operations, newest first.
     pub async fn list(&self, selection: Selection) -> Result<OperationPage, Problem> {
-        let _ = selection;
-        todo!()
+        let labels = [
+            ("state", selection.state.map(|state| state.to_string())),
+            ("cluster", selection.cluster),
+        ];
+        let query = Query {
+            kind: KIND.into(),
+            labels: labels
+                .into_iter()
+                .filter_map(|(label, value)| Some((label.to_owned(), value?)))
+                .collect(),
+            after: selection.after.unwrap_or_default(),
+            descending: true,
+            limit: selection.limit.unwrap_or(100).clamp(1, 500),
+            ..Query::default()
+        };
+        let page = self.engine.store.list(query).await?;
+        let mut items = Vec::with_capacity(page.documents.len());
+        for document in page.documents {
+            let mut record = Stored::of(document.body)?.record;
+            if let Some(live) = self.engine.live(&record.id) {
+                record = live.record();
+            }
+            self.engine.at_rest(&mut record);
+            items.push(record);
+        }
+        Ok(OperationPage {
+            items,
+            next: page.next,
+        })
     }
 
     /// Looks what the plan would change, and keeps the answer. Writes nothing to the cluster.
     pub async fn preview(&self, id: &str) -> Result<Preview, Problem> {
-        let _ = id;
-        todo!()
+        let engine = &self.engine;
+        let claim = engine.claim(id)?;
+        let stored = engine.load(id).await?;
+        runnable(&stored.record)?;
+        let plan = stored.plan(&engine.store).await?;
+        let cluster = engine.cluster(&stored.record).await?;
+        let previewing = Previewing {
+            record: &stored.record,
+            plan: &plan,
+            cluster: &cluster,
+            store: &engine.store,
+            key: &engine.key,
+        };
+        let (preview, relied) = previewing.make().await?;
+        let contents = vec![
+            serde_json::to_vec(&preview).map_err(|error| unreadable(&error))?,
+            serde_json::to_vec(&relied).map_err(|error| unreadable(&error))?,
+        ];
+        let names = engine.store.put_content(id, contents).await?;
+        let state = if stored.record.policy.approval && stored.record.approved_by.is_none() {
+            OperationState::AwaitingApproval
+        } else {
+            OperationState::Previewed
+        };
+        let entry = Entry::State {
+            state,
+            error: None,
+            message: None,
+        };
+        let record = self.write(stored.record, vec![entry]).await?;
+        Stored::update(&engine.store, id, |stored| {
+            stored.record = record.clone();
+            stored.preview = names.first().cloned();
+            stored.relied = names.get(1).cloned();
+        })
+        .await?;
+        drop(claim);
+        Ok(preview)
     }
 
     /// The preview that was made last.
     pub async fn stored_preview(&self, id: &str) -> Result<Preview, Problem> {
-        let _ = id;
-        todo!()
+        let stored = Stored::load(&self.engine.store, id).await?;
+        stored.preview(&self.engine.store).await?.ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                "no-preview",
+                format!("no preview of operation {id} was made"),
+            )
+            .remedy("make one while the operation waits to be run")
+        })
     }
 
     /// Says yes to an operation whose policy asks for one.
     pub async fn approve(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        let engine = &self.engine;
+        let _claim = engine.claim(id)?;
+        let stored = engine.load(id).await?;
+        if stored.record.state != OperationState::AwaitingApproval {
+            return Err(conflict(
+                "not-awaiting-approval",
+                &format!(
+                    "operation {id} is {}; it does not await an approval",
+                    stored.record.state
+                ),
+                "an operation awaits approval when its policy says so and its preview was made",
+            ));
+        }
+        let entries = vec![
+            Entry::Approved {
+                by: engine.store.user().await?.name,
+            },
+            Entry::State {
+                state: OperationState::Previewed,
+                error: None,
+                message: None,
+            },
+        ];
+        let record = self.write(stored.record, entries).await?;
+        Stored::update(&engine.store, id, |stored| stored.record = record.clone()).await?;
+        Ok(record)
+    }
+
+    /// Writes entries of an operation that nobody works on, and returns its record after them.
+    async fn write(&self, record: OperationRecord, entries: Vec<Entry>) -> Result<OperationRecord, Problem> {
+        let live = Arc::new(Live::new(record));
+        let journal = Journal::open(
+            self.engine.store.clone(),
+            live.clone(),
+            self.engine.abandon.clone(),
+        );
+        journal.write(entries).await?;
+        Ok(live.record())
     }
 
     /// Runs the plan, as soon as no other operation is at work on the cluster. Returns at once.
     pub async fn run(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        let claim = self.engine.claim(id)?;
+        let stored = self.engine.load(id).await?;
+        runnable(&stored.record)?;
+        if stored.record.policy.approval && stored.record.approved_by.is_none() {
+            return Err(conflict(
+                "approval-required",
+                &format!("operation {id} needs an approval before it may run"),
+                "look at its preview and approve it",
+            ));
+        }
+        self.refuse_blocked(&stored.record).await?;
+        self.engine.begin(claim, stored, Task::Run).await
+    }
+
+    /// A cluster on which an operation was interrupted is half-way between two states: nothing else begins there.
+    async fn refuse_blocked(&self, record: &OperationRecord) -> Result<(), Problem> {
+        let selection = Selection {
+            state: Some(OperationState::Interrupted),
+            cluster: Some(record.cluster.uid.clone()),
+            limit: Some(1),
+            after: None,
+        };
+        let page = self.list(selection).await?;
+        match page
+            .items
+            .iter()
+            .find(|other| other.state == OperationState::Interrupted)
+        {
+            None => Ok(()),
+            Some(other) => Err(conflict(
+                "cluster-blocked",
+                &format!(
+                    "operation {} was interrupted on this cluster: {}",
+                    other.id, other.summary
+                ),
+                &format!("resume or undo operation {} first", other.id),
+            )),
+        }
     }
 
     /// Stops an operation at the next safe point; what it did is taken back if its policy says so.
     pub async fn cancel(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        if let Some(live) = self.engine.live(id) {
+            if live.state() == OperationState::Undoing {
+                return Err(conflict(
+                    "not-cancellable",
+                    &format!("operation {id} is being taken back, which cannot be cancelled"),
+                    "wait until it has ended",
+                ));
+            }
+            live.cancel.cancel();
+            return Ok(live.record());
+        }
+        let claim = self.engine.claim(id)?;
+        let stored = self.engine.load(id).await?;
+        if !stored.record.state.is_runnable() {
+            return Err(conflict(
+                "not-cancellable",
+                &format!(
+                    "operation {id} is {} and cannot be cancelled",
+                    stored.record.state
+                ),
+                "what it did can be taken back by an undo",
+            ));
+        }
+        let entry = Entry::State {
+            state: OperationState::Cancelled,
+            error: None,
+            message: Some("cancelled before it ran".into()),
+        };
+        let record = self.write(stored.record, vec![entry]).await?;
+        Stored::update(&self.engine.store, id, |stored| stored.record = record.clone()).await?;
+        drop(claim);
+        Ok(record)
     }
 
     /// Takes back what an operation did. Returns at once.
     pub async fn undo(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        let claim = self.engine.claim(id)?;
+        let stored = self.engine.load(id).await?;
+        let undoable = matches!(
+            stored.record.state,
+            OperationState::Succeeded
+                | OperationState::Failed
+                | OperationState::Cancelled
+                | OperationState::Interrupted
+                | OperationState::UndoIncomplete
+        );
+        if !undoable {
+            return Err(conflict(
+                "nothing-to-undo",
+                &format!(
+                    "operation {id} is {}; there is nothing to take back",
+                    stored.record.state
+                ),
+                "only what has run can be undone",
+            ));
+        }
+        self.engine.begin(claim, stored, Task::Undo).await
     }
 
     /// Goes on with an interrupted operation. Returns at once.
     pub async fn resume(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        let claim = self.engine.claim(id)?;
+        let stored = self.engine.load(id).await?;
+        if stored.record.state != OperationState::Interrupted {
+            return Err(conflict(
+                "not-interrupted",
+                &format!(
+                    "operation {id} is {}; only an interrupted one can be resumed",
+                    stored.record.state
+                ),
+                "plan a new operation instead",
+            ));
+        }
+        self.engine.begin(claim, stored, Task::Run).await
     }
 
-    /// Waits until nothing more happens by itself.
+    /// Waits until nothing more happens to an operation by itself.
     pub async fn wait_ended(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let _ = id;
-        todo!()
+        loop {
+            let mut taken = self.engine.taken();
+            if self.engine.live(id).is_none() {
+                return self.engine.record(id).await;
+            }
+            let _ = taken.changed().await;
+        }
     }
 
     /// What has happened to an operation so far, after the event with this number.
     pub async fn events_so_far(&self, id: &str, after: u64) -> Result<Vec<Event>, Problem> {
-        let _ = (id, after);
-        todo!()
+        self.engine.record(id).await?;
+        Ok(self.engine.journaled(id, after).await?.0)
     }
 
     /// What has happened and what will, after the event with this number.
     pub async fn events(&self, id: &str, after: u64) -> Result<EventStream, Problem> {
-        let _ = (id, after);
-        todo!()
+        self.engine.record(id).await?;
+        Ok(self.engine.listen(id, after))
     }
+}
+
+fn runnable(record: &OperationRecord) -> Result<(), Problem> {
+    if record.state.is_runnable() {
+        return Ok(());
+    }
+    Err(conflict(
+        "not-runnable",
+        &format!(
+            "operation {} is {} and cannot be run again",
+            record.id, record.state
+        ),
+        "plan a new operation",
+    ))
+}
+
+fn conflict(code: &str, message: &str, remedy: &str) -> Problem {
+    Problem::new(ProblemKind::Conflict, code, message).remedy(remedy)
 }

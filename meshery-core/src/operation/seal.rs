@@ -71,7 +71,12 @@ impl HostKey {
 
     /// Decrypts what [`HostKey::seal`] made for the same purpose.
     pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Problem> {
-        let wrong = || fault(&self.path, &format!("does not open what was sealed for {purpose}"));
+        let wrong = || {
+            fault(
+                &self.path,
+                &format!("does not open what was sealed for {purpose}"),
+            )
+        };
         let mut whole = BASE64.decode(sealed).map_err(|_| wrong())?;
         if whole.len() < NONCE_LEN {
             return Err(wrong());
@@ -93,14 +98,12 @@ fn read(path: &Path, file: File) -> Result<Vec<u8>, Problem> {
         .permissions()
         .mode();
     if mode & 0o077 != 0 {
-        return Err(fault(
-            path,
-            &format!("can be read by others (mode {:o})", mode & 0o777),
-        )
-        .remedy(format!(
-            "chmod 600 {}; if others had access, delete it: what was sealed with it is lost then",
-            path.display()
-        )));
+        return Err(
+            fault(path, &format!("can be read by others (mode {:o})", mode & 0o777)).remedy(format!(
+                "chmod 600 {}; if others had access, delete it: what was sealed with it is lost then",
+                path.display()
+            )),
+        );
     }
     let mut bytes = Vec::with_capacity(KEY_LEN);
     file.take(KEY_LEN as u64 + 1)

@@ -178,7 +178,8 @@ pub(super) async fn load_waves(
     content: &BlobRef,
 ) -> Result<Vec<Vec<Value>>, Problem> {
     let bytes = store.content(content).await?;
-    let waves: Vec<Vec<Stored<Value>>> = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+    let waves: Vec<Vec<Stored<Value>>> =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
     waves
         .into_iter()
         .map(|wave| {
@@ -198,4 +199,14 @@ pub(super) fn unreadable(error: &serde_json::Error) -> Problem {
     )
     .cause("the provider's data was changed, or was written by a newer host")
     .remedy("restore the provider's data from a backup, or use the newer host")
+}
+
+/// A stored object is not one.
+pub(super) fn nameless() -> Problem {
+    Problem::new(
+        ProblemKind::Internal,
+        "store-corrupt",
+        "an object of the stored plan has no name",
+    )
+    .remedy("restore the provider's data from a backup")
 }

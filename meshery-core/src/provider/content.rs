@@ -78,7 +78,7 @@ impl BlobRef {
 }
 
 /// SHA-256 in hexadecimal.
-pub(super) fn sha256(data: &[u8]) -> String {
+pub(crate) fn sha256(data: &[u8]) -> String {
     use std::fmt::Write as _;
     let digest = ring::digest::digest(&ring::digest::SHA256, data);
     digest

@@ -1,0 +1,256 @@
+//! The step that makes objects so: wave after wave, in batches whose intent is durable before anything is sent.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Readiness, Rule};
+use serde_json::Value;
+use std::time::Instant;
+
+use super::entry::{Entry, Intent, ObjectChange, Stored};
+use super::field::changed;
+use super::mark::{marked, text};
+use super::run::StepRun;
+use super::stored_plan::{load_waves, nameless};
+use crate::cluster::ClusterError;
+use crate::cluster::apply::{ApplyOptions, Guard};
+use crate::problem::Problem;
+use crate::provider::BlobRef;
+
+/// Objects whose state before is written as one entry. Large enough that the disk is not what a run waits for, small
+/// enough that a crash leaves few objects to look at.
+const BATCH: usize = 64;
+/// Batches under way: while one waits for the disk, the other keeps the connections busy.
+const BATCHES: usize = 2;
+/// A webhook that the same plan has just installed needs a moment until something serves it.
+const WEBHOOKS: Duration = Duration::from_mins(1);
+
+/// An object that is about to be applied, and how it is before.
+struct Todo {
+    reference: ObjectRef,
+    manifest: Value,
+    before: Option<Value>,
+    /// Whether the intent is in the journal already, from before an interruption.
+    intended: bool,
+}
+
+impl StepRun<'_> {
+    pub async fn apply(&self, manager: &str, content: &BlobRef) -> Result<(), Problem> {
+        let waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
+        for wave in waves {
+            let definitions = definitions(&wave);
+            let mut batches = Vec::new();
+            let mut objects = wave.into_iter().peekable();
+            while objects.peek().is_some() {
+                batches.push(objects.by_ref().take(BATCH).collect::<Vec<Value>>());
+            }
+            let batches: Vec<_> = batches
+                .into_iter()
+                .map(|batch| self.batch(manager, batch))
+                .collect();
+            futures::stream::iter(batches)
+                .buffered(BATCHES)
+                .try_collect::<()>()
+                .await?;
+            if !definitions.is_empty() {
+                self.established(&definitions).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kinds must be served before the next wave uses them.
+    async fn established(&self, definitions: &[Readiness]) -> Result<(), Problem> {
+        let mut quiet = |_| {};
+        tokio::select! {
+            result = self.run.cluster.wait_ready(definitions, self.deadline, &mut quiet) => Ok(result?),
+            () = self.run.halt.cancelled() => Err(super::run::halted()),
+        }
+    }
+
+    async fn batch(&self, manager: &str, batch: Vec<Value>) -> Result<(), Problem> {
+        self.go_on()?;
+        let looks: Vec<_> = batch.into_iter().map(|manifest| self.look(manifest)).collect();
+        let todos: Vec<Todo> = futures::stream::iter(looks)
+            .buffered(BATCH)
+            .try_filter_map(|todo| async move { Ok(todo) })
+            .try_collect()
+            .await?;
+        let intents = todos
+            .iter()
+            .filter(|todo| !todo.intended)
+            .map(|todo| {
+                let before = match &todo.before {
+                    None => None,
+                    Some(before) => Some(self.run.stored(&todo.reference, without_managers(before))?),
+                };
+                Ok(Intent {
+                    object: todo.reference.clone(),
+                    before,
+                })
+            })
+            .collect::<Result<Vec<Intent>, Problem>>()?;
+        self.write_intents(intents).await?;
+        self.go_on()?;
+        let todos: Vec<_> = todos
+            .into_iter()
+            .map(|todo| self.apply_one(manager, todo))
+            .collect();
+        futures::stream::iter(todos)
+            .buffer_unordered(BATCH)
+            .try_collect()
+            .await
+    }
+
+    /// How an object is before the step; nothing when it was done before an interruption.
+    async fn look(&self, manifest: Value) -> Result<Option<Todo>, Problem> {
+        let reference = ObjectRef::of(&manifest).ok_or_else(nameless)?;
+        if let Some(history) = self.history.and_then(|history| history.object(&reference)) {
+            if history.outcome.is_some() {
+                return Ok(None);
+            }
+            let before = match history.before.clone() {
+                None => None,
+                Some(stored) => Some(self.run.opened(stored)?),
+            };
+            return Ok(Some(Todo {
+                reference,
+                manifest,
+                before,
+                intended: true,
+            }));
+        }
+        let before = match self.run.cluster.get(&reference).await {
+            // Its kind comes with this plan: then there is no such object either.
+            Err(ClusterError::NotServed { .. }) => None,
+            other => other?,
+        };
+        if let Some(now) = &before {
+            self.run.relied.check_absent(&reference, now, self.run.id())?;
+        }
+        Ok(Some(Todo {
+            reference,
+            manifest,
+            before,
+            intended: false,
+        }))
+    }
+
+    async fn apply_one(&self, manager: &str, todo: Todo) -> Result<(), Problem> {
+        let run = self.run;
+        let Todo {
+            reference,
+            manifest,
+            before,
+            ..
+        } = todo;
+        let manifest = marked(manifest, before.as_ref(), run.id());
+        let options = ApplyOptions {
+            manager: manager.to_owned(),
+            force: run.policy.force_conflicts,
+            dry_run: false,
+            guard: before.as_ref().map(|before| Guard {
+                uid: Some(text(before, "/metadata/uid").to_owned()),
+                resource_version: None,
+            }),
+            retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
+        };
+        let applied = run.cluster.apply(&manifest, &options).await?;
+        let (change, fields) = match &before {
+            None => (ObjectChange::Created, Stored::Nothing),
+            Some(before) => {
+                let fields = changed(before, &applied.object);
+                if fields.is_empty() {
+                    (ObjectChange::Unchanged, Stored::Nothing)
+                } else {
+                    (ObjectChange::Updated, run.stored(&reference, fields)?)
+                }
+            }
+        };
+        for warning in applied.warnings {
+            let note = Entry::Note {
+                step: Some(self.step.id.clone()),
+                message: format!("{reference}: {warning}"),
+            };
+            run.journal.note(note).await?;
+        }
+        self.outcome(
+            reference,
+            change,
+            text(&applied.object, "/metadata/uid").to_owned(),
+            fields,
+        )
+        .await
+    }
+
+    /// Writes what is about to be changed, in entries that the provider takes.
+    pub(super) async fn write_intents(&self, intents: Vec<Intent>) -> Result<(), Problem> {
+        const BYTES: usize = 2 << 20;
+        let mut entries: Vec<Entry> = Vec::new();
+        let (mut objects, mut bytes) = (Vec::new(), 0);
+        for intent in intents {
+            let size = intent.before.as_ref().map_or(0, super::journal::size_of_stored);
+            if bytes + size > BYTES && !objects.is_empty() {
+                entries.push(Entry::Intent {
+                    step: self.step.id.clone(),
+                    objects: std::mem::take(&mut objects),
+                });
+                bytes = 0;
+            }
+            bytes += size;
+            objects.push(intent);
+        }
+        if !objects.is_empty() {
+            entries.push(Entry::Intent {
+                step: self.step.id.clone(),
+                objects,
+            });
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.run.journal.write(entries).await
+    }
+
+    /// Writes what became of an object.
+    pub(super) async fn outcome(
+        &self,
+        object: ObjectRef,
+        change: ObjectChange,
+        uid: String,
+        fields: Stored<Vec<super::field::Field>>,
+    ) -> Result<(), Problem> {
+        let outcome = Entry::Outcome {
+            step: self.step.id.clone(),
+            object,
+            change,
+            uid,
+            fields,
+            done: self.progress.one_more(),
+            total: self.progress.total,
+        };
+        self.run.journal.note(outcome).await
+    }
+}
+
+/// The definitions of kinds among the objects, as conditions to wait for.
+fn definitions(wave: &[Value]) -> Vec<Readiness> {
+    wave.iter()
+        .filter(|object| object["kind"] == "CustomResourceDefinition")
+        .filter_map(ObjectRef::of)
+        .map(|object| Readiness {
+            object,
+            rule: Rule::Ready,
+        })
+        .collect()
+}
+
+/// The object without the record of who owns which field: large, and of no use to an undo.
+pub(super) fn without_managers(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
+}

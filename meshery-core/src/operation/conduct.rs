@@ -1,0 +1,297 @@
+//! An operation from the moment it may run until nothing more happens by itself: its turn, its steps, its proof, and
+//! what its policy says when something goes wrong.
+
+use std::sync::Arc;
+
+use super::engine::{Claim, Engine};
+use super::entry::Entry;
+use super::history::History;
+use super::journal::Journal;
+use super::live::Live;
+use super::policy::OnFailure;
+use super::queue::{Place, Turn};
+use super::record::{OperationRecord, StepState};
+use super::relied::{Relied, is_stale};
+use super::run::{Run, is_halt};
+use super::state::OperationState;
+use super::stored::Stored;
+use super::stored_plan::StoredPlan;
+use super::undo::Undo;
+use crate::problem::Problem;
+
+/// What is to be done with an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Begin it, or go on with it.
+    Run,
+    /// Take it back.
+    Undo,
+}
+
+/// Room set aside for a journal before the first step: for the whole run and the whole undo, so that a disk that
+/// becomes full meanwhile blocks neither.
+const ROOM: u64 = 1 << 20;
+const ROOM_OF_AN_OBJECT: u64 = 2 << 10;
+/// An object that is changed is written down twice: as it was, and field by field.
+const ROOM_OF_CONTENT: u64 = 3;
+
+struct Conduct {
+    engine: Arc<Engine>,
+    live: Arc<Live>,
+    journal: Journal,
+    record: OperationRecord,
+    plan: StoredPlan,
+    relied: Relied,
+}
+
+impl Engine {
+    /// Begins a task with an operation that was claimed. Returns when it is under way.
+    pub async fn begin(
+        self: &Arc<Self>,
+        claim: Claim,
+        stored: Stored,
+        task: Task,
+    ) -> Result<OperationRecord, Problem> {
+        let plan = stored.plan(&self.store).await?;
+        let relied = stored.relied(&self.store).await?;
+        let place = self.queues.enter(&stored.record.cluster.uid)?;
+        let live = Arc::new(Live::new(stored.record.clone()));
+        let conduct = Conduct {
+            engine: self.clone(),
+            journal: Journal::open(self.store.clone(), live.clone(), self.abandon.clone()),
+            live: live.clone(),
+            record: stored.record,
+            plan,
+            relied,
+        };
+        let state = if place.must_wait() {
+            OperationState::Queued
+        } else if task == Task::Undo {
+            OperationState::Undoing
+        } else {
+            OperationState::Running
+        };
+        // Before it is visible: who asks for its state next sees that it was begun.
+        conduct.state(state, None, None).await?;
+        claim.show(live.clone());
+        let record = live.record();
+        self.tasks.spawn(async move {
+            conduct.conduct(task, place, state).await;
+            conduct.end().await;
+            drop(claim);
+        });
+        Ok(record)
+    }
+}
+
+impl Conduct {
+    async fn conduct(&self, task: Task, place: Place, shown: OperationState) {
+        let result = match self.turn(place).await {
+            None => Ok(()),
+            Some(_turn) => match task {
+                Task::Run => self.run(shown).await,
+                Task::Undo => self.take_back(shown).await,
+            },
+        };
+        if let Err(problem) = result {
+            // The journal is not there: what it says is the truth, and all that can be said is here.
+            tracing::error!(operation = %self.live.id(), code = %problem.code, "the operation stops: {problem}");
+        }
+    }
+
+    /// Waits for its turn; nothing when it was stopped while it waited.
+    async fn turn(&self, place: Place) -> Option<Turn> {
+        let (state, message) = tokio::select! {
+            biased;
+            () = self.live.cancel.cancelled() => (OperationState::Cancelled, "cancelled before its turn"),
+            () = self.engine.stop.cancelled() => (OperationState::Interrupted, "the host was stopped"),
+            turn = place.turn() => return Some(turn),
+        };
+        if let Err(problem) = self.state(state, None, Some(message)).await {
+            tracing::warn!(operation = %self.live.id(), %problem, "its end could not be recorded");
+        }
+        None
+    }
+
+    async fn run(&self, shown: OperationState) -> Result<(), Problem> {
+        let history = History::read(&self.engine.store, self.live.id()).await?;
+        if history.undoing {
+            return self.take_back(shown).await;
+        }
+        let begun = history.has_written();
+        let result = self.attempt(history, shown, begun).await;
+        let Err(problem) = result else {
+            return self.state(OperationState::Succeeded, None, None).await;
+        };
+        let cancelled = self.live.cancel.is_cancelled();
+        if self.engine.stop.is_cancelled() && !cancelled {
+            let message = Some("the host was stopped");
+            return self.state(OperationState::Interrupted, None, message).await;
+        }
+        let history = History::read(&self.engine.store, self.live.id()).await?;
+        if is_stale(&problem) && !history.has_written() {
+            return self.state(OperationState::Stale, Some(problem), None).await;
+        }
+        self.skip().await?;
+        let (state, problem) = if cancelled {
+            (OperationState::Cancelled, None)
+        } else {
+            (OperationState::Failed, Some(problem))
+        };
+        self.state(state, problem, None).await?;
+        if self.record.policy.on_failure == OnFailure::Keep || !history.has_written() {
+            return Ok(());
+        }
+        self.take_back(state).await
+    }
+
+    /// Runs and proves; what was done before an interruption is not done again.
+    async fn attempt(&self, history: History, shown: OperationState, begun: bool) -> Result<(), Problem> {
+        let cluster = self.engine.cluster(&self.record).await?;
+        if !begun {
+            self.set_room_aside().await?;
+        }
+        let halt = self.live.cancel.child_token();
+        let run = Run {
+            live: self.live.clone(),
+            journal: self.journal.clone(),
+            store: self.engine.store.clone(),
+            cluster,
+            key: self.engine.key.clone(),
+            plan: self.plan.clone(),
+            policy: self.record.policy,
+            history,
+            relied: self.relied.clone(),
+            halt: halt.clone(),
+        };
+        if shown != OperationState::Running {
+            self.state(OperationState::Running, None, None).await?;
+        }
+        let steps = async {
+            if !begun {
+                run.check_relied().await?;
+            }
+            run.steps(false).await?;
+            self.state(OperationState::Verifying, None, None).await?;
+            run.steps(true).await
+        };
+        tokio::pin!(steps);
+        tokio::select! {
+            result = &mut steps => return result,
+            () = self.engine.stop.cancelled() => halt.cancel(),
+        }
+        steps.await
+    }
+
+    async fn set_room_aside(&self) -> Result<(), Problem> {
+        use super::stored_plan::Work;
+        let content: u64 = self
+            .plan
+            .steps
+            .iter()
+            .map(|step| match &step.work {
+                Work::Apply { content, .. } => content.size,
+                _ => 0,
+            })
+            .sum();
+        let bytes = ROOM + ROOM_OF_AN_OBJECT * self.plan.objects() as u64 + ROOM_OF_CONTENT * content;
+        self.engine.store.reserve(self.live.id(), bytes).await
+    }
+
+    /// Steps that were not begun will not be.
+    async fn skip(&self) -> Result<(), Problem> {
+        let skipped: Vec<Entry> = self
+            .live
+            .record()
+            .steps
+            .into_iter()
+            .filter(|step| step.state == StepState::Pending)
+            .map(|step| Entry::Step {
+                step: step.id,
+                state: StepState::Skipped,
+                error: None,
+            })
+            .collect();
+        if skipped.is_empty() {
+            return Ok(());
+        }
+        self.journal.write(skipped).await
+    }
+
+    /// Takes back what was done.
+    async fn take_back(&self, shown: OperationState) -> Result<(), Problem> {
+        if shown != OperationState::Undoing {
+            self.state(OperationState::Undoing, None, None).await?;
+        }
+        let undone = async {
+            let undo = Undo {
+                live: self.live.clone(),
+                journal: self.journal.clone(),
+                store: self.engine.store.clone(),
+                cluster: self.engine.cluster(&self.record).await?,
+                key: self.engine.key.clone(),
+                plan: self.plan.clone(),
+                history: History::read(&self.engine.store, self.live.id()).await?,
+                stop: self.engine.stop.clone(),
+            };
+            undo.everything().await
+        };
+        match undone.await {
+            Ok(true) => self.state(OperationState::Undone, None, None).await,
+            Ok(false) => self.state(OperationState::UndoIncomplete, None, None).await,
+            Err(problem) => {
+                let (error, message) = if is_halt(&problem) || self.engine.stop.is_cancelled() {
+                    (None, "the host was stopped while it took things back")
+                } else {
+                    (
+                        Some(problem),
+                        "taking things back could not go on; resume or undo it later",
+                    )
+                };
+                self.state(OperationState::Interrupted, error, Some(message))
+                    .await
+            }
+        }
+    }
+
+    async fn state(
+        &self,
+        state: OperationState,
+        error: Option<Problem>,
+        message: Option<&str>,
+    ) -> Result<(), Problem> {
+        tracing::info!(operation = %self.live.id(), %state, error = error.as_ref().map(tracing::field::display), "operation");
+        let entry = Entry::State {
+            state,
+            error,
+            message: message.map(str::to_owned),
+        };
+        self.journal.note(entry).await?;
+        // The document is for lists; the journal is the truth, and ahead of it for a moment.
+        if !state.is_ended() {
+            self.save().await;
+        }
+        Ok(())
+    }
+
+    async fn save(&self) {
+        let record = self.live.record();
+        let saved = Stored::update(&self.engine.store, self.live.id(), |stored| {
+            stored.record = record.clone();
+        });
+        if let Err(problem) = saved.await {
+            tracing::warn!(operation = %self.live.id(), code = %problem.code, "the operation's document is behind: {problem}");
+        }
+    }
+
+    /// Writes the record as it is in the end, and gives back the room.
+    async fn end(&self) {
+        self.live.overlay(None);
+        self.save().await;
+        if self.live.state() != OperationState::Interrupted
+            && let Err(problem) = self.engine.store.reserve(self.live.id(), 0).await
+        {
+            tracing::warn!(operation = %self.live.id(), code = %problem.code, "its room could not be given back: {problem}");
+        }
+    }
+}

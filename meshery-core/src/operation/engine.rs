@@ -1,0 +1,155 @@
+//! What all operations of one process share, and who is at work on which of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::live::Live;
+use super::queue::Queues;
+use super::record::OperationRecord;
+use super::seal::HostKey;
+use super::state::OperationState;
+use super::stored::Stored;
+use crate::cluster::chart::Charts;
+use crate::cluster::{Cluster, Clusters};
+use crate::plugin::Plugins;
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+
+pub(super) struct Engine {
+    pub store: Store,
+    pub plugins: Arc<Plugins>,
+    pub clusters: Clusters,
+    pub charts: Charts,
+    pub key: Arc<HostKey>,
+    pub queues: Queues,
+    /// Nothing new is begun, and what runs stops at the next safe point.
+    pub stop: CancellationToken,
+    /// Nobody waits for the provider any more.
+    pub abandon: CancellationToken,
+    pub tasks: TaskTracker,
+    /// Operations that somebody has in hand: nothing while they are being read.
+    in_hand: Mutex<HashMap<String, Option<Arc<Live>>>>,
+    /// Changes whenever an operation is taken in hand.
+    taken: watch::Sender<u64>,
+}
+
+/// An operation in hand: nobody else may work on it until this is dropped.
+pub(super) struct Claim {
+    engine: Arc<Engine>,
+    id: String,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.engine.in_hand.lock().remove(&self.id);
+        self.engine.taken.send_modify(|count| *count += 1);
+    }
+}
+
+impl Claim {
+    /// Makes the operation's progress visible to everybody.
+    pub fn show(&self, live: Arc<Live>) {
+        self.engine.in_hand.lock().insert(self.id.clone(), Some(live));
+        self.engine.taken.send_modify(|count| *count += 1);
+    }
+}
+
+impl Engine {
+    pub fn new(
+        store: Store,
+        plugins: Arc<Plugins>,
+        clusters: Clusters,
+        charts: Charts,
+        key: Arc<HostKey>,
+    ) -> Self {
+        Self {
+            store,
+            plugins,
+            clusters,
+            charts,
+            key,
+            queues: Queues::default(),
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            in_hand: Mutex::new(HashMap::new()),
+            taken: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes an operation in hand.
+    pub fn claim(self: &Arc<Self>, id: &str) -> Result<Claim, Problem> {
+        if self.stop.is_cancelled() {
+            return Err(super::journal::stopped());
+        }
+        let mut in_hand = self.in_hand.lock();
+        if in_hand.contains_key(id) {
+            return Err(Problem::new(
+                ProblemKind::Conflict,
+                "operation-active",
+                format!("operation {id} is being worked on"),
+            )
+            .remedy("wait until it has ended, or cancel it"));
+        }
+        in_hand.insert(id.to_owned(), None);
+        Ok(Claim {
+            engine: self.clone(),
+            id: id.to_owned(),
+        })
+    }
+
+    /// An operation that is at work.
+    pub fn live(&self, id: &str) -> Option<Arc<Live>> {
+        self.in_hand.lock().get(id).cloned().flatten()
+    }
+
+    /// Changes whenever an operation is taken in hand or let go.
+    pub fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.subscribe()
+    }
+
+    /// An operation and its record as it is now.
+    pub async fn load(&self, id: &str) -> Result<Stored, Problem> {
+        let mut stored = Stored::load(&self.store, id).await?;
+        self.at_rest(&mut stored.record);
+        Ok(stored)
+    }
+
+    /// The record as it is now.
+    pub async fn record(&self, id: &str) -> Result<OperationRecord, Problem> {
+        if let Some(live) = self.live(id) {
+            return Ok(live.record());
+        }
+        Ok(self.load(id).await?.record)
+    }
+
+    /// What nobody works on any more, although its journal does not say that it ended, was interrupted.
+    pub fn at_rest(&self, record: &mut OperationRecord) {
+        if record.state.is_active() && !self.in_hand.lock().contains_key(&record.id) {
+            record.state = OperationState::Interrupted;
+        }
+    }
+
+    /// The cluster of an operation, which must be the one it was planned for.
+    pub async fn cluster(&self, record: &OperationRecord) -> Result<Arc<Cluster>, Problem> {
+        let cluster = self.clusters.connect(Some(&record.cluster.context)).await?;
+        if cluster.uid() == record.cluster.uid {
+            return Ok(cluster);
+        }
+        Err(Problem::new(
+            ProblemKind::Conflict,
+            "other-cluster",
+            format!(
+                "context \"{}\" leads to another cluster than the one that operation {} was planned for",
+                record.cluster.context, record.id
+            ),
+        )
+        .cause("the kubeconfig was changed, or the cluster was made anew")
+        .remedy("correct the kubeconfig, or plan again"))
+    }
+}

@@ -1,0 +1,115 @@
+//! Events for whoever listens: from memory while an operation is at work and the listener keeps up, else from its
+//! journal. Listeners pull; a slow one loses nothing and slows nobody.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+
+use super::engine::Engine;
+use super::entry::Timed;
+use super::event::Event;
+use super::stored_plan::unreadable;
+use crate::problem::Problem;
+
+/// Events of an operation, from some point on; ends when nothing more will happen by itself. An error ends it too;
+/// whoever wants more asks again, from the last number they saw.
+pub type EventStream = BoxStream<'static, Result<Event, Problem>>;
+
+struct Listener {
+    engine: Arc<Engine>,
+    id: String,
+    /// Number of the last entry that was looked at.
+    position: u64,
+    ready: VecDeque<Event>,
+    failed: bool,
+}
+
+impl Engine {
+    /// What the journal holds after an entry: its events, and the number of its last entry.
+    pub async fn journaled(&self, id: &str, after: u64) -> Result<(Vec<Event>, u64), Problem> {
+        let mut last = after;
+        let mut events = Vec::new();
+        for entry in self.store.read(id, after).await? {
+            let timed: Timed = serde_json::from_value(entry.entry).map_err(|error| unreadable(&error))?;
+            last = entry.seq;
+            events.extend(timed.event(id, entry.seq));
+        }
+        Ok((events, last))
+    }
+
+    /// Listens to an operation from some point on.
+    pub fn listen(self: &Arc<Self>, id: &str, after: u64) -> EventStream {
+        let listener = Listener {
+            engine: self.clone(),
+            id: id.to_owned(),
+            position: after,
+            ready: VecDeque::new(),
+            failed: false,
+        };
+        Box::pin(futures::stream::unfold(listener, |mut listener| async move {
+            match listener.next().await {
+                Ok(event) => event.map(|event| (Ok(event), listener)),
+                Err(_) if listener.failed => None,
+                Err(problem) => {
+                    listener.failed = true;
+                    Some((Err(problem), listener))
+                }
+            }
+        }))
+    }
+}
+
+impl Listener {
+    async fn next(&mut self) -> Result<Option<Event>, Problem> {
+        if self.failed {
+            return Ok(None);
+        }
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            // Subscribed before looking: what happens in between is not missed.
+            let mut taken = self.engine.taken();
+            let Some(live) = self.engine.live(&self.id) else {
+                let (events, last) = self.engine.journaled(&self.id, self.position).await?;
+                self.position = last;
+                if !events.is_empty() {
+                    self.ready.extend(events);
+                    continue;
+                }
+                if self.engine.live(&self.id).is_some() {
+                    continue;
+                }
+                if self.engine.record(&self.id).await?.state.is_ended() {
+                    return Ok(None);
+                }
+                tokio::select! {
+                    _ = taken.changed() => {}
+                    () = self.engine.stop.cancelled() => return Ok(None),
+                }
+                continue;
+            };
+            let mut watch = live.watch();
+            watch.mark_unchanged();
+            match live.events_after(self.position) {
+                None => {
+                    let (events, last) = self.engine.journaled(&self.id, self.position).await?;
+                    self.position = last;
+                    self.ready.extend(events);
+                }
+                Some(events) if events.is_empty() => {
+                    drop(live);
+                    tokio::select! {
+                        _ = watch.changed() => {}
+                        _ = taken.changed() => {}
+                    }
+                }
+                Some(events) => {
+                    self.position = events.last().map_or(self.position, |event| event.seq);
+                    self.ready.extend(events);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! From what is asked for to a stored plan.
+
+use std::sync::Arc;
+
+use meshery_plugin_api::message::descriptor::Operation;
+use meshery_plugin_api::message::facts::Need;
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::plan::PlanRequest;
+//TMP use meshery_plugin_api::{parameters, plan_check};
+use serde_json::{Map, Value};
+
+use super::clock;
+use super::engine::Engine;
+use super::entry::{Entry, Timed};
+use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
+use super::resolve::Resolver;
+use super::state::OperationState;
+use super::stored::Stored;
+use super::stored_plan::{StoredStep, unreadable};
+use crate::meshery::read_facts;
+use crate::plugin::Adapter;
+use crate::problem::{Problem, ProblemKind};
+
+impl Engine {
+    /// Asks the adapter, resolves what it says, stores it.
+    pub async fn plan(&self, new: NewOperation) -> Result<OperationRecord, Problem> {
+        let adapter = self.plugins.adapter(&new.adapter)?;
+        let operation = adapter
+            .operation(&new.operation)
+            .ok_or_else(|| unknown_operation(&adapter, &new.operation))?;
+        let parameters = new.parameters; //TMP
+        let cluster = self.clusters.connect(new.context.as_deref()).await?;
+        let needs = filled(operation, &parameters);
+        let request = PlanRequest {
+            operation: new.operation,
+            facts: read_facts(&cluster, &self.charts, &needs).await?,
+            parameters,
+        };
+        let findings = adapter.check(&request).await?;
+        refuse(&findings)?;
+        let plan = adapter.plan(&request).await?;
+        //TMP plan_check::check(&plan, &adapter.descriptor().rights)?;
+        let id = ulid::Ulid::generate().to_string();
+        let (summary, mut notes) = (plan.summary.clone(), plan.notes.clone());
+        let resolver = Resolver {
+            operation: &id,
+            adapter: adapter.name(),
+            cluster: &cluster,
+            charts: &self.charts,
+            key: &self.key,
+            rights: &adapter.descriptor().rights,
+        };
+        let resolved = resolver.resolve(plan).await?;
+        notes.extend(resolved.notes);
+
+        let mut contents = resolved.contents;
+        contents.push(serde_json::to_vec(&resolved.plan).map_err(|error| unreadable(&error))?);
+        let mut names = self.store.put_content(&id, contents).await?;
+        let planned = Timed {
+            time: clock::now(),
+            entry: Entry::State {
+                state: OperationState::Planned,
+                error: None,
+                message: None,
+            },
+        };
+        let handle = adapter.handle();
+        let stored = Stored {
+            plan: names.pop().unwrap_or_default(),
+            preview: None,
+            relied: None,
+            record: OperationRecord {
+                id: id.clone(),
+                adapter: AdapterUsed {
+                    name: adapter.name().to_owned(),
+                    version: handle.manifest().version.clone(),
+                    sha256: handle.sha256().to_owned(),
+                },
+                operation: request.operation,
+                parameters: request.parameters,
+                cluster: ClusterUsed {
+                    uid: cluster.uid().to_owned(),
+                    context: cluster.context().to_owned(),
+                    server: cluster.server().to_owned(),
+                },
+                owner: self.store.user().await?.name,
+                state: OperationState::Planned,
+                summary,
+                notes,
+                policy: new.policy,
+                approved_by: None,
+                steps: resolved.plan.steps.iter().map(StoredStep::record).collect(),
+                findings,
+                error: None,
+                left: Vec::new(),
+                created: planned.time.clone(),
+                updated: planned.time.clone(),
+                seq: 1,
+            },
+        };
+        let entry = serde_json::to_value(&planned).map_err(|error| unreadable(&error))?;
+        self.store.append(&id, 1, vec![entry]).await?;
+        stored.create(&self.store).await?;
+        tracing::info!(operation = %id, adapter = %stored.record.adapter.name, what = %stored.record.summary, "planned");
+        Ok(stored.record)
+    }
+}
+
+/// The operation's needs, with the parameters' values in place of their names in braces.
+fn filled(operation: &Operation, parameters: &Map<String, Value>) -> Vec<Need> {
+    let fill = |text: &str| {
+        parameters
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_str()?)))
+            .fold(text.to_owned(), |text, (name, value)| {
+                text.replace(&format!("{{{name}}}"), value)
+            })
+    };
+    operation
+        .needs
+        .iter()
+        .map(|need| Need {
+            namespace: fill(&need.namespace),
+            name: fill(&need.name),
+            ..need.clone()
+        })
+        .collect()
+}
+
+/// An operation that its own adapter speaks against is not planned.
+fn refuse(findings: &[Finding]) -> Result<(), Problem> {
+    let errors: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .collect();
+    let Some(first) = errors.first() else {
+        return Ok(());
+    };
+    let messages: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
+    let code = if first.code.is_empty() {
+        "check-failed"
+    } else {
+        &first.code
+    };
+    Err(Problem::new(ProblemKind::Conflict, code, messages.join("; "))
+        .cause("the adapter's check before the operation")
+        .remedy(first.remedy.clone()))
+}
+
+fn unknown_operation(adapter: &Arc<Adapter>, name: &str) -> Problem {
+    let known: Vec<&str> = adapter
+        .descriptor()
+        .operations
+        .iter()
+        .map(|operation| operation.name.as_str())
+        .collect();
+    Problem::new(
+        ProblemKind::NotFound,
+        "unknown-adapter-operation",
+        format!(
+            "adapter {} has no operation \"{}\"",
+            adapter.name(),
+            name.escape_debug()
+        ),
+    )
+    .remedy(format!("use one of: {}", known.join(", ")))
+}

@@ -1,0 +1,452 @@
+//! Making a preview: the server is asked about every object by a dry run, and where it cannot answer yet, that is
+//! said. Nothing is written.
+
+use std::collections::HashSet;
+
+use futures::StreamExt as _;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::Condition;
+use serde_json::Value;
+
+use super::clock;
+use super::mark::{marked, text};
+use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
+use super::record::{OperationRecord, UndoKind};
+use super::relied::Relied;
+use super::risk;
+use super::seal::HostKey;
+use super::stored_plan::{DeleteTarget, StoredPlan, StoredStep, Work, load_waves};
+use crate::cluster::apply::ApplyOptions;
+use crate::cluster::diff::diff;
+use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::cluster::{Cluster, ClusterError};
+use crate::problem::Problem;
+use crate::provider::Store;
+
+/// Objects asked about at a time; the cluster's own limit is the one that counts.
+const AT_A_TIME: usize = 16;
+/// A namespace that every cluster has: objects whose own namespace comes with the plan have their form checked there.
+const STAND_IN: &str = "default";
+
+/// What makes a preview.
+pub(super) struct Previewing<'a> {
+    pub record: &'a OperationRecord,
+    pub plan: &'a StoredPlan,
+    pub cluster: &'a Cluster,
+    pub store: &'a Store,
+    pub key: &'a HostKey,
+}
+
+/// What comes with the plan, so that the server cannot be asked about what needs it.
+struct Coming {
+    namespaces: HashSet<String>,
+    kinds: HashSet<(String, String)>,
+}
+
+/// One object as it was found.
+struct Found {
+    previewed: PreviewedObject,
+    wanted: Option<Value>,
+    now: Option<Value>,
+}
+
+impl Previewing<'_> {
+    /// Looks at everything that the plan touches.
+    pub async fn make(&self) -> Result<(Preview, Relied), Problem> {
+        let mut manifests = Vec::new();
+        for step in &self.plan.steps {
+            let objects: Vec<Value> = match &step.work {
+                Work::Apply { content, .. } => load_waves(self.store, self.key, &self.record.id, content)
+                    .await?
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                _ => Vec::new(),
+            };
+            manifests.push(objects);
+        }
+        let coming = self.coming(manifests.iter().flatten()).await?;
+        let mut found = Vec::new();
+        for (step, objects) in self.plan.steps.iter().zip(manifests) {
+            found.extend(self.step(step, objects, &coming).await?);
+        }
+        let mut relied = Relied::default();
+        let mut touched = HashSet::new();
+        let mut risks: Vec<Risk> = Vec::new();
+        for object in &found {
+            risks.extend(risk::of(
+                &object.previewed,
+                object.wanted.as_ref(),
+                object.now.as_ref(),
+            ));
+            let writes = !matches!(
+                object.previewed.change,
+                Change::Wait | Change::Probe | Change::Restart
+            );
+            // What a later step finds is what an earlier one has made.
+            if writes && touched.insert(object.previewed.object.clone()) {
+                relied.saw(object.previewed.object.clone(), object.now.as_ref());
+            }
+        }
+        risks.sort_by_key(|risk| risk.severity);
+        let objects: Vec<PreviewedObject> = found.into_iter().map(|object| object.previewed).collect();
+        let preview = Preview {
+            operation: self.record.id.clone(),
+            time: clock::now(),
+            summary: self.record.summary.clone(),
+            counts: count(&objects),
+            objects,
+            risks,
+            findings: self.record.findings.clone(),
+            point_of_no_return: self.point_of_no_return(),
+            notes: self.record.notes.clone(),
+        };
+        Ok((preview, relied))
+    }
+
+    /// The first step that changes something and cannot be taken back.
+    fn point_of_no_return(&self) -> Option<String> {
+        self.plan
+            .steps
+            .iter()
+            .find(|step| step.undo().0 == UndoKind::None && matches!(step.work, Work::Restart { .. }))
+            .map(|step| step.id.clone())
+    }
+
+    async fn coming(&self, manifests: impl Iterator<Item = &Value>) -> Result<Coming, Problem> {
+        let mut coming = Coming {
+            namespaces: HashSet::new(),
+            kinds: HashSet::new(),
+        };
+        let mut namespaces = Vec::new();
+        for manifest in manifests {
+            match manifest["kind"].as_str() {
+                Some("Namespace") => namespaces.extend(ObjectRef::of(manifest)),
+                Some("CustomResourceDefinition") => {
+                    let kind = (
+                        text(manifest, "/spec/group").to_owned(),
+                        text(manifest, "/spec/names/kind").to_owned(),
+                    );
+                    coming.kinds.insert(kind);
+                }
+                _ => {}
+            }
+        }
+        for namespace in namespaces {
+            if self.cluster.get(&namespace).await?.is_none() {
+                coming.namespaces.insert(namespace.name);
+            }
+        }
+        Ok(coming)
+    }
+
+    async fn step(
+        &self,
+        step: &StoredStep,
+        manifests: Vec<Value>,
+        coming: &Coming,
+    ) -> Result<Vec<Found>, Problem> {
+        let found: Vec<Result<Found, Problem>> = match &step.work {
+            Work::Apply { manager, .. } => {
+                let looks: Vec<_> = manifests
+                    .into_iter()
+                    .map(|manifest| self.apply(step, manager, manifest, coming))
+                    .collect();
+                futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
+            }
+            Work::Delete { waves, kept } => {
+                let looks: Vec<_> = waves
+                    .iter()
+                    .flatten()
+                    .map(|target| self.delete(step, target))
+                    .collect();
+                let mut found: Vec<Result<Found, Problem>> =
+                    futures::stream::iter(looks).buffered(AT_A_TIME).collect().await;
+                found.extend(kept.iter().map(|left| {
+                    let mut previewed = blank(step, &left.object, Change::Keep, Certainty::Verified);
+                    previewed.note = Some(left.why.clone());
+                    Ok(Found {
+                        previewed,
+                        wanted: None,
+                        now: None,
+                    })
+                }));
+                found
+            }
+            Work::Wait { conditions } => conditions
+                .iter()
+                .map(|condition| {
+                    let mut previewed = blank(step, &condition.object, Change::Wait, Certainty::DecidedLater);
+                    previewed.note = serde_json::to_value(condition.rule)
+                        .ok()
+                        .and_then(|rule| rule.as_str().map(str::to_owned));
+                    Ok(Found {
+                        previewed,
+                        wanted: None,
+                        now: None,
+                    })
+                })
+                .collect(),
+            Work::Probe { object, .. } => ObjectRef::of(object)
+                .map(|reference| {
+                    Ok(Found {
+                        previewed: blank(step, &reference, Change::Probe, Certainty::DecidedLater),
+                        wanted: None,
+                        now: None,
+                    })
+                })
+                .into_iter()
+                .collect(),
+            Work::Restart { workloads } => {
+                let looks: Vec<_> = workloads
+                    .iter()
+                    .map(|workload| self.restart(step, workload))
+                    .collect();
+                futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
+            }
+        };
+        found.into_iter().collect()
+    }
+
+    async fn apply(
+        &self,
+        step: &StoredStep,
+        manager: &str,
+        manifest: Value,
+        coming: &Coming,
+    ) -> Result<Found, Problem> {
+        let Some(reference) = ObjectRef::of(&manifest) else {
+            return Err(super::stored_plan::nameless());
+        };
+        let kind = (reference.group.clone(), reference.kind.clone());
+        let mut previewed = blank(step, &reference, Change::Create, Certainty::Local);
+        let now = match self.cluster.get(&reference).await {
+            Ok(now) => now,
+            Err(ClusterError::NotServed { .. }) if coming.kinds.contains(&kind) => {
+                previewed.note = Some("the definition of its kind comes with this plan".into());
+                previewed.diff = diff(&Value::Null, &manifest);
+                return Ok(found(previewed, manifest, None));
+            }
+            Err(error) => return failed(previewed, manifest, None, error),
+        };
+        if now.is_none() && coming.namespaces.contains(&reference.namespace) {
+            previewed.note = Some(format!(
+                "its namespace {} comes with this plan; its form was checked",
+                reference.namespace
+            ));
+            previewed.diff = diff(&Value::Null, &manifest);
+            self.check_form(&manifest, manager, &mut previewed).await?;
+            return Ok(found(previewed, manifest, None));
+        }
+        let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
+        let options = ApplyOptions {
+            manager: manager.to_owned(),
+            force: self.record.policy.force_conflicts,
+            dry_run: true,
+            ..ApplyOptions::default()
+        };
+        match self.cluster.apply(&wanted, &options).await {
+            Ok(applied) => {
+                previewed.certainty = Certainty::Verified;
+                previewed.warnings = applied.warnings;
+                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &applied.object);
+                if now.is_some() {
+                    previewed.change = if previewed.diff.is_empty() {
+                        Change::Unchanged
+                    } else {
+                        Change::Update
+                    };
+                }
+                Ok(found(previewed, manifest, now))
+            }
+            Err(error) => failed(previewed, manifest, now, error),
+        }
+    }
+
+    /// Asks the server about an object's form by a dry run in a namespace that is there. Whatever it says about that
+    /// namespace (rights, quotas, policies) means nothing for the object's own.
+    async fn check_form(
+        &self,
+        manifest: &Value,
+        manager: &str,
+        previewed: &mut PreviewedObject,
+    ) -> Result<(), Problem> {
+        let mut stand_in = manifest.clone();
+        if let Some(metadata) = stand_in.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("namespace".into(), STAND_IN.into());
+        }
+        let options = ApplyOptions {
+            manager: manager.to_owned(),
+            force: true,
+            dry_run: true,
+            ..ApplyOptions::default()
+        };
+        match self.cluster.apply(&stand_in, &options).await {
+            Ok(applied) => previewed.warnings = applied.warnings,
+            Err(error @ ClusterError::Invalid { .. }) => {
+                previewed.change = Change::Error;
+                previewed.error = Some(error.into());
+            }
+            Err(error) if error.is_connection() => return Err(error.into()),
+            Err(_) => {
+                previewed.note = Some(format!(
+                    "its namespace {} comes with this plan; its form could not be checked",
+                    previewed.object.namespace
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, step: &StoredStep, target: &DeleteTarget) -> Result<Found, Problem> {
+        let mut previewed = blank(step, &target.object, Change::Delete, Certainty::Verified);
+        let now = match self.cluster.get(&target.object).await {
+            Err(ClusterError::NotServed { .. }) => None,
+            other => other?,
+        };
+        let Some(now) = now else {
+            previewed.change = Change::Unchanged;
+            previewed.note = Some("it is not there".into());
+            return Ok(Found {
+                previewed,
+                wanted: None,
+                now: None,
+            });
+        };
+        let ours = super::mark::operation_of(&now).is_some();
+        match target.when {
+            Condition::Ours | Condition::OursAndEmpty if !ours => {
+                previewed.change = Change::Keep;
+                previewed.note = Some("it was not made by Meshery".into());
+            }
+            Condition::OursAndEmpty => {
+                previewed.certainty = Certainty::DecidedLater;
+                previewed.note = Some("it goes if nothing of others is left in it".into());
+            }
+            Condition::Unknown => {
+                previewed.change = Change::Keep;
+                previewed.note = Some("the plan's condition is not known to this host".into());
+            }
+            Condition::Always | Condition::Ours => {
+                let preconditions = Preconditions {
+                    uid: Some(text(&now, "/metadata/uid").to_owned()),
+                    resource_version: None,
+                };
+                match self.cluster.delete(&target.object, &preconditions, true).await {
+                    Ok(Deletion::Gone | Deletion::Pending) => {}
+                    Ok(Deletion::Absent) => previewed.change = Change::Unchanged,
+                    Err(error) if error.is_connection() => return Err(error.into()),
+                    Err(error) => {
+                        previewed.change = Change::Error;
+                        previewed.error = Some(error.into());
+                    }
+                }
+            }
+        }
+        Ok(Found {
+            previewed,
+            wanted: None,
+            now: Some(now),
+        })
+    }
+
+    async fn restart(&self, step: &StoredStep, workload: &ObjectRef) -> Result<Found, Problem> {
+        let mut previewed = blank(step, workload, Change::Restart, Certainty::DecidedLater);
+        if let Some(now) = self.cluster.get(workload).await? {
+            previewed.certainty = Certainty::Verified;
+            let patch = Patch::Merge(
+                serde_json::json!({"spec": {"template": {"metadata": {"annotations": {
+                "kubectl.kubernetes.io/restartedAt": clock::now()}}}}}),
+            );
+            match self
+                .cluster
+                .patch(workload, &patch, super::resolve::MANAGER, true)
+                .await
+            {
+                Ok(after) => previewed.diff = diff(&now, &after),
+                Err(error) if error.is_connection() => return Err(error.into()),
+                Err(error) => {
+                    previewed.change = Change::Error;
+                    previewed.error = Some(error.into());
+                }
+            }
+        }
+        Ok(Found {
+            previewed,
+            wanted: None,
+            now: None,
+        })
+    }
+}
+
+/// What the server's refusal means for an object; a cluster that is away means nothing for any of them.
+fn failed(
+    mut previewed: PreviewedObject,
+    manifest: Value,
+    now: Option<Value>,
+    error: ClusterError,
+) -> Result<Found, Problem> {
+    match error {
+        error if error.is_connection() => return Err(error.into()),
+        ClusterError::ApplyConflict { ref conflicts, .. } => {
+            previewed.change = Change::Conflict;
+            previewed.certainty = Certainty::Verified;
+            previewed.conflicts.clone_from(conflicts);
+            previewed.error = Some(error.into());
+        }
+        // A webhook that is not served now may be when the run comes to it.
+        ClusterError::WebhookFailed { .. } => {
+            previewed.certainty = Certainty::DecidedLater;
+            previewed.note = Some(error.to_string());
+            if now.is_some() {
+                previewed.change = Change::Update;
+            }
+        }
+        error => {
+            previewed.change = Change::Error;
+            previewed.certainty = Certainty::Verified;
+            previewed.error = Some(error.into());
+        }
+    }
+    Ok(found(previewed, manifest, now))
+}
+
+fn blank(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certainty) -> PreviewedObject {
+    PreviewedObject {
+        object: object.clone(),
+        step: step.id.clone(),
+        change,
+        certainty,
+        diff: Vec::new(),
+        conflicts: Vec::new(),
+        error: None,
+        warnings: Vec::new(),
+        note: None,
+    }
+}
+
+fn found(previewed: PreviewedObject, wanted: Value, now: Option<Value>) -> Found {
+    Found {
+        previewed,
+        wanted: Some(wanted),
+        now,
+    }
+}
+
+fn count(objects: &[PreviewedObject]) -> Counts {
+    let mut counts = Counts::default();
+    for object in objects {
+        match object.change {
+            Change::Create => counts.create += 1,
+            Change::Update => counts.update += 1,
+            Change::Unchanged => counts.unchanged += 1,
+            Change::Delete => counts.delete += 1,
+            Change::Keep => counts.keep += 1,
+            Change::Conflict => counts.conflict += 1,
+            Change::Error => counts.error += 1,
+            Change::Restart => counts.restart += 1,
+            Change::Wait | Change::Probe => {}
+        }
+    }
+    counts
+}

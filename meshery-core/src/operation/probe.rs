@@ -1,0 +1,70 @@
+//! The step that asks the server whether it would accept an object, and what it would make of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+use std::time::Instant;
+
+use super::entry::{Entry, ObjectChange, Stored};
+use super::run::{StepRun, halted};
+use super::stored_plan::nameless;
+use crate::problem::{Problem, ProblemKind};
+
+/// Between two questions: webhooks need a moment after they are ready.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl StepRun<'_> {
+    pub async fn probe(&self, object: &Value, expect: &BTreeMap<String, String>) -> Result<(), Problem> {
+        let reference = ObjectRef::of(object).ok_or_else(nameless)?;
+        let mut told = String::new();
+        loop {
+            if self.run.halt.is_cancelled() {
+                return Err(halted());
+            }
+            let reason = match self.run.cluster.create_dry_run(object).await {
+                Ok(answer) => {
+                    let missing: Vec<&str> = expect
+                        .iter()
+                        .filter(|(_, pointer)| answer.pointer(pointer).is_none_or(Value::is_null))
+                        .map(|(what, _)| what.as_str())
+                        .collect();
+                    if missing.is_empty() {
+                        break;
+                    }
+                    Problem::new(
+                        ProblemKind::Timeout,
+                        "probe-failed",
+                        format!(
+                            "the server would accept {reference}, but without {}",
+                            missing.join(", ")
+                        ),
+                    )
+                    .cause("the webhook that should change it does not, or does not see its namespace")
+                }
+                Err(error) => error.into(),
+            };
+            if Instant::now() + PAUSE >= self.deadline {
+                return Err(reason);
+            }
+            if told != reason.message {
+                told.clone_from(&reason.message);
+                let waiting = Entry::Waiting {
+                    step: self.step.id.clone(),
+                    object: reference.clone(),
+                    reason: reason.message,
+                    done: 0,
+                    total: 1,
+                };
+                self.run.journal.note(waiting).await?;
+            }
+            tokio::select! {
+                () = self.run.halt.cancelled() => return Err(halted()),
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        self.outcome(reference, ObjectChange::Accepted, String::new(), Stored::Nothing)
+            .await
+    }
+}

@@ -1,0 +1,110 @@
+//! After a start: what was in somebody's hands when the last host ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshery_plugin_api::message::document::Query;
+
+use super::conduct::Task;
+use super::engine::Engine;
+use super::entry::Entry;
+use super::journal::Journal;
+use super::live::Live;
+use super::policy::OnInterruption;
+use super::record::OperationRecord;
+use super::state::OperationState;
+use super::stored::{KIND, Stored};
+use crate::problem::{Problem, ProblemKind};
+
+/// States that an operation has in its document when its host was killed; and those that wait to be taken up.
+const UNENDED: [OperationState; 6] = [
+    OperationState::Queued,
+    OperationState::Running,
+    OperationState::Paused,
+    OperationState::Verifying,
+    OperationState::Undoing,
+    OperationState::Interrupted,
+];
+/// How long a cluster that cannot be reached is tried again before the operation stays interrupted.
+const PATIENCE: Duration = Duration::from_mins(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Marks what was interrupted, and takes it up as its policy says.
+    pub async fn recover(self: &Arc<Self>, take_up: bool) -> Result<(), Problem> {
+        for state in UNENDED {
+            let query = Query {
+                kind: KIND.into(),
+                labels: [("state".to_owned(), state.to_string())].into(),
+                ..Query::default()
+            };
+            for document in self.store.list_all(query).await? {
+                if let Err(problem) = self.recover_one(&document.id, take_up).await {
+                    tracing::error!(operation = %document.id, code = %problem.code, "it cannot be taken up: {problem}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<(), Problem> {
+        let claim = self.claim(id)?;
+        let stored = Stored::load(&self.store, id).await?;
+        let record = if stored.record.state.is_active() {
+            let live = Arc::new(Live::new(stored.record));
+            let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
+            let interrupted = Entry::State {
+                state: OperationState::Interrupted,
+                error: None,
+                message: Some("the host that worked on it has ended".into()),
+            };
+            journal.note(interrupted).await?;
+            live.record()
+        } else {
+            stored.record
+        };
+        Stored::update(&self.store, id, |stored| stored.record = record.clone()).await?;
+        drop(claim);
+        tracing::warn!(operation = %id, what = %record.summary, policy = ?record.policy.on_interruption, "interrupted");
+        let task = match record.policy.on_interruption {
+            _ if record.state != OperationState::Interrupted || !take_up => return Ok(()),
+            OnInterruption::Ask => return Ok(()),
+            OnInterruption::Resume => Task::Run,
+            OnInterruption::Undo => Task::Undo,
+        };
+        let engine = self.clone();
+        self.tasks
+            .spawn(async move { engine.take_up(record, task).await });
+        Ok(())
+    }
+
+    /// Takes up an operation as soon as its cluster can be reached.
+    async fn take_up(self: Arc<Self>, record: OperationRecord, task: Task) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attempt = async {
+                self.cluster(&record).await?;
+                let claim = self.claim(&record.id)?;
+                let stored = Stored::load(&self.store, &record.id).await?;
+                if stored.record.state != OperationState::Interrupted {
+                    return Ok(());
+                }
+                self.begin(claim, stored, task).await.map(drop)
+            };
+            let Err(problem): Result<(), Problem> = attempt.await else {
+                return;
+            };
+            let again = matches!(problem.kind, ProblemKind::Unavailable | ProblemKind::Timeout);
+            if !again || tokio::time::Instant::now() + pause > end {
+                tracing::error!(operation = %record.id, code = %problem.code, "it stays interrupted: {problem}");
+                return;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The step that restarts workloads, as `kubectl rollout restart` does: by an annotation on the pod template.
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::json;
+
+use super::entry::{Intent, ObjectChange, Stored};
+use super::mark::text;
+use super::resolve::MANAGER;
+use super::run::StepRun;
+use crate::cluster::object::Patch;
+use crate::problem::{Problem, ProblemKind};
+
+/// Where kubectl writes it, so that both see each other's restarts.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+impl StepRun<'_> {
+    pub async fn restart(&self, workloads: &[ObjectRef]) -> Result<(), Problem> {
+        // One moment for the whole operation: going on after a crash does not restart again what was restarted.
+        let moment = self.run.live.record().created;
+        for workload in workloads {
+            self.go_on()?;
+            let history = self.history.and_then(|history| history.object(workload));
+            if history.is_some_and(|history| history.outcome.is_some()) {
+                continue;
+            }
+            let now = self.run.cluster.get(workload).await?.ok_or_else(|| {
+                Problem::new(
+                    ProblemKind::NotFound,
+                    "object-not-found",
+                    format!("{workload} is not there and cannot be restarted"),
+                )
+            })?;
+            if history.is_none() {
+                let intent = Intent {
+                    object: workload.clone(),
+                    before: Some(Stored::Nothing),
+                };
+                self.write_intents(vec![intent]).await?;
+            }
+            let patch = Patch::Merge(json!({
+                "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: moment}}}}
+            }));
+            self.run.cluster.patch(workload, &patch, MANAGER, false).await?;
+            self.outcome(
+                workload.clone(),
+                ObjectChange::Restarted,
+                text(&now, "/metadata/uid").to_owned(),
+                Stored::Nothing,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+}

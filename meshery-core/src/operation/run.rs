@@ -1,0 +1,234 @@
+//! Running a plan: steps in the order of what they depend on, several at a time where they may.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::entry::{Entry, Stored};
+use super::history::{History, StepHistory};
+use super::journal::Journal;
+use super::live::Live;
+use super::policy::Policy;
+use super::record::StepState;
+use super::relied::Relied;
+use super::seal::HostKey;
+use super::stored_plan::{StoredPlan, StoredStep, Work, open_value, store_value};
+use crate::cluster::Cluster;
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+
+/// How long a step may take when its plan does not say.
+const STEP_DEADLINE: Duration = Duration::from_mins(10);
+/// How many steps run at a time.
+const STEPS: usize = 4;
+
+/// An operation at work.
+pub(super) struct Run {
+    pub live: Arc<Live>,
+    pub journal: Journal,
+    pub store: Store,
+    pub cluster: Arc<Cluster>,
+    pub key: Arc<HostKey>,
+    pub plan: StoredPlan,
+    pub policy: Policy,
+    /// What was done before an interruption.
+    pub history: History,
+    /// What the preview saw.
+    pub relied: Relied,
+    /// No step begins anything new when this is cancelled: the operation was cancelled, a step has failed, or the
+    /// host is being stopped.
+    pub halt: CancellationToken,
+}
+
+/// How a step counts how far it is. Steps say it with every object.
+pub(super) struct Progress {
+    done: std::sync::atomic::AtomicUsize,
+    pub total: usize,
+}
+
+impl Progress {
+    pub fn new(done: usize, total: usize) -> Self {
+        Self {
+            done: done.into(),
+            total,
+        }
+    }
+
+    /// One more is done; how many are.
+    pub fn one_more(&self) -> usize {
+        self.done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+    }
+
+    pub fn done(&self) -> usize {
+        self.done.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What a step works with.
+pub(super) struct StepRun<'a> {
+    pub run: &'a Run,
+    pub step: &'a StoredStep,
+    pub deadline: Instant,
+    pub progress: Progress,
+    /// What the step did before an interruption.
+    pub history: Option<&'a StepHistory>,
+}
+
+impl Run {
+    pub fn id(&self) -> &str {
+        self.live.id()
+    }
+
+    /// Runs the steps that make the result, or those that prove it.
+    pub async fn steps(&self, verify: bool) -> Result<(), Problem> {
+        let mut done: HashSet<&str> = HashSet::new();
+        let mut waiting: Vec<&StoredStep> = Vec::new();
+        for step in &self.plan.steps {
+            let state = self.history.step(&step.id).and_then(|history| history.state);
+            if state == Some(StepState::Done) || (verify && !step.verify) {
+                done.insert(&step.id);
+            } else if step.verify == verify {
+                waiting.push(step);
+            }
+        }
+        let mut running = FuturesUnordered::new();
+        let mut failure: Option<Problem> = None;
+        loop {
+            if failure.is_none() && !self.halt.is_cancelled() {
+                let mut index = 0;
+                while index < waiting.len() && running.len() < STEPS {
+                    let step = waiting[index];
+                    if step.after.iter().all(|id| done.contains(id.as_str())) {
+                        waiting.remove(index);
+                        running.push(async move { (step, self.step(step).await) });
+                    } else {
+                        index += 1;
+                    }
+                }
+            }
+            match running.next().await {
+                None => break,
+                Some((step, Ok(()))) => {
+                    done.insert(&step.id);
+                }
+                Some((_, Err(problem))) => {
+                    // What the others say once they were told to stop is a consequence, not the cause.
+                    failure.get_or_insert(problem);
+                    self.halt.cancel();
+                }
+            }
+        }
+        match failure {
+            Some(problem) => Err(problem),
+            None if waiting.is_empty() => Ok(()),
+            None => Err(halted()),
+        }
+    }
+
+    async fn step(&self, step: &StoredStep) -> Result<(), Problem> {
+        let history = self.history.step(&step.id);
+        let began = Entry::Step {
+            step: step.id.clone(),
+            state: StepState::Running,
+            error: None,
+        };
+        self.journal.note(began).await?;
+        let result = self.work(step, history).await;
+        let (state, error) = match &result {
+            Ok(()) => (StepState::Done, None),
+            // Not the step's fault: it goes on later, or is undone.
+            Err(problem) if is_halt(problem) => return result,
+            Err(problem) => (StepState::Failed, Some(problem.clone())),
+        };
+        let ended = Entry::Step {
+            step: step.id.clone(),
+            state,
+            error,
+        };
+        self.journal.note(ended).await?;
+        result
+    }
+
+    async fn work(&self, step: &StoredStep, history: Option<&StepHistory>) -> Result<(), Problem> {
+        let whole = match step.deadline_s {
+            0 => STEP_DEADLINE,
+            seconds => Duration::from_secs(seconds.into()),
+        };
+        let worked = history.map_or(0, StepHistory::worked);
+        let left = whole.saturating_sub(Duration::from_millis(worked.unsigned_abs()));
+        let done = history.map_or(0, |history| {
+            history
+                .objects
+                .iter()
+                .filter(|object| object.outcome.is_some())
+                .count()
+        });
+        let step_run = StepRun {
+            run: self,
+            step,
+            deadline: Instant::now() + left,
+            progress: Progress::new(done, step.total()),
+            history,
+        };
+        match &step.work {
+            Work::Apply { manager, content, .. } => step_run.apply(manager, content).await,
+            Work::Delete { waves, kept } => step_run.delete(waves, kept).await,
+            Work::Wait { conditions } => step_run.wait(conditions).await,
+            Work::Probe { object, expect } => step_run.probe(object, expect).await,
+            Work::Restart { workloads } => step_run.restart(workloads).await,
+        }
+    }
+
+    /// A value as it may be stored.
+    pub fn stored<T: Serialize>(&self, object: &ObjectRef, value: T) -> Result<Stored<T>, Problem> {
+        store_value(&self.key, self.id(), object, value)
+    }
+
+    /// A stored value again.
+    pub fn opened<T: DeserializeOwned + Default>(&self, stored: Stored<T>) -> Result<T, Problem> {
+        open_value(&self.key, self.id(), stored)
+    }
+}
+
+impl StepRun<'_> {
+    /// An error when nothing new may be begun.
+    pub fn go_on(&self) -> Result<(), Problem> {
+        if self.run.halt.is_cancelled() {
+            return Err(halted());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Problem::new(
+                ProblemKind::Timeout,
+                "step-deadline",
+                format!(
+                    "step {} did not come to its end in time: {} of {} are done",
+                    self.step.id,
+                    self.progress.done(),
+                    self.progress.total
+                ),
+            )
+            .retryable(true));
+        }
+        Ok(())
+    }
+}
+
+const HALTED: &str = "halted";
+
+/// The step has stopped because the run does.
+pub(super) fn halted() -> Problem {
+    Problem::new(ProblemKind::Unavailable, HALTED, "stopped before its end")
+}
+
+/// Whether a problem says only that the run stops.
+pub(super) fn is_halt(problem: &Problem) -> bool {
+    problem.code == HALTED
+}

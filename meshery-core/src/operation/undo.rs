@@ -1,0 +1,221 @@
+//! Taking back what a run did, by its journal alone: what can refuse others first, then step by step in reverse.
+//!
+//! It is safe to begin again at any point: each object is looked at, and what is as before already needs nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::entry::{Entry, Reversal};
+use super::history::{History, ObjectHistory};
+use super::journal::Journal;
+use super::live::Live;
+use super::record::{Left, StepState};
+use super::resolve::wave_of;
+use super::rights::is_admission;
+use super::run::halted;
+use super::seal::HostKey;
+use super::stored_plan::{StoredPlan, StoredStep, Work, load_waves};
+use crate::cluster::Cluster;
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+
+/// How long an object that was deleted may take to be gone.
+pub(super) const GONE: Duration = Duration::from_mins(2);
+/// Objects taken back at a time; the cluster's own limit is the one that counts.
+const AT_A_TIME: usize = 16;
+
+/// An undo at work.
+pub(super) struct Undo {
+    pub live: Arc<Live>,
+    pub journal: Journal,
+    pub store: Store,
+    pub cluster: Arc<Cluster>,
+    pub key: Arc<HostKey>,
+    pub plan: StoredPlan,
+    pub history: History,
+    /// The host is being stopped.
+    pub stop: CancellationToken,
+}
+
+/// What became of one object.
+pub(super) enum Taken {
+    Back(Reversal, Option<String>),
+    /// It stays, and why.
+    Left(String),
+}
+
+/// What a step did to its objects, and with what.
+struct Done<'a> {
+    step: &'a StoredStep,
+    objects: Vec<&'a ObjectHistory>,
+    /// What was applied, by object; only needed where a crash hid what came of it.
+    manifests: HashMap<ObjectRef, Value>,
+}
+
+impl Undo {
+    /// Takes back everything; whether the cluster is as before.
+    pub async fn everything(&self) -> Result<bool, Problem> {
+        let mut done = Vec::new();
+        for history in self.history.steps.iter().rev() {
+            let Some(step) = self.plan.step(&history.id) else {
+                continue;
+            };
+            if history.objects.is_empty() || matches!(step.work, Work::Restart { .. }) {
+                continue;
+            }
+            done.push(Done {
+                step,
+                objects: history.objects.iter().rev().collect(),
+                manifests: self.manifests(step, &history.objects).await?,
+            });
+        }
+        let mut complete = true;
+        // A webhook whose program is gone must not stand in the way of taking back the rest.
+        for step in &done {
+            let admission: Vec<&ObjectHistory> = step
+                .objects
+                .iter()
+                .copied()
+                .filter(|object| object.before.is_none() && is_admission(&object.object))
+                .collect();
+            if !admission.is_empty() {
+                complete &= self.wave(step, admission).await?;
+            }
+        }
+        for step in &done {
+            complete &= self.step(step).await?;
+        }
+        Ok(complete)
+    }
+
+    async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {
+        self.state(done.step, StepState::Undoing, None).await?;
+        let mut complete = true;
+        // The journal has the order in which objects were written; one wave of it is taken back at a time.
+        let mut rest = done.objects.as_slice();
+        while let Some(first) = rest.first() {
+            let wave = wave_of(&first.object);
+            let length = rest
+                .iter()
+                .take_while(|object| wave_of(&object.object) == wave)
+                .count();
+            let (now, later) = rest.split_at(length);
+            complete &= self.wave(done, now.to_vec()).await?;
+            rest = later;
+        }
+        let state = if complete {
+            StepState::Undone
+        } else {
+            StepState::UndoIncomplete
+        };
+        self.state(done.step, state, None).await?;
+        Ok(complete)
+    }
+
+    async fn state(
+        &self,
+        step: &StoredStep,
+        state: StepState,
+        error: Option<Problem>,
+    ) -> Result<(), Problem> {
+        let entry = Entry::Step {
+            step: step.id.clone(),
+            state,
+            error,
+        };
+        self.journal.note(entry).await
+    }
+
+    async fn wave(&self, done: &Done<'_>, objects: Vec<&ObjectHistory>) -> Result<bool, Problem> {
+        let objects: Vec<_> = objects
+            .into_iter()
+            .map(|object| self.object(done, object))
+            .collect();
+        futures::stream::iter(objects)
+            .buffer_unordered(AT_A_TIME)
+            .try_fold(true, |all, complete| async move { Ok(all && complete) })
+            .await
+    }
+
+    async fn object(&self, done: &Done<'_>, object: &ObjectHistory) -> Result<bool, Problem> {
+        if self.stop.is_cancelled() {
+            return Err(halted());
+        }
+        let deadline = Instant::now() + GONE;
+        let taken = match &done.step.work {
+            Work::Apply { .. } => match self
+                .applied(object, done.manifests.get(&object.object), deadline)
+                .await
+            {
+                Err(problem) => self.gave_up(problem)?,
+                Ok(taken) => taken,
+            },
+            Work::Delete { .. } => match self.deleted(object, deadline).await {
+                Err(problem) => self.gave_up(problem)?,
+                Ok(taken) => taken,
+            },
+            Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => return Ok(true),
+        };
+        let step = done.step.id.clone();
+        let (entry, complete) = match taken {
+            Taken::Back(result, why) => (
+                Entry::Reverted {
+                    step,
+                    object: object.object.clone(),
+                    result,
+                    why,
+                },
+                true,
+            ),
+            Taken::Left(why) => (
+                Entry::Left {
+                    step,
+                    left: Left {
+                        object: object.object.clone(),
+                        why,
+                    },
+                },
+                false,
+            ),
+        };
+        self.journal.note(entry).await?;
+        Ok(complete)
+    }
+
+    /// One object that cannot be taken back does not keep the others; a cluster that is away keeps all of them.
+    fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
+        let away = matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable;
+        if away || self.stop.is_cancelled() {
+            return Err(problem);
+        }
+        Ok(Taken::Left(format!("it could not be taken back: {problem}")))
+    }
+
+    /// What a step applied, if there is an object of which nobody knows what came of it.
+    async fn manifests(
+        &self,
+        step: &StoredStep,
+        objects: &[ObjectHistory],
+    ) -> Result<HashMap<ObjectRef, Value>, Problem> {
+        let Work::Apply { content, .. } = &step.work else {
+            return Ok(HashMap::new());
+        };
+        let unknown = |object: &ObjectHistory| object.outcome.is_none() && object.before.is_some();
+        if !objects.iter().any(unknown) {
+            return Ok(HashMap::new());
+        }
+        let waves = load_waves(&self.store, &self.key, self.live.id(), content).await?;
+        Ok(waves
+            .into_iter()
+            .flatten()
+            .filter_map(|manifest| Some((ObjectRef::of(&manifest)?, manifest)))
+            .collect())
+    }
+}

@@ -1,0 +1,195 @@
+//! Taking back one object: deleting what the run made, restoring what it changed, making again what it deleted.
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+use super::entry::{ObjectChange, Reversal, Stored};
+use super::field::{Field, changed, own_fields, restore};
+use super::foreign::left_inside;
+use super::history::ObjectHistory;
+use super::mark::{operation_of, text};
+use super::resolve::MANAGER;
+use super::stored_plan::open_value;
+use super::undo::{Taken, Undo};
+use crate::cluster::ClusterError;
+use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::problem::Problem;
+
+/// How often an object that changes under our hands is read again.
+const ATTEMPTS: usize = 8;
+
+impl Undo {
+    /// Takes back what was applied.
+    pub(super) async fn applied(
+        &self,
+        object: &ObjectHistory,
+        manifest: Option<&Value>,
+        deadline: Instant,
+    ) -> Result<Taken, Problem> {
+        let Some(now) = self.now(&object.object).await? else {
+            return Ok(match object.before {
+                None => Taken::Back(Reversal::Unchanged, None),
+                Some(_) => Taken::Left("it was there before, and somebody has deleted it since".into()),
+            });
+        };
+        match &object.before {
+            None => self.remove(object, &now, deadline).await,
+            Some(before) => {
+                let before: Value = self.opened(before.clone())?;
+                self.restore(object, &before, manifest, now).await
+            }
+        }
+    }
+
+    /// Deletes what the run made, if it still is that.
+    async fn remove(&self, object: &ObjectHistory, now: &Value, deadline: Instant) -> Result<Taken, Problem> {
+        let uid = text(now, "/metadata/uid");
+        let ours = match &object.outcome {
+            Some(outcome) => outcome.change == ObjectChange::Created && outcome.uid == uid,
+            // The host was killed before it could say: absent before, with our mark now.
+            None => operation_of(now) == Some(self.live.id()),
+        };
+        if !ours {
+            return Ok(Taken::Back(
+                Reversal::Unchanged,
+                Some("what is there now was made by somebody else".into()),
+            ));
+        }
+        if let Some(why) = left_inside(&self.cluster, &object.object, deadline).await? {
+            return Ok(Taken::Left(why));
+        }
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        if self.cluster.delete(&object.object, &preconditions, false).await? == Deletion::Pending {
+            self.cluster
+                .wait_gone(&object.object, Some(uid), deadline, |_| {})
+                .await?;
+        }
+        Ok(Taken::Back(Reversal::Removed, None))
+    }
+
+    /// Gives back the fields that the run changed and nobody else has changed since.
+    async fn restore(
+        &self,
+        object: &ObjectHistory,
+        before: &Value,
+        manifest: Option<&Value>,
+        mut now: Value,
+    ) -> Result<Taken, Problem> {
+        let known: Option<Vec<Field>> = match &object.outcome {
+            Some(outcome) => Some(self.opened(outcome.fields.clone())?),
+            None => None,
+        };
+        for _ in 0..ATTEMPTS {
+            if text(before, "/metadata/uid") != text(&now, "/metadata/uid") {
+                return Ok(Taken::Left(
+                    "somebody has deleted it and made it again since".into(),
+                ));
+            }
+            let fields = match &known {
+                Some(fields) => fields.clone(),
+                // The host was killed before it could say what it changed: what is now as it was applied, and was
+                // not before, is taken to be the run's.
+                None => changed(before, &now)
+                    .into_iter()
+                    .filter(|field| manifest.is_some_and(|manifest| applied_so(manifest, field)))
+                    .collect(),
+            };
+            let mut restoration = restore(&fields, &now);
+            if restoration.patch.is_empty() {
+                return Ok(restored(&restoration.taken, Reversal::Unchanged));
+            }
+            let version = json!({"op": "test", "path": "/metadata/resourceVersion",
+                "value": text(&now, "/metadata/resourceVersion")});
+            restoration.patch.insert(0, version);
+            let patch = Patch::Json(Value::Array(restoration.patch));
+            match self.cluster.patch(&object.object, &patch, MANAGER, false).await {
+                Ok(_) => return Ok(restored(&restoration.taken, Reversal::Restored)),
+                Err(error @ (ClusterError::ObjectChanged { .. } | ClusterError::Invalid { .. })) => {
+                    let again = self.now(&object.object).await?;
+                    match again {
+                        Some(again)
+                            if text(&again, "/metadata/resourceVersion")
+                                != text(&now, "/metadata/resourceVersion") =>
+                        {
+                            now = again;
+                        }
+                        _ => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Taken::Left("it changes faster than it can be restored".into()))
+    }
+
+    /// Makes again what the run deleted.
+    pub(super) async fn deleted(&self, object: &ObjectHistory, deadline: Instant) -> Result<Taken, Problem> {
+        let kept = object
+            .outcome
+            .as_ref()
+            .is_some_and(|outcome| matches!(outcome.change, ObjectChange::Kept | ObjectChange::Absent));
+        let Some(before) = object.before.clone().filter(|_| !kept) else {
+            return Ok(Taken::Back(Reversal::Unchanged, None));
+        };
+        let before: Value = self.opened(before)?;
+        if let Some(now) = self.now(&object.object).await? {
+            if now.pointer("/metadata/deletionTimestamp").is_none() {
+                return Ok(Taken::Back(Reversal::Unchanged, None));
+            }
+            let uid = text(&now, "/metadata/uid");
+            self.cluster
+                .wait_gone(&object.object, Some(uid), deadline, |_| {})
+                .await?;
+        }
+        let manifest = own_fields(&before);
+        loop {
+            match self.cluster.create(&manifest, MANAGER).await {
+                Ok(_) => return Ok(Taken::Back(Reversal::Recreated, None)),
+                Err(ClusterError::AlreadyExists { .. }) => {
+                    return Ok(Taken::Back(Reversal::Unchanged, None));
+                }
+                // Whether it was made is looked at by making it again.
+                // The definition of its kind was made again a moment ago, perhaps.
+                Err(error)
+                    if (error.is_connection() || matches!(error, ClusterError::NotServed { .. }))
+                        && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn now(&self, object: &ObjectRef) -> Result<Option<Value>, Problem> {
+        match self.cluster.get(object).await {
+            Err(ClusterError::NotServed { .. }) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+
+    fn opened<T: serde::de::DeserializeOwned + Default>(&self, stored: Stored<T>) -> Result<T, Problem> {
+        open_value(&self.key, self.live.id(), stored)
+    }
+}
+
+/// Whether a field is now as a manifest says.
+fn applied_so(manifest: &Value, field: &Field) -> bool {
+    let applied = field.path.iter().try_fold(manifest, |value, key| value.get(key));
+    applied.is_some() && applied == field.after.as_ref()
+}
+
+fn restored(taken: &[String], result: Reversal) -> Taken {
+    if taken.is_empty() {
+        Taken::Back(result, None)
+    } else {
+        Taken::Left(format!(
+            "fields that somebody has changed since stay as they are: {}",
+            taken.join(", ")
+        ))
+    }
+}
