@@ -1,12 +1,18 @@
 //! What is inside a namespace, of a kind, or carries a mark: found over all kinds, by metadata only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use futures::stream::{self, StreamExt as _};
+use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::diff::LAST_APPLIED;
+use super::discovery::ResourceType;
 use super::error::ClusterError;
 use super::handle::Cluster;
+use super::list::Choice;
 
 /// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,23 +69,175 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// Kinds that Kubernetes itself fills, in every namespace where something happens.
+const DERIVED: &[(&str, &str)] = &[
+    ("", "Event"),
+    ("events.k8s.io", "Event"),
+    ("", "Endpoints"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("coordination.k8s.io", "Lease"),
+    ("metrics.k8s.io", "PodMetrics"),
+];
+/// Objects of one kind that are looked at.
+const MOST: usize = 5_000;
+const AT_ONCE: usize = 12;
+
 impl Cluster {
     /// What somebody put into a namespace: not what Kubernetes puts into every one of them (events, the root
     /// certificate, the default account), nor what goes by itself with an object that is listed.
     pub async fn contents_of_namespace(&self, namespace: &str) -> Result<Found, ClusterError> {
-        let _ = namespace;
-        todo!()
+        let kinds = self.listable(|kind| {
+            kind.namespaced && !DERIVED.contains(&(kind.group.as_str(), kind.kind.as_str()))
+        });
+        let choice = Choice {
+            namespace,
+            ..Choice::default()
+        };
+        let mut found = self.search(kinds, choice).await?;
+        let uids: HashSet<String> = found.objects.iter().map(|object| object.uid.clone()).collect();
+        found.objects.retain(|object| {
+            !is_given(object) && !object.owners.iter().any(|owner| uids.contains(&owner.uid))
+        });
+        Ok(found)
     }
 
     /// All objects of all kinds and namespaces that a label selector selects.
     pub async fn marked(&self, selector: &str) -> Result<Found, ClusterError> {
-        let _ = selector;
-        todo!()
+        let kinds = self.listable(|kind| !DERIVED.contains(&(kind.group.as_str(), kind.kind.as_str())));
+        let choice = Choice {
+            labels: selector,
+            ..Choice::default()
+        };
+        self.search(kinds, choice).await
     }
 
-    /// The objects of the kind that a definition (a CRD) defines, in all namespaces.
+    /// The objects of the kind that a definition (a CRD) defines, in all namespaces. None if the definition is not
+    /// there or not served.
     pub async fn custom_resources_of(&self, crd: &ObjectRef) -> Result<Vec<PartialObject>, ClusterError> {
-        let _ = crd;
-        todo!()
+        let Some(definition) = self.get(crd).await? else {
+            return Ok(Vec::new());
+        };
+        let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+        // In a version that needs no conversion: its webhook may be the very thing that is being removed.
+        let version = text("/status/storedVersions/0");
+        let kind = ResourceType {
+            group: text("/spec/group").to_owned(),
+            version: version.to_owned(),
+            kind: text("/spec/names/kind").to_owned(),
+            plural: text("/spec/names/plural").to_owned(),
+            namespaced: text("/spec/scope") == "Namespaced",
+            verbs: Vec::new(),
+        };
+        if kind.version.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self
+            .list_chosen(&kind, Choice::default(), Detail::Metadata, MOST)
+            .await
+        {
+            Ok(listed) => Ok(listed.items.iter().filter_map(partial).collect()),
+            Err(ClusterError::NotServed { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
+
+    fn listable(&self, wanted: impl Fn(&ResourceType) -> bool) -> Vec<ResourceType> {
+        let kinds = self.kinds.read();
+        kinds.listable().filter(|kind| wanted(kind)).cloned().collect()
+    }
+
+    async fn search(&self, kinds: Vec<ResourceType>, choice: Choice<'_>) -> Result<Found, ClusterError> {
+        let mut found = Found {
+            unreadable: self
+                .kinds
+                .read()
+                .unknown
+                .iter()
+                .map(|api_version| Unreadable {
+                    api_version: api_version.clone(),
+                    kind: String::new(),
+                    reason: "the server behind it does not answer".into(),
+                })
+                .collect(),
+            ..Found::default()
+        };
+        let lists = kinds.into_iter().map(|kind| async move {
+            let listed = self.list_chosen(&kind, choice, Detail::Metadata, MOST).await;
+            (kind, listed)
+        });
+        let mut lists = stream::iter(lists).buffer_unordered(AT_ONCE);
+        while let Some((kind, listed)) = lists.next().await {
+            let mut unreadable = |reason: String| {
+                found.unreadable.push(Unreadable {
+                    api_version: kind.api_version(),
+                    kind: kind.kind.clone(),
+                    reason,
+                });
+            };
+            match listed {
+                Ok(listed) => {
+                    if listed.truncated {
+                        unreadable(format!("there are more than {MOST}"));
+                    }
+                    found.objects.extend(listed.items.iter().filter_map(partial));
+                }
+                // Its definition was deleted since we looked.
+                Err(ClusterError::NotServed { .. }) => {}
+                Err(error) if error.is_connection() || matches!(error, ClusterError::Unauthorized { .. }) => {
+                    return Err(error);
+                }
+                Err(error) => unreadable(error.to_string()),
+            }
+        }
+        found.objects.sort_by(|a, b| a.object.cmp(&b.object));
+        found
+            .unreadable
+            .sort_by(|a, b| (&a.api_version, &a.kind).cmp(&(&b.api_version, &b.kind)));
+        Ok(found)
+    }
+}
+
+/// What every namespace has.
+fn is_given(object: &PartialObject) -> bool {
+    let ObjectRef {
+        group, kind, name, ..
+    } = &object.object;
+    group.is_empty()
+        && matches!(
+            (kind.as_str(), name.as_str()),
+            ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default")
+        )
+}
+
+fn partial(object: &Value) -> Option<PartialObject> {
+    let metadata = &object["metadata"];
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
+    let map = |key: &str| -> BTreeMap<String, String> {
+        let entries = metadata[key].as_object().into_iter().flatten();
+        entries
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect()
+    };
+    let list = |key: &str| metadata[key].as_array().into_iter().flatten();
+    let mut annotations = map("annotations");
+    annotations.remove(LAST_APPLIED);
+    Some(PartialObject {
+        object: ObjectRef::of(object)?,
+        uid: text(metadata, "uid"),
+        resource_version: text(metadata, "resourceVersion"),
+        labels: map("labels"),
+        annotations,
+        owners: list("ownerReferences")
+            .map(|owner| Owner {
+                kind: text(owner, "kind"),
+                name: text(owner, "name"),
+                uid: text(owner, "uid"),
+                controller: owner["controller"] == true,
+            })
+            .collect(),
+        finalizers: list("finalizers")
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        deleting: metadata["deletionTimestamp"].is_string(),
+    })
 }

@@ -1,0 +1,249 @@
+//! The server's own words, as they were met.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::discovery::ResourceType;
+
+fn subject(verb: &'static str, group: &str, kind: &str, plural: &str) -> Subject {
+    let kind = ResourceType {
+        group: group.into(),
+        version: "v1".into(),
+        kind: kind.into(),
+        plural: plural.into(),
+        namespaced: true,
+        verbs: vec![],
+    };
+    Subject::of(verb, &kind, "ns", "a")
+}
+
+fn error(status: u16, body: &Value) -> ClusterError {
+    error_of(&subject("patch", "", "ConfigMap", "configmaps"), status, body)
+}
+
+fn error_of(subject: &Subject, status: u16, body: &Value) -> ClusterError {
+    let status = StatusCode::from_u16(status).unwrap();
+    Refusal::read(status, body.to_string().as_bytes()).into_error(subject, "test")
+}
+
+fn text(status: u16, body: &str) -> ClusterError {
+    let status = StatusCode::from_u16(status).unwrap();
+    Refusal::read(status, body.as_bytes())
+        .into_error(&subject("patch", "example.org", "Thing", "things"), "test")
+}
+
+#[test]
+fn a_refusal_by_rbac_names_verb_resource_and_namespace() {
+    let message = r#"deployments.apps "a" is forbidden: User "limited" cannot create resource "deployments" in API group "apps" in the namespace "ns""#;
+    let error = error_of(
+        &subject("patch", "apps", "Deployment", "deployments"),
+        403,
+        &json!({"reason": "Forbidden", "message": message, "details": {"name": "a", "group": "apps", "kind": "deployments"}}),
+    );
+    assert_eq!(
+        error,
+        ClusterError::Forbidden {
+            verb: "create".into(),
+            resource: "deployments.apps".into(),
+            namespace: "ns".into(),
+            name: "a".into(),
+            message: message.into(),
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        r#"not allowed to create deployments.apps "a" in namespace ns"#
+    );
+}
+
+#[test]
+fn granting_more_than_one_has_is_an_escalation() {
+    let error = error(
+        403,
+        &json!({"reason": "Forbidden", "message":
+        "roles.rbac.authorization.k8s.io \"a\" is forbidden: user \"limited\" (groups=[\"devs\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}"}),
+    );
+    assert!(
+        matches!(&error, ClusterError::Forbidden { verb, .. } if verb == "escalate"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn four_conflicts_are_told_apart() {
+    let owned = error(
+        409,
+        &json!({"reason": "Conflict", "message": "Apply failed with 2 conflicts", "details": {"causes": [
+            {"reason": "FieldManagerConflict", "message": "conflict with \"helm\"", "field": ".data.x"},
+            {"reason": "FieldManagerConflict", "message": "conflict with \"hpa\" with subresource \"scale\" using apps/v1", "field": ".data.y"}]}}),
+    );
+    let ClusterError::ApplyConflict { conflicts, .. } = &owned else {
+        panic!("{owned:?}");
+    };
+    assert_eq!(conflicts[0].to_string(), ".data.x by helm");
+    assert_eq!(conflicts[1].manager, "hpa with subresource scale using apps/v1");
+
+    let modified = error(
+        409,
+        &json!({"reason": "Conflict", "message": "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again"}),
+    );
+    assert!(
+        matches!(&modified, ClusterError::ObjectChanged { reason, .. } if reason == "somebody wrote to it")
+    );
+
+    let replaced = error(
+        409,
+        &json!({"reason": "Conflict", "message": "Operation cannot be fulfilled on configmaps \"a\": uid mismatch: the provided object specified uid x, and no existing object was found"}),
+    );
+    assert!(
+        matches!(&replaced, ClusterError::ObjectChanged { reason, .. } if reason.contains("deleted")),
+        "{replaced:?}"
+    );
+
+    let exists = error(
+        409,
+        &json!({"reason": "AlreadyExists", "message": "configmaps \"a\" already exists"}),
+    );
+    assert!(matches!(exists, ClusterError::AlreadyExists { .. }));
+    let going = error(
+        409,
+        &json!({"reason": "AlreadyExists", "message": "object is being deleted: configmaps \"a\" already exists"}),
+    );
+    assert!(matches!(going, ClusterError::Terminating { .. }));
+}
+
+#[test]
+fn a_webhook_that_denies_is_recognised_whatever_code_it_chose() {
+    let error = error(
+        409,
+        &json!({"reason": "Conflict", "message": "admission webhook \"wh.acme.io\" denied the request: policy says no"}),
+    );
+    assert_eq!(error.code(), "webhook-denied");
+    assert!(
+        error
+            .to_string()
+            .ends_with("refused by the webhook wh.acme.io: policy says no")
+    );
+}
+
+#[test]
+fn a_webhook_that_cannot_be_called_is_named_with_the_reason() {
+    let error = error(
+        500,
+        &json!({"reason": "InternalError", "message": "Internal error occurred: failed calling webhook \"wh.acme.io\": failed to call webhook: Post \"https://s.wht.svc:443/?timeout=3s\": dial tcp 127.96.68.163:443: connect: connection refused"}),
+    );
+    let ClusterError::WebhookFailed { webhook, reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(webhook, "wh.acme.io");
+    assert!(
+        reason.starts_with("Post \"https://s.wht.svc") && reason.ends_with("connection refused"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_broken_conversion_is_a_broken_webhook_also_behind_429() {
+    let error = error(
+        429,
+        &json!({"reason": "TooManyRequests", "message": "storage is (re)initializing: failed to list cv.io/v2, Kind=Cv: conversion webhook for cv.io/v1, Kind=Cv failed: Post \"https://x.svc:443/?timeout=30s\": connect: connection refused"}),
+    );
+    assert!(
+        matches!(&error, ClusterError::WebhookFailed { webhook, .. } if webhook == "that converts cv.io/v1, Kind=Cv"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn an_unknown_kind_a_missing_namespace_and_a_missing_object_are_three_things() {
+    assert_eq!(text(404, "404 page not found\n").code(), "kind-not-served");
+    let namespace = error(
+        404,
+        &json!({"reason": "NotFound", "message": "namespaces \"nope\" not found", "details": {"name": "nope", "kind": "namespaces"}}),
+    );
+    assert_eq!(namespace.to_string(), "namespace nope is not there");
+    let object = error(
+        404,
+        &json!({"reason": "NotFound", "message": "configmaps \"a\" not found", "details": {"name": "a", "kind": "configmaps"}}),
+    );
+    assert_eq!(object.to_string(), "v1/ConfigMap/ns/a is not there");
+}
+
+#[test]
+fn a_namespace_on_its_way_out_and_a_quota_are_not_missing_rights() {
+    let leaving = error(
+        403,
+        &json!({"reason": "Forbidden", "message": "configmaps \"a\" is forbidden: unable to create new content in namespace full because it is being terminated",
+        "details": {"causes": [{"reason": "NamespaceTerminating", "message": "namespace full is being terminated", "field": "metadata.namespace"}]}}),
+    );
+    assert!(matches!(&leaving, ClusterError::Terminating { what, .. } if what == "namespace full"));
+    let quota = error(
+        403,
+        &json!({"reason": "Forbidden", "message": "secrets \"q1\" is forbidden: exceeded quota: q, requested: count/secrets=1, used: count/secrets=4, limited: count/secrets=3"}),
+    );
+    assert_eq!(quota.code(), "quota-exceeded");
+}
+
+#[test]
+fn invalid_fields_are_listed_once_and_long_texts_are_cut() {
+    let long = format!(
+        "Invalid value: core.PodTemplateSpec{{{}}}: field is immutable",
+        "x".repeat(3000)
+    );
+    let cause = json!({"reason": "FieldValueInvalid", "message": long, "field": "spec.template"});
+    let error = error(
+        422,
+        &json!({"reason": "Invalid", "message": long, "details": {"causes": [cause, cause]}}),
+    );
+    let ClusterError::Invalid { causes, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(causes.len(), 1);
+    assert!(causes[0].message.len() < 700 && causes[0].message.ends_with("field is immutable"));
+    assert!(error.needs_replacement());
+}
+
+#[test]
+fn an_unknown_field_is_a_fault_of_the_manifest() {
+    let refusal = Refusal::read(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        br#"{"kind":"Status","message":"failed to create typed patch object (/a; /v1, Kind=ConfigMap): .foo: field not declared in schema","code":500}"#,
+    );
+    assert!(refusal.is_undeclared_field() && !refusal.is_passing());
+    let error = refusal.into_error(&subject("patch", "", "ConfigMap", "configmaps"), "test");
+    assert_eq!(error.code(), "object-invalid");
+}
+
+#[test]
+fn what_the_server_says_of_a_secret_does_not_leak_its_data() {
+    let error = error_of(
+        &subject("patch", "", "Secret", "secrets"),
+        422,
+        &json!({"reason": "Invalid", "message": "Secret \"a\" is invalid: data[x]: Invalid value: \"hunter2\"",
+            "details": {"causes": [{"reason": "FieldValueInvalid", "message": "Invalid value: \"hunter2\": bad", "field": "data[x]"}]}}),
+    );
+    assert!(!format!("{error:?} {error}").contains("hunter2"));
+    assert!(error.to_string().contains("data[x]"));
+}
+
+#[test]
+fn sizes_are_not_mistaken_for_passing_trouble() {
+    for message in [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2200478 vs. 2097152)",
+    ] {
+        let refusal = Refusal::read(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({"kind": "Status", "message": message, "code": 500})
+                .to_string()
+                .as_bytes(),
+        );
+        assert!(!refusal.is_passing());
+        assert_eq!(
+            refusal
+                .into_error(&subject("patch", "", "ConfigMap", "configmaps"), "test")
+                .code(),
+            "object-too-large"
+        );
+    }
+}
