@@ -37,3 +37,8 @@ pub mod __abi {
 
 /// Version of this API (semver).
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The guide for authors, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-an-adapter.md")]
+mod guide {}
