@@ -68,10 +68,14 @@ pub async fn follow(
                 }
             }
             Next::Reconnecting => shown.reconnecting(console)?,
-            Next::End => break,
+            // A host that is being stopped ends its streams; the operation may go on after its next start.
+            Next::End => match client.get(&["operations", &record.id], &[]).await {
+                Ok(end) if Record::read(&end)?.is_active() => shown.reconnecting(console)?,
+                Err(error) if error.is_passing() => shown.reconnecting(console)?,
+                ended => return ended,
+            },
         }
     }
-    client.get(&["operations", &record.id], &[]).await
 }
 
 /// Says that the operation goes on without anybody watching.
@@ -170,7 +174,7 @@ impl Shown {
                     .as_deref()
                     .map(|r| format!(" ({})", plain(r)))
                     .unwrap_or_default();
-                let line = format!("    {change} {object}{reason}");
+                let line = format!("    {change} {object}{reason}{count}");
                 if self.verbose {
                     console.tell(&line)?;
                 } else {

@@ -82,6 +82,14 @@ impl Record {
         Ok(record)
     }
 
+    /// At work: something happens by itself.
+    pub fn is_active(&self) -> bool {
+        matches!(
+            self.state.as_str(),
+            "queued" | "running" | "paused" | "verifying" | "undoing"
+        )
+    }
+
     /// Not run yet.
     pub fn is_runnable(&self) -> bool {
         matches!(self.state.as_str(), "planned" | "previewed" | "awaiting-approval")

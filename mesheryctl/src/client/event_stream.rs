@@ -27,7 +27,7 @@ pub enum Next {
     Event(Value),
     /// The connection broke and is being made again; told once a break.
     Reconnecting,
-    /// The operation is at rest.
+    /// The host has nothing more to tell. Whoever asks on is connected again.
     End,
 }
 
@@ -78,8 +78,7 @@ impl<'a> EventStream<'a> {
                 self.pause = SHORTEST_PAUSE;
                 connection.parser.push(&chunk)?;
             } else {
-                self.connection = None;
-                self.away.get_or_insert_with(Instant::now);
+                self.lose_connection();
                 return Ok(Next::Reconnecting);
             }
         }
@@ -142,7 +141,10 @@ impl<'a> EventStream<'a> {
 
     fn take(&mut self, message: Message) -> Result<Option<Next>, Failure> {
         match message.name.as_str() {
-            "end" => return Ok(Some(Next::End)),
+            "end" => {
+                self.lose_connection();
+                return Ok(Some(Next::End));
+            }
             "problem" => return self.told(&message.data),
             _ => {}
         }
@@ -169,9 +171,13 @@ impl<'a> EventStream<'a> {
         if !problem.retryable {
             return Err(Failure::Problem(problem));
         }
+        self.lose_connection();
+        Ok(Some(Next::Reconnecting))
+    }
+
+    fn lose_connection(&mut self) {
         self.connection = None;
         self.away.get_or_insert_with(Instant::now);
-        Ok(Some(Next::Reconnecting))
     }
 }
 

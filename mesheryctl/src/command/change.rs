@@ -82,6 +82,10 @@ pub async fn plan_and_run(
         let lines = preview.lines(console.paint_err, show.full);
         console.tell(&lines)?;
     }
+    if asked["policy"]["approval"] == true {
+        let now = client.get(&["operations", &record.id], &[]).await?;
+        return waits_for_approval(console, &now);
+    }
     let obstacles = preview.obstacles();
     if run.yes && !obstacles.is_empty() {
         return Err(Failure::Problem(
@@ -131,16 +135,12 @@ pub async fn start(
     let now = client
         .post(&["operations", &record.id, "run"], None, Patience::Normal)
         .await?;
-    let record = Record::read(&now)?;
-    if record.state == "awaiting-approval" {
-        return waits_for_approval(console, &now, &record);
-    }
     finish(client, console, &now, 0, run, &["succeeded"]).await
 }
 
-fn waits_for_approval(console: &mut Console, raw: &Value, record: &Record) -> Result<(), Failure> {
+fn waits_for_approval(console: &mut Console, raw: &Value) -> Result<(), Failure> {
     if console.for_people() {
-        let ending = record.ending(console.paint);
+        let ending = Record::read(raw)?.ending(console.paint);
         console.say(&ending)
     } else {
         console.document(raw)
@@ -187,6 +187,10 @@ pub fn ended(console: &mut Console, end: &Value, good: &[&str]) -> Result<(), Fa
 /// Follows for its own sake.
 pub async fn watch(client: &Client, console: &mut Console, id: &str, options: Follow) -> Result<(), Failure> {
     let record = Record::read(&client.get(&["operations", id], &[]).await?)?;
+    if record.is_runnable() {
+        let line = format!("{}: it waits to be run", record.state.replace('-', " "));
+        console.tell(&crate::console::plain(&line))?;
+    }
     let events_on_output = !console.for_people();
     let end = progress::follow(client, console, &record, 0, options, events_on_output).await?;
     let record = Record::read(&end)?;
@@ -194,7 +198,7 @@ pub async fn watch(client: &Client, console: &mut Console, id: &str, options: Fo
         let ending = record.ending(console.paint);
         console.say(&ending)?;
     }
-    if record.state == "succeeded" || record.is_runnable() {
+    if record.state == "succeeded" {
         Ok(())
     } else {
         Err(Failure::Operation)

@@ -229,25 +229,28 @@ fn cancelling_and_resuming_end_well_in_different_states() {
 }
 
 #[test]
-fn an_operation_that_needs_approval_waits_for_it_and_runs_when_it_comes() {
+fn an_operation_that_needs_approval_is_not_run_and_says_how_to_approve_and_run_it() {
     let host = host();
-    let line = "POST /operations/op2/run";
-    let mut waiting = record("awaiting-approval");
-    waiting["id"] = "op2".into();
-    host.on("GET /operations/op2", waiting.clone());
-    host.then(line, Answer::Json(202, waiting));
-    ctl(&host, &["operation", "run", "op2", "--yes"])
+    host.on("GET /operations/op1", record("awaiting-approval"));
+    ctl(&host, &["mesh", "deploy", "lattice", "--needs-approval", "--yes"])
         .code(0)
-        .out_has(&["awaiting approval", "mesheryctl operation approve op2"]);
-
+        .out_has(&[
+            "2 to create",
+            "awaiting approval",
+            "mesheryctl operation approve op1",
+        ]);
+    assert_eq!(
+        host.body_of("POST /operations")["policy"],
+        json!({"approval": true})
+    );
     host.then(
         "POST /operations/op1/approve",
-        Answer::Json(202, record("queued")),
+        Answer::Json(202, record("previewed")),
     );
-    runs_to(&host, "succeeded");
     ctl(&host, &["operation", "approve", "op1", "--yes"])
         .code(0)
-        .out_has(&["succeeded"]);
+        .out_has(&["mesheryctl operation run op1"]);
+    assert!(!host.lines().iter().any(|line| line.ends_with("/run")));
 }
 
 #[test]

@@ -46,6 +46,21 @@ fn a_broken_stream_is_resumed_after_the_last_event_and_nothing_is_shown_twice() 
 }
 
 #[test]
+fn a_stream_that_a_stopping_host_ends_is_taken_up_again() {
+    let host = host();
+    events(&host, vec![state(1, "running"), end()], false);
+    events(&host, vec![state(2, "succeeded"), end()], false);
+    // Before, at the first end, and at the second.
+    for now in ["queued", "running", "succeeded"] {
+        host.on("GET /operations/op1", record(now));
+    }
+    let ran = ctl(&host, &["operation", "watch", "op1"])
+        .code(0)
+        .err_has(&["reconnecting"]);
+    assert!(ran.out.contains("succeeded"), "{ran:#?}");
+}
+
+#[test]
 fn a_host_that_is_not_ready_after_a_break_is_asked_again() {
     let host = host();
     events(&host, vec![state(1, "running")], false);
