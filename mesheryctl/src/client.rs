@@ -136,12 +136,14 @@ impl Client {
             .authorised(self.http.get(url))
             .header(ACCEPT, "text/event-stream")
             .header("last-event-id", after);
-        // Only the answer's head has a deadline here; the stream's own is in the reader.
-        let response = tokio::time::timeout(self.timeout, request.send())
+        // Until the stream begins; the deadline of what follows is the reader's.
+        let opening = async {
+            let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+            self.accept(response).await
+        };
+        let response = tokio::time::timeout(self.timeout, opening)
             .await
-            .map_err(|_| self.no_answer(self.timeout))?
-            .map_err(|e| self.unreachable(&e))?;
-        let response = self.accept(response).await?;
+            .map_err(|_| self.no_answer(self.timeout))??;
         let kind = response
             .headers()
             .get(CONTENT_TYPE)

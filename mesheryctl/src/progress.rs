@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::arguments::Follow;
 use crate::client::Client;
@@ -39,27 +40,38 @@ pub async fn follow(
     options: Follow,
     events_on_output: bool,
 ) -> Result<Value, Failure> {
-    let deadline = Instant::now() + Duration::from_secs(options.wait_timeout);
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let limit = Duration::from_secs(options.wait_timeout);
+    tokio::select! {
+        ended = timeout(limit, watch(client, console, record, after, options, events_on_output)) => {
+            ended.unwrap_or_else(|_| {
+                let message = format!("the operation is not at rest after {} s", options.wait_timeout);
+                Err(Failure::Problem(
+                    Problem::new("wait-timeout", message)
+                        .cause("it goes on")
+                        .remedy(format!("mesheryctl operation watch {}", record.id)),
+                ))
+            })
+        }
+        _ = interrupts.recv() => {
+            detach(console, &record.id, "no longer following")?;
+            Err(Failure::Detached)
+        }
+    }
+}
+
+async fn watch(
+    client: &Client,
+    console: &mut Console,
+    record: &Record,
+    after: u64,
+    options: Follow,
+    events_on_output: bool,
+) -> Result<Value, Failure> {
     let mut shown = Shown::new(record, options.verbose);
     let mut events = EventStream::new(client, &record.id, after);
     loop {
-        let next = tokio::select! {
-            next = timeout_at(deadline, events.next()) => next,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                detach(console, &record.id, "no longer following")?;
-                return Err(Failure::Detached);
-            }
-        };
-        let Ok(next) = next else {
-            let message = format!("the operation is not at rest after {} s", options.wait_timeout);
-            return Err(Failure::Problem(
-                Problem::new("wait-timeout", message)
-                    .cause("it goes on")
-                    .remedy(format!("mesheryctl operation watch {}", record.id)),
-            ));
-        };
-        match next? {
+        match events.next().await? {
             Next::Event(event) if events_on_output => console.record(&event)?,
             Next::Event(event) => {
                 // An event of a shape that this side does not know is no reason to stop following.
