@@ -1,1 +1,139 @@
-//! Under construction.
+//! The Istio adapter: installs and removes Istio from its Helm charts, takes namespaces into the mesh, deploys
+//! Bookinfo, and recognises installations, whoever made them.
+//!
+//! It is pure: everything it knows comes with the request, and all it returns is data. [`install`] and [`remove`]
+//! say what a whole operation does; [`control_plane`] knows Istio's names for things; [`detect`] reads facts.
+#![deny(missing_docs)]
+
+mod bookinfo;
+mod check;
+mod control_plane;
+mod detect;
+mod injection;
+mod install;
+mod releases;
+mod remove;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+use meshery_plugin_api::message::SCHEMA;
+use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Installation};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
+
+export_adapter! {
+    name: "istio",
+    adapter: Istio,
+}
+
+/// Name of the mesh for people.
+const MESH: &str = "Istio";
+
+/// The adapter.
+struct Istio;
+
+/// One of the adapter's operations: what it offers, and what it does.
+struct Entry {
+    describe: fn() -> Operation,
+    plan: fn(&PlanRequest) -> Result<Plan, PluginError>,
+    check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
+}
+
+/// The operations.
+const OPERATIONS: [Entry; 6] = [
+    Entry {
+        describe: install::operation,
+        plan: install::plan,
+        check: check::install,
+    },
+    Entry {
+        describe: remove::operation,
+        plan: remove::plan,
+        check: check::remove,
+    },
+    Entry {
+        describe: injection::inject_operation,
+        plan: injection::inject,
+        check: check::inject,
+    },
+    Entry {
+        describe: injection::uninject_operation,
+        plan: injection::uninject,
+        check: check::nothing_more,
+    },
+    Entry {
+        describe: bookinfo::deploy_operation,
+        plan: bookinfo::deploy,
+        check: check::deploy_bookinfo,
+    },
+    Entry {
+        describe: bookinfo::remove_operation,
+        plan: bookinfo::remove,
+        check: check::nothing_more,
+    },
+];
+
+fn entry(operation: &str) -> Result<&'static Entry, PluginError> {
+    let mut names = Vec::new();
+    for entry in &OPERATIONS {
+        let name = (entry.describe)().name;
+        if name == operation {
+            return Ok(entry);
+        }
+        names.push(name);
+    }
+    Err(PluginError::new(
+        "unknown-operation",
+        format!("{MESH} has no operation \"{operation}\""),
+    )
+    .remedy(format!("choose one of {}", names.join(", "))))
+}
+
+impl MeshAdapter for Istio {
+    fn describe(&self) -> AdapterDescriptor {
+        AdapterDescriptor {
+            mesh: MESH.into(),
+            port: 10000,
+            versions: versions::CATALOGUE.versions(),
+            operations: OPERATIONS.iter().map(|entry| (entry.describe)()).collect(),
+            detect_needs: detect::needs(),
+            rights: Rights {
+                namespaces: vec!["*".into()],
+                create_namespaces: true,
+                cluster_groups: Vec::new(),
+                crds: true,
+                rbac: RbacScope::Cluster,
+                webhooks: true,
+                privileged_pods: false,
+                // Only `remove` with `purge`: istiod's CA Secret.
+                secrets: true,
+            },
+        }
+    }
+
+    fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
+        (entry(&request.operation)?.plan)(&request)
+    }
+
+    fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
+        (entry(&request.operation)?.check)(&request)
+    }
+
+    fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
+        detect::installations(&facts)
+    }
+}
+
+/// A plan of the steps in this order.
+fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
+    Plan {
+        schema: SCHEMA.into(),
+        summary,
+        steps: meshery_mesh_kit::step::in_a_row(steps),
+        notes,
+        verify,
+    }
+}

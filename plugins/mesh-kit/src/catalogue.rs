@@ -45,7 +45,8 @@ pub struct PinnedChart {
     pub name: &'static str,
     /// Chart version.
     pub version: &'static str,
-    /// SHA-256 of the archive in hexadecimal.
+    /// SHA-256 of the archive in hexadecimal; empty when none is pinned, and then the mirror's is taken, if it has
+    /// the version, or else what the repository's index says.
     pub sha256: &'static str,
 }
 
@@ -62,6 +63,19 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Fills in the digests that are not pinned.
+    fn take_digests(&mut self, mirrored: &Self) {
+        for chart in self.charts.iter_mut().filter(|chart| chart.sha256.is_empty()) {
+            if let Some(held) = mirrored
+                .charts
+                .iter()
+                .find(|held| (&held.name, &held.version) == (&chart.name, &chart.version))
+            {
+                chart.sha256.clone_from(&held.sha256);
+            }
+        }
+    }
+
     /// The chart with this name.
     pub fn chart(&self, name: &str) -> Result<ChartRef, PluginError> {
         self.charts
@@ -101,7 +115,13 @@ impl Catalogue {
     /// The version that was asked for ("" for the newest release), made of these charts.
     pub fn choose(&self, asked: &str, charts: &[&str], mirror: &[ChartFact]) -> Result<Chosen, PluginError> {
         let mut known = self.mirrored(charts, mirror);
-        known.extend(self.pinned(charts)?); // what is pinned counts more than what a mirror says
+        // What is pinned counts more than what a mirror says.
+        for (version, mut pinned) in self.pinned(charts)? {
+            if let Some(mirrored) = known.get(&version) {
+                pinned.take_digests(mirrored);
+            }
+            known.insert(version, pinned);
+        }
         let asked = asked.trim();
         if asked.is_empty() {
             return known

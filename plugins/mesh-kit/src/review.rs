@@ -58,7 +58,9 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
             let _ = writeln!(text, "  release {}/{}", release.namespace, release.name);
             let _ = writeln!(text, "  chart {} {}", release.chart.name, release.chart.version);
             let _ = writeln!(text, "  from {}", release.chart.repository);
-            let _ = writeln!(text, "  sha256 {}", release.chart.sha256);
+            if !release.chart.sha256.is_empty() {
+                let _ = writeln!(text, "  sha256 {}", release.chart.sha256);
+            }
             if !release.values.is_empty() {
                 let _ = writeln!(text, "  values");
                 indent(text, &release.values);

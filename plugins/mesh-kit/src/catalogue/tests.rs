@@ -89,6 +89,26 @@ fn a_pinned_digest_counts_more_than_the_mirrors() {
 }
 
 #[test]
+fn where_no_digest_is_pinned_the_mirrors_is_taken_and_the_rest_stays_pinned() {
+    const UNPINNED: Catalogue = Catalogue {
+        pinned: &[version(
+            "1.10.0",
+            &[PinnedChart {
+                name: "a",
+                version: "1.10.0",
+                sha256: "",
+            }],
+        )],
+        ..CATALOGUE
+    };
+    let chosen = UNPINNED.choose("1.10.0", &["a"], &[held("a", "1.10.0")]).unwrap();
+    assert_eq!(chosen.chart("a").unwrap().sha256, "bb");
+    assert_eq!((chosen.pinned, chosen.kubernetes.as_str()), (true, ">=1.30"));
+    let other = UNPINNED.choose("1.10.0", &["a"], &[held("a", "1.9.0")]).unwrap();
+    assert_eq!(other.chart("a").unwrap().sha256, "");
+}
+
+#[test]
 fn a_version_the_mirror_holds_in_part_is_refused_with_what_is_missing() {
     let error = CATALOGUE
         .choose("1.12.0", &["a", "b"], &[held("a", "1.12.0")])

@@ -1,0 +1,360 @@
+//! What speaks against an operation, or should be known, before it runs.
+
+use meshery_mesh_kit::object::{annotation, label, name};
+use meshery_mesh_kit::readable::{gaps, kind_is_whole};
+use meshery_mesh_kit::sample::BOOKINFO;
+use meshery_mesh_kit::{namespace, parameter, webhook};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::PlanRequest;
+use serde_json::Value;
+
+use crate::control_plane::{
+    BASE, DEFAULT_REVISION, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, revision,
+};
+use crate::releases::{Part, of_istio};
+use crate::{MESH, detect, injection, install, remove as removal};
+
+fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
+    Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }
+}
+
+pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let wish = install::wish(request)?;
+    let mut findings: Vec<Finding> = wish.skew.into_iter().collect();
+    for in_namespace in &wish.namespaces {
+        findings.extend(namespace::terminating(facts, in_namespace));
+    }
+    let in_namespace = wish.namespaces.first().map_or(NAMESPACE, String::as_str);
+    findings.extend(gaps(facts));
+    match detect::installations(facts) {
+        Ok(installations) => {
+            for found in &installations {
+                findings.push(beside(found, in_namespace, &wish.version.to_string()));
+            }
+        }
+        // What is missing is among the gaps already.
+        Err(_) => findings.push(finding(
+            "istio-unknown",
+            Severity::Warning,
+            format!("whether {MESH} is installed already cannot be told"),
+            "use an identity that may list Deployments and webhook configurations",
+        )),
+    }
+    findings.extend(definitions(facts, in_namespace));
+    findings.extend(webhooks_of_others(facts));
+    Ok(findings)
+}
+
+/// What an installation that is there means for another one.
+fn beside(found: &Installation, in_namespace: &str, version: &str) -> Finding {
+    let by = &found.installed_by;
+    let there = format!(
+        "{MESH} {} (revision {}, installed by {by}) in namespace \"{}\"",
+        if found.version.is_empty() {
+            "of unknown version"
+        } else {
+            &found.version
+        },
+        found.revision,
+        found.namespace
+    );
+    if found.revision != DEFAULT_REVISION {
+        return finding(
+            "istio-revision",
+            Severity::Warning,
+            format!("there is {there}"),
+            "namespaces labelled with that revision stay with it; gateways may serve only one of the two",
+        );
+    }
+    if found.namespace != in_namespace {
+        return finding(
+            "istio-installed",
+            Severity::Error,
+            format!("there is {there}, and two control planes of the default revision would fight over it"),
+            format!(
+                "remove it first, or install into namespace \"{}\"",
+                found.namespace
+            ),
+        );
+    }
+    if by != "meshery" {
+        return finding(
+            "istio-of-others",
+            Severity::Error,
+            format!("there is {there}"),
+            "go on managing it with what installed it, or remove it first",
+        );
+    }
+    if found.version == version {
+        let what = if found.health == Health::Healthy {
+            "only what differs is changed"
+        } else {
+            "what is missing is put back"
+        };
+        return finding(
+            "istio-installed",
+            Severity::Info,
+            format!("there is {there}: {what}"),
+            "",
+        );
+    }
+    if found.version.is_empty() || found.health == Health::Incomplete {
+        return finding(
+            "istio-incomplete",
+            Severity::Warning,
+            format!("there is what is left of {there}"),
+            "go on to complete it with this version, or remove it first",
+        );
+    }
+    finding(
+        "istio-other-version",
+        Severity::Error,
+        format!("there is {there}, and {version} is to be installed over it"),
+        format!("remove it first, or choose version {}", found.version),
+    )
+}
+
+/// Definitions that another release has left behind would change hands.
+fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
+    let (of_namespace, of_name) = detect::definitions_of_another_release(facts, (in_namespace, BASE))?;
+    Some(finding(
+        "istio-definitions-of-another-release",
+        Severity::Warning,
+        format!("custom resource definitions are marked as those of release {of_namespace}/{of_name}"),
+        format!("they would become those of {in_namespace}/{BASE}; let that release be, or remove it first"),
+    ))
+}
+
+/// Webhooks that are not Istio's and must see every new pod, but cannot be called.
+fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
+        if label(configuration, REVISION_LABEL).is_some() || !blocks_pods(configuration) {
+            continue;
+        }
+        let webhooks = webhook::read(configuration);
+        let known = |finding: &Finding| {
+            finding
+                .object
+                .as_ref()
+                .is_some_and(|object| object.name == webhooks.name)
+        };
+        if webhooks.without_ca_bundle.is_empty() || findings.iter().any(known) {
+            continue;
+        }
+        let mut found = finding(
+            "webhook-of-others",
+            Severity::Warning,
+            format!(
+                "{} must see every new pod and has no CA bundle: pods may be refused",
+                webhooks.name
+            ),
+            "repair or remove it first, if pods cannot be made in these namespaces",
+        );
+        found.object = Some(ObjectRef::new(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "",
+            name(configuration),
+        ));
+        findings.push(found);
+    }
+    findings
+}
+
+fn blocks_pods(configuration: &Value) -> bool {
+    let list = |value: Option<&Value>, wanted: &str| {
+        value
+            .and_then(Value::as_array)
+            .is_some_and(|items| items.iter().any(|item| item == wanted || item == "*"))
+    };
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    webhooks.into_iter().flatten().any(|webhook| {
+        let rules = webhook.get("rules").and_then(Value::as_array);
+        webhook.get("failurePolicy").is_none_or(|policy| policy == "Fail")
+            && rules
+                .into_iter()
+                .flatten()
+                .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
+    })
+}
+
+pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let going = removal::going(facts, in_namespace);
+    let mut findings = gaps(facts);
+    for release in &going {
+        if !release.ours {
+            findings.push(finding(
+                "release-of-others",
+                Severity::Warning,
+                format!(
+                    "release {}/{} was not installed by Meshery",
+                    release.id.namespace, release.id.name
+                ),
+                "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
+            ));
+        }
+    }
+    for left in of_istio(facts) {
+        if left.part == Part::Gateway && !going.contains(&left) {
+            findings.push(finding(
+                "gateway-of-others",
+                Severity::Warning,
+                format!(
+                    "gateway {}/{} stays, and loses its control plane",
+                    left.id.namespace, left.id.name
+                ),
+                "remove it first, or connect it to another control plane",
+            ));
+        }
+    }
+    let injected: Vec<String> = detect::installations(facts)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|found| found.namespace == in_namespace)
+        .flat_map(|found| found.namespaces)
+        .collect();
+    if !injected.is_empty() {
+        findings.push(finding(
+            "namespaces-in-mesh",
+            Severity::Warning,
+            format!("namespaces in the mesh: {}", injected.join(", ")),
+            "take them out first (operation uninject, with restart), or their pods keep sidecars without a control plane",
+        ));
+    }
+    Ok(findings)
+}
+
+pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let target = parameter::namespace(request, "namespace", "")?;
+    let mut findings = gaps(&request.facts);
+    findings.extend(injector(&request.facts));
+    if let Some(object) = namespace::find(&request.facts, target) {
+        findings.extend(labels(object, target));
+    }
+    Ok(findings)
+}
+
+/// Labels of others that contradict ours.
+fn labels(object: &Value, target: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let ours = annotation(object, injection::INJECTION.mark).is_some();
+    match label(object, INJECTION_LABEL) {
+        Some("enabled") if !ours => findings.push(finding(
+            "label-there",
+            Severity::Info,
+            format!("namespace \"{target}\" has the label already, set by somebody else"),
+            "",
+        )),
+        Some(value) if value != "enabled" => findings.push(finding(
+            "label-of-others",
+            Severity::Error,
+            format!("namespace \"{target}\" has {INJECTION_LABEL}={value}, set by somebody else"),
+            format!("`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"),
+        )),
+        _ => {}
+    }
+    if let Some(value) = label(object, REVISION_LABEL) {
+        findings.push(finding(
+            "IST0123",
+            Severity::Warning,
+            format!("namespace \"{target}\" has {REVISION_LABEL}={value}, which {INJECTION_LABEL} overrides"),
+            format!("keep one of the two labels: `kubectl label namespace {target} {REVISION_LABEL}-`"),
+        ));
+    }
+    findings
+}
+
+/// Whether a label would do anything.
+fn injector(facts: &Facts) -> Option<Finding> {
+    let mut revisions = Vec::new();
+    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
+        if detect::injects_labelled_namespaces(configuration) {
+            return None;
+        }
+        revisions.push(revision(configuration));
+    }
+    if !kind_is_whole(facts, WEBHOOKS, "MutatingWebhookConfiguration") {
+        return None;
+    }
+    Some(if revisions.is_empty() {
+        finding(
+            "istio-not-installed",
+            Severity::Error,
+            format!("{MESH} is not installed: nothing would inject sidecars"),
+            "install it first (operation install)",
+        )
+    } else {
+        revisions.sort_unstable();
+        revisions.dedup();
+        finding(
+            "istio-no-default-revision",
+            Severity::Error,
+            format!(
+                "{INJECTION_LABEL} is for the default revision, and there is only: {}",
+                revisions.join(", ")
+            ),
+            format!("label the namespace with {REVISION_LABEL} and the revision, or install the default one"),
+        )
+    })
+}
+
+pub fn deploy_bookinfo(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", "bookinfo")?;
+    let mut findings = gaps(facts);
+    findings.extend(namespace::terminating(facts, target));
+    if parameter::flag(request, "inject", false)? {
+        findings.extend(injector(facts));
+        if let Some(object) = namespace::find(facts, target) {
+            findings.extend(labels(object, target));
+        }
+    }
+    let served = |kind: &str| {
+        let suffix = format!("/{kind}");
+        facts
+            .cluster
+            .apis
+            .iter()
+            .any(|api| api.starts_with("networking.istio.io/") && api.ends_with(&suffix))
+    };
+    if parameter::flag(request, "expose", false)? && !served("VirtualService") {
+        findings.push(finding(
+            "istio-not-installed",
+            Severity::Error,
+            "the cluster does not know Gateways and VirtualServices of Istio".into(),
+            "install Istio first (operation install), or deploy without `expose`",
+        ));
+    }
+    for object in BOOKINFO.of_others(facts, target)? {
+        let message = format!("{object} is there already, made by somebody else");
+        findings.push(Finding {
+            object: Some(object),
+            ..finding(
+                "sample-of-others",
+                Severity::Warning,
+                message,
+                "choose another namespace, or its fields may conflict",
+            )
+        });
+    }
+    Ok(findings)
+}
+
+/// Only what could not be read.
+pub fn nothing_more(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    parameter::text(request, "namespace", "")?;
+    Ok(gaps(&request.facts))
+}

@@ -1,0 +1,440 @@
+//! Which installations of Istio facts show, whoever made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
+use meshery_mesh_kit::ownership::{chart_of, installed_by};
+use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
+use meshery_mesh_kit::webhook::{self, Webhooks};
+use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image, image_version};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Component, Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use semver::Version;
+use serde_json::Value;
+
+use crate::control_plane::{
+    DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods,
+};
+
+/// Label of everything that the charts make.
+const PART_OF: &str = "app.kubernetes.io/part-of=istio";
+/// Label of webhooks that stand for a revision under another name.
+const TAG_LABEL: &str = "istio.io/tag";
+/// Label that only istioctl and its operator write.
+const MANAGED_BY_ISTIOCTL: &str = "operator.istio.io/managed";
+
+pub fn needs() -> Vec<Need> {
+    vec![
+        need::everywhere("apps", "Deployment", "istio", Detail::Full),
+        need::everywhere("apps", "DaemonSet", PART_OF, Detail::Full),
+        need::everywhere(
+            WEBHOOKS,
+            "MutatingWebhookConfiguration",
+            REVISION_LABEL,
+            Detail::Full,
+        ),
+        need::everywhere(
+            WEBHOOKS,
+            "ValidatingWebhookConfiguration",
+            REVISION_LABEL,
+            Detail::Full,
+        ),
+        need::everywhere(
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            PART_OF,
+            Detail::Metadata,
+        ),
+        // What a removal that stopped half way may have left of a release.
+        need::everywhere("", "Service", PART_OF, Detail::Metadata),
+        need::everywhere("", "ServiceAccount", PART_OF, Detail::Metadata),
+        need::everywhere("", "Namespace", INJECTION_LABEL, Detail::Metadata),
+        need::everywhere("", "Namespace", REVISION_LABEL, Detail::Metadata),
+    ]
+}
+
+/// All mutating webhooks, Istio's or not.
+pub fn webhooks_of_all() -> Need {
+    need::everywhere(WEBHOOKS, "MutatingWebhookConfiguration", "", Detail::Full)
+}
+
+/// An error when nothing can be said about Istio at all without what could not be read.
+pub fn demand_whole(facts: &Facts) -> Result<(), PluginError> {
+    demand(facts, "apps", "Deployment")?;
+    demand(facts, WEBHOOKS, "MutatingWebhookConfiguration")?;
+    demand(facts, WEBHOOKS, "ValidatingWebhookConfiguration")
+}
+
+/// Namespace and revision of a control plane.
+type Key = (String, String);
+
+pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
+    let mut found = BTreeMap::<Key, Found<'_>>::new();
+    for deployment in facts.objects("apps", "Deployment").filter(|d| is_istiod(d)) {
+        let key = (namespace(deployment).to_owned(), revision(deployment).to_owned());
+        found.entry(key).or_default().istiod = Some(deployment);
+    }
+    for (kind, mutating) in [
+        ("MutatingWebhookConfiguration", true),
+        ("ValidatingWebhookConfiguration", false),
+    ] {
+        for configuration in unique(facts, WEBHOOKS, kind) {
+            if label(configuration, REVISION_LABEL).is_none() || label(configuration, TAG_LABEL).is_some() {
+                continue;
+            }
+            let webhooks = webhook::read(configuration);
+            let Some((of_namespace, _)) = webhooks.services.first().cloned() else {
+                continue;
+            };
+            let entry = found
+                .entry((of_namespace, revision(configuration).to_owned()))
+                .or_default();
+            if mutating {
+                entry.injectors.push((configuration, webhooks));
+            } else {
+                entry.validators.push((configuration, webhooks));
+            }
+        }
+    }
+    if found.is_empty() {
+        demand_whole(facts)?;
+    }
+    let keys: Vec<Key> = found.keys().cloned().collect();
+    Ok(found
+        .iter()
+        .map(|(key, found)| found.installation(facts, key, &keys))
+        .collect())
+}
+
+/// Objects of a kind, each once, whichever needs asked for it.
+fn unique<'a>(facts: &'a Facts, group: &'a str, kind: &'a str) -> Vec<&'a Value> {
+    let mut seen = BTreeSet::new();
+    facts
+        .objects(group, kind)
+        .filter(|object| seen.insert((namespace(object), name(object))))
+        .collect()
+}
+
+/// What was found of one control plane.
+#[derive(Default)]
+struct Found<'a> {
+    istiod: Option<&'a Value>,
+    injectors: Vec<(&'a Value, Webhooks)>,
+    validators: Vec<(&'a Value, Webhooks)>,
+}
+
+impl Found<'_> {
+    fn installation(&self, facts: &Facts, key: &Key, keys: &[Key]) -> Installation {
+        let (in_namespace, revision) = key;
+        let mut findings = gaps(facts);
+        let mut components = Vec::new();
+        let mut worst = Health::Healthy;
+        match self.istiod {
+            Some(istiod) => components.push(component(istiod, "discovery")),
+            None if kind_is_whole(facts, "apps", "Deployment") => {
+                findings.push(self.without_control_plane(in_namespace, revision));
+                worst = Health::Incomplete;
+            }
+            None => worst = Health::Unknown,
+        }
+        if self.istiod.is_some() {
+            worst = worse(worst, self.webhook_health(facts, revision, &mut findings));
+        }
+        for deployment in facts.objects("apps", "Deployment").filter(|d| !is_istiod(d)) {
+            if of_this(deployment, key, keys) {
+                components.push(component(deployment, "istio-proxy"));
+            }
+        }
+        for daemons in facts
+            .objects("apps", "DaemonSet")
+            .filter(|_| keys.first() == Some(key))
+        {
+            components.push(daemon_set(daemons));
+        }
+        for part in &components {
+            worst = worse(worst, part.health);
+        }
+        let version = self.version(&components, &mut findings);
+        Installation {
+            mesh: crate::MESH.into(),
+            namespace: in_namespace.clone(),
+            version,
+            revision: revision.clone(),
+            health: worst,
+            installed_by: self.installed_by().into(),
+            components,
+            namespaces: injected(facts, revision),
+            findings,
+        }
+    }
+
+    /// Any of its objects tells who made it; the control plane itself first.
+    fn objects(&self) -> impl Iterator<Item = &Value> {
+        let webhooks = self.injectors.iter().chain(&self.validators);
+        self.istiod.into_iter().chain(webhooks.map(|(object, _)| *object))
+    }
+
+    fn installed_by(&self) -> &'static str {
+        match self.objects().next() {
+            Some(object) => maker(object),
+            None => "unknown",
+        }
+    }
+
+    fn version(&self, components: &[Component], findings: &mut Vec<Finding>) -> String {
+        let of_chart = self.objects().find_map(|object| Some(chart_of(object)?.1));
+        let of_chart = of_chart.map(|version| version.to_string()).unwrap_or_default();
+        let of_image = self
+            .istiod
+            .and(components.first())
+            .map(|istiod| istiod.version.clone())
+            .unwrap_or_default();
+        let version = if of_image.is_empty() {
+            of_chart.clone()
+        } else {
+            of_image
+        };
+        if !of_chart.is_empty() && of_chart != version {
+            findings.push(Finding {
+                code: "istio-version-mismatch".into(),
+                severity: Severity::Warning,
+                message: format!("istiod runs version {version}, and its chart is of {of_chart}"),
+                object: self.istiod.map(deployment_ref),
+                remedy: "install the version that is wanted again, so that image and configuration agree"
+                    .into(),
+            });
+        }
+        for gateway in components.iter().skip(1) {
+            let (Ok(theirs), Ok(ours)) = (Version::parse(&gateway.version), Version::parse(&version)) else {
+                continue;
+            };
+            if (theirs.major, theirs.minor) > (ours.major, ours.minor) {
+                findings.push(Finding {
+                    code: "istio-gateway-newer".into(),
+                    severity: Severity::Warning,
+                    message: format!(
+                        "{} is of version {theirs}, newer than the control plane's {ours}",
+                        gateway.object
+                    ),
+                    object: Some(gateway.object.clone()),
+                    remedy: "upgrade the control plane before its gateways".into(),
+                });
+            }
+        }
+        version
+    }
+
+    fn webhook_health(&self, facts: &Facts, revision: &str, findings: &mut Vec<Finding>) -> Health {
+        let mut worst = Health::Healthy;
+        if self.injectors.is_empty() {
+            if kind_is_whole(facts, WEBHOOKS, "MutatingWebhookConfiguration") {
+                findings.push(Finding {
+                    code: "istio-injector-missing".into(),
+                    severity: Severity::Error,
+                    message: format!("no webhook injects sidecars for revision \"{revision}\""),
+                    object: self.istiod.map(deployment_ref),
+                    remedy: "install the same version again: what is missing is put back".into(),
+                });
+                worst = Health::Incomplete;
+            } else {
+                worst = Health::Unknown;
+            }
+        }
+        for (object, webhooks) in self.injectors.iter().chain(&self.validators) {
+            if !webhooks.without_ca_bundle.is_empty() {
+                worst = worse(worst, Health::Degraded);
+                findings.push(Finding {
+                    code: "istio-webhook-without-ca".into(),
+                    severity: Severity::Error,
+                    message: format!(
+                        "{} has no CA bundle for {}: the API server cannot call istiod",
+                        webhooks.name,
+                        webhooks.without_ca_bundle.join(", ")
+                    ),
+                    object: Some(webhook_ref(object, self.is_injector(object))),
+                    remedy: "istiod fills it in when it is ready; look at istiod's log if it does not".into(),
+                });
+            }
+        }
+        for (object, webhooks) in &self.validators {
+            if !webhooks.failing_open.is_empty() {
+                findings.push(Finding {
+                    code: "istio-validator-open".into(),
+                    severity: Severity::Warning,
+                    message: format!(
+                        "{} lets configuration pass unchecked while istiod cannot be reached",
+                        webhooks.name
+                    ),
+                    object: Some(webhook_ref(object, false)),
+                    remedy: "istiod turns failurePolicy to Fail when it can validate; look at istiod's log"
+                        .into(),
+                });
+            }
+        }
+        worst
+    }
+
+    fn is_injector(&self, object: &Value) -> bool {
+        self.injectors
+            .iter()
+            .any(|(injector, _)| std::ptr::eq(*injector, object))
+    }
+
+    fn without_control_plane(&self, in_namespace: &str, revision: &str) -> Finding {
+        let left: Vec<&str> = self
+            .injectors
+            .iter()
+            .chain(&self.validators)
+            .map(|(object, _)| name(object))
+            .collect();
+        let blocks = if self.injectors.is_empty() {
+            "configuration of Istio may be refused"
+        } else {
+            "pods that ask for a sidecar cannot be made"
+        };
+        Finding {
+            code: "istio-webhook-without-control-plane".into(),
+            severity: Severity::Error,
+            message: format!(
+                "{} call istiod of revision \"{revision}\" in namespace \"{in_namespace}\", which is not there: {blocks}",
+                left.join(", ")
+            ),
+            object: self
+                .injectors
+                .iter()
+                .map(|(object, _)| webhook_ref(object, true))
+                .chain(
+                    self.validators
+                        .iter()
+                        .map(|(object, _)| webhook_ref(object, false)),
+                )
+                .next(),
+            remedy: "finish the removal (operation remove), or install Istio there again".into(),
+        }
+    }
+}
+
+/// Who made an object of Istio.
+fn maker(object: &Value) -> &'static str {
+    match installed_by(object) {
+        "unknown" if label(object, MANAGED_BY_ISTIOCTL).is_some() => "istioctl",
+        maker => maker,
+    }
+}
+
+fn webhook_ref(object: &Value, mutating: bool) -> ObjectRef {
+    let kind = if mutating {
+        "MutatingWebhookConfiguration"
+    } else {
+        "ValidatingWebhookConfiguration"
+    };
+    ObjectRef::new("admissionregistration.k8s.io/v1", kind, "", name(object))
+}
+
+fn component(deployment: &Value, container: &str) -> Component {
+    let (health, reason) = deployment_health(deployment);
+    // A gateway's image is filled in by the injector: until then the chart says more.
+    let version = image(deployment, container)
+        .and_then(image_version)
+        .or_else(|| Some(chart_of(deployment)?.1))
+        .map(|version| version.to_string())
+        .unwrap_or_default();
+    Component {
+        object: deployment_ref(deployment),
+        version,
+        health,
+        reason,
+    }
+}
+
+fn daemon_set(object: &Value) -> Component {
+    let number = |pointer| object.pointer(pointer).and_then(Value::as_u64);
+    let (health, reason) = match (
+        number("/status/desiredNumberScheduled"),
+        number("/status/numberReady"),
+    ) {
+        (Some(wanted), Some(ready)) => (
+            if ready < wanted {
+                Health::Degraded
+            } else {
+                Health::Healthy
+            },
+            format!("{ready} of {wanted} nodes ready"),
+        ),
+        _ => (Health::Unknown, "its status was not read".into()),
+    };
+    Component {
+        object: ObjectRef::new("apps/v1", "DaemonSet", namespace(object), name(object)),
+        version: chart_of(object)
+            .map(|(_, version)| version.to_string())
+            .unwrap_or_default(),
+        health,
+        reason,
+    }
+}
+
+/// Whether a gateway belongs to this control plane: the one of the revision that its pods ask for, or the only one.
+fn of_this(deployment: &Value, key: &Key, keys: &[Key]) -> bool {
+    let wanted = revision_of_pods(deployment);
+    match keys.iter().find(|(_, revision)| revision == wanted) {
+        Some(owner) => owner == key,
+        None => keys.first() == Some(key),
+    }
+}
+
+/// Namespaces whose pods this revision injects. The old label counts more than the revision's.
+fn injected(facts: &Facts, revision: &str) -> Vec<String> {
+    let by_label = |object: &&Value| match label(object, INJECTION_LABEL) {
+        Some(value) => value == "enabled" && revision == DEFAULT_REVISION,
+        None => label(object, REVISION_LABEL) == Some(revision),
+    };
+    let mut names: Vec<String> = unique(facts, "", "Namespace")
+        .into_iter()
+        .filter(by_label)
+        .map(|object| name(object).to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The name of the release that kept definitions are marked with, when it is not this one.
+pub fn definitions_of_another_release(facts: &Facts, release: (&str, &str)) -> Option<(String, String)> {
+    facts
+        .objects("apiextensions.k8s.io", "CustomResourceDefinition")
+        .filter_map(|object| {
+            Some((
+                annotation(object, "meta.helm.sh/release-namespace")?.to_owned(),
+                annotation(object, "meta.helm.sh/release-name")?.to_owned(),
+            ))
+        })
+        .find(|(of_namespace, of_name)| (of_namespace.as_str(), of_name.as_str()) != release)
+}
+
+/// The worse of two; what is not known is worse than what works, and better than what does not.
+fn worse(a: Health, b: Health) -> Health {
+    let rank = |health: Health| match health {
+        Health::Healthy => 0,
+        Health::Unknown => 1,
+        Health::Degraded => 2,
+        Health::Incomplete => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+/// Whether a mutating webhook configuration injects namespaces that carry the old label.
+pub fn injects_labelled_namespaces(configuration: &Value) -> bool {
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    webhooks.into_iter().flatten().any(|webhook| {
+        let expressions = webhook.pointer("/namespaceSelector/matchExpressions");
+        expressions
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|expression| {
+                text(expression, "/key") == INJECTION_LABEL && text(expression, "/operator") == "In"
+            })
+    })
+}

@@ -1,0 +1,66 @@
+//! Istio's Helm releases as facts show them, by the chart each was made from.
+
+use meshery_mesh_kit::ownership::{ReleaseId, releases};
+use meshery_plugin_api::message::facts::Facts;
+
+use crate::control_plane::{BASE, GATEWAY, ISTIOD};
+
+/// What a release is for, in the order of removal: what others depend on goes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Gateway,
+    Ztunnel,
+    Cni,
+    Istiod,
+    Base,
+}
+
+impl Part {
+    /// Name of the chart, and of the step that removes a release of it.
+    pub fn chart(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Ztunnel => "ztunnel",
+            Self::Cni => "cni",
+            Self::Istiod => "istiod",
+            Self::Base => "base",
+        }
+    }
+
+    /// Objects of old charts do not say which chart they are from; the conventional names do.
+    fn of(chart: &str, release: &str) -> Option<Self> {
+        match (chart, release) {
+            ("gateway", _) | ("", GATEWAY) => Some(Self::Gateway),
+            ("ztunnel", _) | ("", "ztunnel") => Some(Self::Ztunnel),
+            ("cni", _) | ("", "istio-cni") => Some(Self::Cni),
+            ("istiod", _) | ("", ISTIOD) => Some(Self::Istiod),
+            ("base", _) | ("", BASE) => Some(Self::Base),
+            _ => None,
+        }
+    }
+}
+
+/// A release of a part of Istio.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartRelease {
+    pub part: Part,
+    pub id: ReleaseId,
+    /// Whether Meshery made it.
+    pub ours: bool,
+}
+
+/// Istio's releases, in the order of removal.
+pub fn of_istio(facts: &Facts) -> Vec<PartRelease> {
+    let mut found: Vec<PartRelease> = releases(facts)
+        .into_iter()
+        .filter_map(|(id, seen)| {
+            Some(PartRelease {
+                part: Part::of(&seen.chart, &id.name)?,
+                ours: seen.ours,
+                id,
+            })
+        })
+        .collect();
+    found.sort();
+    found
+}

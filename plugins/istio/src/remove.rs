@@ -1,0 +1,289 @@
+//! Removing Istio: releases in reverse, then what istiod made by itself, then namespaces that are ours and empty.
+
+use meshery_mesh_kit::object::{annotation, label, name, namespace as namespace_of};
+use meshery_mesh_kit::ownership::ReleaseId;
+use meshery_mesh_kit::step::{delete, remove_release};
+use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
+
+use crate::control_plane::{NAMESPACE, is_istiod};
+use crate::releases::{Part, PartRelease, of_istio};
+use crate::{MESH, detect};
+
+/// Label of the ConfigMap with the CA's certificate that istiod puts into every namespace.
+const ISTIODS_OWN: &str = "istio.io/config=true";
+/// Annotation by which an object serves as a lock between replicas.
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+/// Key and certificate of istiod's own CA.
+const CA_SECRET: &str = "istio-ca-secret";
+
+pub fn operation() -> Operation {
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(detect::needs());
+    needs.extend([
+        need::everywhere("", "ConfigMap", ISTIODS_OWN, Detail::Metadata),
+        need::within("{namespace}", "", "ConfigMap", "", Detail::Metadata),
+        need::within(
+            "{namespace}",
+            "coordination.k8s.io",
+            "Lease",
+            "",
+            Detail::Metadata,
+        ),
+        need::one("{namespace}", "", "Secret", CA_SECRET, Detail::Metadata),
+    ]);
+    Operation {
+        name: "remove".into(),
+        category: Category::Remove,
+        description: "Removes Istio: gateways, control plane, definitions; keeps what Istio keeps on purpose"
+            .into(),
+        parameters: schema::object(
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane", NAMESPACE),
+                ),
+                (
+                    "purge",
+                    schema::flag(
+                        "Also delete what Istio keeps: its definitions, if no custom resource uses them, and the \
+                         Secret of its CA",
+                        false,
+                    ),
+                ),
+            ],
+            &[],
+        ),
+        needs,
+    }
+}
+
+/// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are.
+pub fn going(facts: &Facts, in_namespace: &str) -> Vec<PartRelease> {
+    of_istio(facts)
+        .into_iter()
+        .filter(|release| {
+            release.id.namespace == in_namespace || (release.part == Part::Gateway && release.ours)
+        })
+        .collect()
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let purge = parameter::flag(request, "purge", false)?;
+    detect::demand_whole(facts)?;
+    let going = going(facts, in_namespace);
+    if going.is_empty() {
+        return Err(nothing_to_remove(facts, in_namespace)?);
+    }
+
+    let mut steps = Vec::new();
+    for release in &going {
+        let same = going.iter().take_while(|other| *other != release);
+        let before = same.filter(|other| other.part == release.part).count();
+        steps.push(removal(release, before));
+    }
+    let control_plane_goes = going.iter().any(|release| release.part == Part::Istiod);
+    if control_plane_goes {
+        let made = made_by_istiod(facts, in_namespace);
+        if !made.is_empty() {
+            steps.push(delete("made-by-istiod", "what istiod made by itself", made));
+        }
+    }
+    let (kept, secret) = (definitions(facts), ca_secret(facts, in_namespace));
+    let mut notes = Vec::new();
+    if purge {
+        let targets: Vec<Target> = kept.into_iter().chain(secret).collect();
+        if !targets.is_empty() {
+            steps.push(delete("purge", "what Istio keeps on purpose", targets));
+        }
+    } else {
+        notes.extend(kept_note(&kept, secret.as_ref()));
+    }
+    let namespaces = namespaces(facts, in_namespace, &going);
+    if !namespaces.is_empty() {
+        steps.push(delete(
+            "namespaces",
+            "namespaces of ours that are empty",
+            namespaces,
+        ));
+    }
+    notes.extend(injected_note(facts));
+    Ok(crate::plan(
+        format!("Remove {MESH} from namespace {in_namespace}"),
+        steps,
+        Vec::new(),
+        notes,
+    ))
+}
+
+fn removal(release: &PartRelease, before: usize) -> Step {
+    let ReleaseId { namespace, name } = &release.id;
+    let chart = release.part.chart();
+    let id = if before == 0 {
+        chart.to_owned()
+    } else {
+        format!("{chart}-{}", before + 1)
+    };
+    remove_release(&id, format!("release {name} in {namespace}"), (namespace, name))
+}
+
+/// What istiod wrote without being asked: the CA's certificate in each namespace, and its locks.
+fn made_by_istiod(facts: &Facts, in_namespace: &str) -> Vec<Target> {
+    let others = facts
+        .objects("apps", "Deployment")
+        .any(|deployment| is_istiod(deployment) && namespace_of(deployment) != in_namespace);
+    let mut objects = Vec::new();
+    for object in facts.objects("", "ConfigMap") {
+        let here = namespace_of(object) == in_namespace;
+        let certificate = label(object, "istio.io/config") == Some("true");
+        // Another control plane would write the certificate again.
+        if (certificate && (here || !others)) || (here && is_lock(object)) {
+            objects.push(ObjectRef::new(
+                "v1",
+                "ConfigMap",
+                namespace_of(object),
+                name(object),
+            ));
+        }
+    }
+    for object in facts.objects("coordination.k8s.io", "Lease") {
+        if namespace_of(object) == in_namespace && name(object).starts_with("istio-") {
+            objects.push(ObjectRef::new(
+                "coordination.k8s.io/v1",
+                "Lease",
+                in_namespace,
+                name(object),
+            ));
+        }
+    }
+    objects.sort();
+    objects.dedup();
+    let target = |object| Target {
+        object,
+        when: Condition::Always,
+    };
+    objects.into_iter().map(target).collect()
+}
+
+fn is_lock(object: &serde_json::Value) -> bool {
+    name(object).starts_with("istio-") && annotation(object, LEADER).is_some()
+}
+
+fn definitions(facts: &Facts) -> Vec<Target> {
+    facts
+        .objects("apiextensions.k8s.io", "CustomResourceDefinition")
+        .map(|object| Target {
+            object: ObjectRef::new(
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                "",
+                name(object),
+            ),
+            when: Condition::OursAndEmpty,
+        })
+        .collect()
+}
+
+fn ca_secret(facts: &Facts, in_namespace: &str) -> Option<Target> {
+    facts
+        .objects("", "Secret")
+        .find(|object| name(object) == CA_SECRET && namespace_of(object) == in_namespace)
+        .map(|_| Target {
+            object: ObjectRef::new("v1", "Secret", in_namespace, CA_SECRET),
+            when: Condition::Always,
+        })
+}
+
+/// Namespaces that may go: the control plane's and those of the gateways.
+fn namespaces(facts: &Facts, in_namespace: &str, going: &[PartRelease]) -> Vec<Target> {
+    let mut names = Vec::new();
+    if namespace::state(facts, in_namespace) != namespace::State::Absent {
+        names.push(in_namespace);
+    }
+    for release in going {
+        let of_release = release.id.namespace.as_str();
+        if of_release != "default" && !names.contains(&of_release) {
+            names.push(of_release);
+        }
+    }
+    names.sort_unstable();
+    names.into_iter().map(namespace::removal).collect()
+}
+
+fn kept_note(definitions: &[Target], secret: Option<&Target>) -> Option<String> {
+    let mut kept = Vec::new();
+    if !definitions.is_empty() {
+        kept.push(format!(
+            "{} custom resource definitions with their custom resources",
+            definitions.len()
+        ));
+    }
+    if let Some(secret) = secret {
+        kept.push(format!(
+            "{}, and so namespace {}",
+            secret.object, secret.object.namespace
+        ));
+    }
+    (!kept.is_empty()).then(|| {
+        format!(
+            "Istio keeps on purpose: {}. `purge` deletes them.",
+            kept.join("; ")
+        )
+    })
+}
+
+fn injected_note(facts: &Facts) -> Option<String> {
+    let mut namespaces: Vec<String> = detect::installations(facts)
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(|installation| installation.namespaces)
+        .collect();
+    namespaces.sort();
+    namespaces.dedup();
+    (!namespaces.is_empty()).then(|| {
+        format!(
+            "Pods in {} keep the sidecars they have until they are restarted; the label stays.",
+            namespaces.join(", ")
+        )
+    })
+}
+
+fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, PluginError> {
+    let installations = detect::installations(facts)?;
+    let here = installations.iter().find(|found| found.namespace == in_namespace);
+    Ok(match here {
+        Some(found) if found.installed_by == "istioctl" => PluginError::new(
+            "istio-of-istioctl",
+            format!("{MESH} in namespace \"{in_namespace}\" was installed by istioctl, not as Helm releases"),
+        )
+        .cause("its objects carry no release to remove them by")
+        .remedy("remove it with `istioctl uninstall --purge`"),
+        Some(found) => PluginError::new(
+            "istio-of-others",
+            format!("{MESH} in namespace \"{in_namespace}\" is of no Helm release"),
+        )
+        .cause(format!("it was installed by: {}", found.installed_by))
+        .remedy("remove it with what installed it"),
+        None => {
+            let elsewhere: Vec<&str> = installations
+                .iter()
+                .map(|found| found.namespace.as_str())
+                .collect();
+            let error = PluginError::new(
+                "istio-not-installed",
+                format!("there is no {MESH} in namespace \"{in_namespace}\""),
+            );
+            if elsewhere.is_empty() {
+                error.remedy("nothing is to be done")
+            } else {
+                error.remedy(format!("name the namespace it is in: {}", elsewhere.join(", ")))
+            }
+        }
+    })
+}

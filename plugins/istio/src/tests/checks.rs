@@ -1,0 +1,194 @@
+use meshery_plugin_api::message::finding::Severity;
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+
+/// Code and severity of each finding.
+fn found(cluster: &Cluster, operation: &str, given: Value) -> Vec<(String, Severity)> {
+    let findings = cluster.check(operation, given);
+    for finding in &findings {
+        assert!(!finding.message.is_empty(), "{finding:?}");
+        let acts = finding.severity != Severity::Info;
+        assert!(!acts || !finding.remedy.is_empty(), "{finding:?}");
+    }
+    findings
+        .into_iter()
+        .map(|finding| (finding.code, finding.severity))
+        .collect()
+}
+
+fn is(code: &str, severity: Severity) -> Vec<(String, Severity)> {
+    vec![(code.to_owned(), severity)]
+}
+
+#[test]
+fn nothing_speaks_against_installing_into_an_empty_cluster() {
+    assert_eq!(
+        found(&Cluster::of("empty"), "install", json!({"version": "1.30.2"})),
+        []
+    );
+}
+
+#[test]
+fn an_installation_that_is_there_decides_what_can_be_installed() {
+    let installed = || Cluster::of("installed");
+    for (cluster, given, expected) in [
+        (
+            installed(),
+            json!({"version": "1.30.2"}),
+            is("istio-installed", Severity::Info),
+        ),
+        (
+            installed(),
+            json!({"version": "1.30.3"}),
+            is("istio-other-version", Severity::Error),
+        ),
+        (
+            installed(),
+            json!({"version": "1.30.2", "namespace": "second"}),
+            vec![
+                ("istio-installed".to_owned(), Severity::Error),
+                (
+                    "istio-definitions-of-another-release".to_owned(),
+                    Severity::Warning,
+                ),
+            ],
+        ),
+        (
+            Cluster::of("istioctl"),
+            json!({}),
+            is("istio-of-others", Severity::Error),
+        ),
+        (
+            Cluster::of("half-removed"),
+            json!({}),
+            is("istio-incomplete", Severity::Warning),
+        ),
+        (
+            Cluster::of("definitions-only"),
+            json!({}),
+            is("istio-definitions-of-another-release", Severity::Warning),
+        ),
+        (
+            Cluster::of("revisioned"),
+            json!({}),
+            vec![
+                ("istio-revision".to_owned(), Severity::Warning),
+                ("istio-of-others".to_owned(), Severity::Error),
+            ],
+        ),
+    ] {
+        assert_eq!(found(&cluster, "install", given.clone()), expected, "{given}");
+    }
+}
+
+#[test]
+fn a_kubernetes_that_is_too_old_or_too_new_is_a_warning() {
+    for version in ["v1.31.9", "v1.37.0-eks-3"] {
+        let cluster = Cluster::of("empty").version(version);
+        let expected = is("kubernetes-version", Severity::Warning);
+        assert_eq!(
+            found(&cluster, "install", json!({"version": "1.30.2"})),
+            expected,
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_cannot_be_installed_into() {
+    let found = found(&Cluster::of("empty"), "install", json!({"namespace": "going"}));
+    assert_eq!(found, is("namespace-terminating", Severity::Error));
+}
+
+#[test]
+fn what_could_not_be_read_is_told() {
+    let cluster = Cluster::of("empty").forbid(&["Deployment"]);
+    let found = found(&cluster, "install", json!({}));
+    let expected = ["facts-incomplete", "istio-unknown"].map(|code| (code.to_owned(), Severity::Warning));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_webhook_of_others_that_would_refuse_pods_is_told() {
+    let cluster = Cluster::of("installed").change("istio-sidecar-injector", |object| {
+        object["metadata"] = json!({"name": "other-injector"});
+        object["webhooks"][0]["clientConfig"] = json!({"service": {"name": "other", "namespace": "other"}});
+    });
+    let found = found(&cluster, "install", json!({"version": "1.30.2"}));
+    assert!(
+        found.contains(&("webhook-of-others".to_owned(), Severity::Warning)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn removing_says_what_loses_its_control_plane() {
+    let cluster = Cluster::of("installed");
+    assert_eq!(
+        found(&cluster, "remove", json!({})),
+        is("namespaces-in-mesh", Severity::Warning)
+    );
+    let others = found(&Cluster::of("revisioned"), "remove", json!({}));
+    let codes: Vec<&str> = others.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(
+        codes,
+        [
+            "release-of-others",
+            "release-of-others",
+            "gateway-of-others",
+            "namespaces-in-mesh"
+        ]
+    );
+}
+
+#[test]
+fn a_label_that_would_do_nothing_is_an_error() {
+    let shop = json!({"namespace": "shop"});
+    assert_eq!(
+        found(&Cluster::of("empty"), "inject", shop.clone()),
+        is("istio-not-installed", Severity::Error)
+    );
+    let canary_only = Cluster::of("revisioned").change("istio-sidecar-injector", |object| {
+        object["kind"] = json!("Gone");
+    });
+    let findings = found(&canary_only, "inject", json!({"namespace": "trial"}));
+    assert_eq!(
+        findings[0],
+        ("istio-no-default-revision".to_owned(), Severity::Error)
+    );
+    assert_eq!(
+        found(&Cluster::of("installed"), "inject", shop),
+        is("label-there", Severity::Info)
+    );
+}
+
+#[test]
+fn labels_of_others_that_contradict_are_told() {
+    let cluster = Cluster::of("revisioned");
+    assert_eq!(
+        found(&cluster, "inject", json!({"namespace": "out"})),
+        is("label-of-others", Severity::Error)
+    );
+    assert_eq!(
+        found(&cluster, "inject", json!({"namespace": "trial"})),
+        is("IST0123", Severity::Warning)
+    );
+}
+
+#[test]
+fn bookinfo_is_checked_for_what_it_needs_and_what_is_in_its_way() {
+    let empty = Cluster::of("empty");
+    assert_eq!(found(&empty, "deploy-bookinfo", json!({})), []);
+    let given = json!({"inject": true, "expose": true});
+    let twice = [
+        is("istio-not-installed", Severity::Error),
+        is("istio-not-installed", Severity::Error),
+    ]
+    .concat();
+    assert_eq!(found(&empty, "deploy-bookinfo", given), twice);
+    assert_eq!(
+        found(&Cluster::of("bookinfo"), "deploy-bookinfo", json!({})),
+        is("sample-of-others", Severity::Warning)
+    );
+}

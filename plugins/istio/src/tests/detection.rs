@@ -1,0 +1,192 @@
+use meshery_plugin_api::message::finding::{Finding, Health, Installation};
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+
+fn codes(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+fn only(cluster: &Cluster) -> Installation {
+    let mut found = cluster.detect().unwrap();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.remove(0)
+}
+
+#[test]
+fn what_meshery_installed_is_healthy_and_whole() {
+    let found = only(&Cluster::of("installed"));
+    assert_eq!(
+        (found.mesh.as_str(), found.namespace.as_str()),
+        ("Istio", "istio-system")
+    );
+    assert_eq!(
+        (found.version.as_str(), found.revision.as_str()),
+        ("1.30.2", "default")
+    );
+    assert_eq!(
+        (found.installed_by.as_str(), found.health),
+        ("meshery", Health::Healthy)
+    );
+    assert_eq!(found.namespaces, ["shop"]);
+    assert!(found.findings.is_empty(), "{:?}", found.findings);
+    let components: Vec<(String, &str)> = found
+        .components
+        .iter()
+        .map(|part| (part.object.to_string(), part.version.as_str()))
+        .collect();
+    assert_eq!(
+        components,
+        [
+            ("apps/v1/Deployment/istio-system/istiod".to_owned(), "1.30.2"),
+            (
+                "apps/v1/Deployment/istio-ingress/istio-ingressgateway".to_owned(),
+                "1.30.2"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn what_helm_installed_is_told_from_what_meshery_installed() {
+    let cluster = Cluster::of("installed").change("istiod", |object| {
+        object["metadata"]["annotations"]
+            .as_object_mut()
+            .unwrap()
+            .remove("meshery.io/operation");
+    });
+    assert_eq!(only(&cluster).installed_by, "helm");
+}
+
+#[test]
+fn what_istioctl_installed_is_seen_with_its_trouble() {
+    let found = only(&Cluster::of("istioctl"));
+    assert_eq!(
+        (found.installed_by.as_str(), found.version.as_str()),
+        ("istioctl", "1.24.1")
+    );
+    assert_eq!(found.health, Health::Degraded);
+    let reason = &found.components[0].reason;
+    assert!(
+        reason.contains("1 of 2") && reason.contains("timed out progressing"),
+        "{reason}"
+    );
+    assert_eq!(found.components.len(), 2);
+}
+
+#[test]
+fn revisions_are_installations_of_their_own() {
+    let found = Cluster::of("revisioned").detect().unwrap();
+    let [canary, default] = &found[..] else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(
+        (canary.revision.as_str(), default.revision.as_str()),
+        ("canary", "default")
+    );
+    assert_eq!(
+        (canary.version.as_str(), default.version.as_str()),
+        ("1.30.2", "1.29.1")
+    );
+    assert_eq!(
+        (canary.health, default.health),
+        (Health::Degraded, Health::Healthy)
+    );
+    assert_eq!(
+        codes(&canary.findings),
+        [
+            "istio-webhook-without-ca",
+            "istio-version-mismatch",
+            "istio-gateway-newer"
+        ]
+    );
+    assert_eq!((canary.components.len(), default.components.len()), (2, 1));
+    // The old label counts more than the revision's.
+    assert_eq!(
+        (&canary.namespaces[..], &default.namespaces[..]),
+        (&["trial".to_owned()][..], &["shop".to_owned()][..])
+    );
+}
+
+#[test]
+fn a_control_plane_that_is_gone_while_its_webhooks_stay_is_incomplete() {
+    let found = only(&Cluster::of("half-removed"));
+    assert_eq!(
+        (found.health, found.version.as_str()),
+        (Health::Incomplete, "1.30.2")
+    );
+    assert_eq!(codes(&found.findings), ["istio-webhook-without-control-plane"]);
+    let message = &found.findings[0].message;
+    assert!(
+        message.contains("istio-sidecar-injector") && message.contains("pods"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_injector_and_an_open_validator_are_found() {
+    let cluster = Cluster::of("installed")
+        .change("istio-validator-istio-system", |object| {
+            object["webhooks"][0]["failurePolicy"] = json!("Ignore");
+        })
+        .change("istio-sidecar-injector", |object| object["kind"] = json!("Gone"));
+    let found = only(&cluster);
+    assert_eq!(found.health, Health::Incomplete);
+    assert_eq!(
+        codes(&found.findings),
+        ["istio-injector-missing", "istio-validator-open"]
+    );
+}
+
+#[test]
+fn nothing_and_kept_definitions_are_no_installation() {
+    for cluster in ["empty", "definitions-only", "bookinfo"] {
+        assert!(Cluster::of(cluster).detect().unwrap().is_empty(), "{cluster}");
+    }
+}
+
+#[test]
+fn what_may_not_be_read_is_said_and_nothing_is_made_up() {
+    let all = [
+        "Deployment",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ];
+    let error = Cluster::of("installed").forbid(&all).detect().unwrap_err();
+    assert_eq!(error.code, "facts-incomplete");
+
+    let found = only(&Cluster::of("installed").forbid(&["Deployment"]));
+    assert_eq!(found.health, Health::Unknown);
+    assert_eq!(codes(&found.findings), ["facts-incomplete"]);
+
+    let found = only(&Cluster::of("installed").forbid(&["MutatingWebhookConfiguration"]));
+    assert_eq!(found.health, Health::Unknown);
+    assert_eq!(codes(&found.findings), ["facts-incomplete"]);
+}
+
+#[test]
+fn objects_of_any_shape_do_no_harm() {
+    for wrong in [
+        json!(null),
+        json!(3),
+        json!([]),
+        json!({"webhooks": "x"}),
+        json!("text"),
+    ] {
+        let cluster = Cluster::of("installed").change("istio-sidecar-injector", |object| {
+            object["webhooks"] = wrong.clone();
+        });
+        assert!(!cluster.detect().unwrap().is_empty());
+        let cluster = Cluster::of("installed").change("istiod", |object| {
+            for field in ["spec", "status"] {
+                object[field] = wrong.clone();
+            }
+        });
+        assert!(!cluster.detect().unwrap().is_empty());
+    }
+    let mut facts = Cluster::of("installed").facts(&crate::detect::needs(), &Value::Null);
+    for kind in &mut facts.kinds {
+        kind.objects.push(json!("no object"));
+    }
+    assert_eq!(crate::detect::installations(&facts).unwrap().len(), 1);
+}
