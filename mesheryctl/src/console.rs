@@ -197,3 +197,73 @@ pub fn require_terminal() -> Result<(), Failure> {
 fn yaml(value: &Value) -> Result<String, Failure> {
     serde_saphyr::to_string(value).map_err(|e| Failure::Output(io::Error::other(e)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn yaml_reads_back_as_what_it_was_however_misleading_the_words() {
+        for word in [
+            "yes",
+            "no",
+            "on",
+            "true",
+            "null",
+            "~",
+            "",
+            " ",
+            "1.30",
+            "0x1f",
+            "1e3",
+            "0o7",
+            "1_000",
+            ".inf",
+            "-",
+            "- a",
+            "a: b",
+            "#x",
+            "a #b",
+            "&a",
+            "*a",
+            "!t",
+            "%",
+            "@",
+            "`",
+            "{",
+            "[",
+            "'",
+            "\"",
+            "\\",
+            "2026-01-01",
+            "one\ntwo",
+            "one\ntwo\n",
+            "\n",
+            "\tx",
+            " lead",
+            "trail ",
+            "é",
+            "\u{1b}[2J",
+            "\u{feff}",
+            "...",
+            "---",
+            "=",
+            "<<",
+            "?",
+        ] {
+            let value = json!({"word": word, word: [word, {"in": word}], "number": 1.5, "nothing": null, "empty": {}});
+            let text = yaml(&value).unwrap();
+            let back: Value =
+                serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{word:?}: {e}\n{text}"));
+            assert_eq!(back, value, "{word:?}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(brief("déjà vu", 3), "déj…");
+        assert_eq!(brief("a\nb\tc\x07", 20), "a b c\\u{7}");
+    }
+}
