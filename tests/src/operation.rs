@@ -1,0 +1,78 @@
+//! Operations as a client of the REST interface meets them: planned, run, waited for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use crate::host::Host;
+
+/// States in which nothing more happens by itself.
+const ENDED: &[&str] = &[
+    "succeeded",
+    "failed",
+    "cancelled",
+    "interrupted",
+    "undone",
+    "undo-incomplete",
+    "stale",
+];
+
+impl Host {
+    /// Plans an operation and returns its id.
+    pub fn plan(&self, request: &Value) -> anyhow::Result<String> {
+        let record = self.post("/api/v1/operations", request)?.expect(201)?;
+        Ok(record["id"].as_str().context("a record has an id")?.to_owned())
+    }
+
+    /// Asks for something to be done with an operation: `run`, `undo`, `cancel`, `resume`, `approve`.
+    pub fn order(&self, id: &str, what: &str) -> anyhow::Result<Value> {
+        self.post(&format!("/api/v1/operations/{id}/{what}"), &json!({}))?
+            .expect(202)
+    }
+
+    /// The record of an operation.
+    pub fn record(&self, id: &str) -> anyhow::Result<Value> {
+        self.get(&format!("/api/v1/operations/{id}"))?.expect(200)
+    }
+
+    /// Waits until an operation has one of these states.
+    pub fn await_state(&self, id: &str, states: &[&str], limit: Duration) -> anyhow::Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            let record = self.record(id)?;
+            if record["state"].as_str().is_some_and(|state| states.contains(&state)) {
+                return Ok(record);
+            }
+            ensure!(
+                Instant::now() < end,
+                "operation {id} is {} after {limit:?}, not {}: {record:#}",
+                record["state"],
+                states.join(" or ")
+            );
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Waits until an operation has ended, in whatever way.
+    pub fn await_end(&self, id: &str, limit: Duration) -> anyhow::Result<Value> {
+        self.await_state(id, ENDED, limit)
+    }
+
+    /// Plans, runs and waits; fails unless it ends in this state.
+    pub fn perform(&self, request: &Value, state: &str, limit: Duration) -> anyhow::Result<Value> {
+        let id = self.plan(request)?;
+        self.order(&id, "run")?;
+        let record = self.await_end(&id, limit)?;
+        ensure!(record["state"] == state, "not {state}: {record:#}");
+        Ok(record)
+    }
+
+    /// Undoes an operation and waits; fails unless it ends in this state.
+    pub fn take_back(&self, id: &str, state: &str, limit: Duration) -> anyhow::Result<Value> {
+        self.order(id, "undo")?;
+        let record = self.await_state(id, &["undone", "undo-incomplete", "interrupted"], limit)?;
+        ensure!(record["state"] == state, "not {state}: {record:#}");
+        Ok(record)
+    }
+}

@@ -1,0 +1,105 @@
+//! Everything that is in a cluster, to be compared object by object: what "as before" means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+
+/// Kinds that come and go by themselves.
+const RESTLESS: &[&str] = &["Event", "Lease", "EndpointSlice", "Endpoints", "ComponentStatus"];
+/// Metadata that says nothing about what an object is. The uid stays: an object that was made again is another one.
+const BOOKKEEPING: &[&str] = &["generation", "managedFields", "resourceVersion"];
+
+/// The objects of a cluster, without status and bookkeeping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    objects: BTreeMap<String, Value>,
+}
+
+impl Snapshot {
+    /// Reads every object of every kind that can be listed.
+    pub fn take(cluster: &Cluster) -> anyhow::Result<Self> {
+        let kinds = kubectl(cluster, &["api-resources", "--verbs=list", "--output=name"])?;
+        let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.contains("metrics")).collect();
+        let all = kubectl(
+            cluster,
+            &["get", &kinds.join(","), "--all-namespaces", "--output=json"],
+        )?;
+        let all: Value = serde_json::from_str(&all)?;
+        let mut objects = BTreeMap::new();
+        for mut object in all["items"].as_array().cloned().unwrap_or_default() {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+            let kind = text("/kind").to_owned();
+            if RESTLESS.contains(&kind.as_str()) {
+                continue;
+            }
+            let name = format!(
+                "{}/{kind}/{}/{}",
+                text("/apiVersion"),
+                text("/metadata/namespace"),
+                text("/metadata/name")
+            );
+            if let Some(fields) = object.as_object_mut() {
+                fields.remove("status");
+            }
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.retain(|key, _| !BOOKKEEPING.contains(&key.as_str()));
+            }
+            objects.insert(name, object);
+        }
+        ensure!(!objects.is_empty(), "kubectl has listed nothing");
+        Ok(Self { objects })
+    }
+
+    /// The names of the objects.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.objects.keys().map(String::as_str)
+    }
+
+    /// What is different now: names of objects, each with `+` (it is new), `-` (it is gone) or `~` (it has changed).
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.objects.keys().chain(now.objects.keys()).collect();
+        names
+            .into_iter()
+            .filter_map(|name| match (self.objects.get(name), now.objects.get(name)) {
+                (None, Some(_)) => Some(format!("+ {name}")),
+                (Some(_), None) => Some(format!("- {name}")),
+                (Some(before), Some(now)) if before != now => {
+                    Some(format!("~ {name}\n    before {before}\n    now    {now}"))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Waits until the cluster is as it was; controllers need a moment. Fails with what is different.
+    pub fn await_same(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let differences = self.differences(&Self::take(cluster)?);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < end,
+                "the cluster is not as before:\n{}",
+                differences.join("\n")
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = cluster.kubectl(arguments);
+    ensure!(
+        output.status.success(),
+        "kubectl {}: {}",
+        arguments.first().unwrap_or(&""),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).context("kubectl writes UTF-8")
+}
