@@ -77,7 +77,14 @@ async fn follow(
     while let Some(event) = events.next().await {
         let event = event?;
         let what = event.object.map(|object| object.to_string());
-        let words = [event.step, what, event.state, event.change, event.reason, event.message];
+        let words = [
+            event.step,
+            what,
+            event.state,
+            event.change,
+            event.reason,
+            event.message,
+        ];
         println!("{}", words.into_iter().flatten().collect::<Vec<_>>().join(" "));
     }
     Ok(())

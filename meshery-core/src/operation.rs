@@ -24,6 +24,7 @@ mod journal;
 mod live;
 mod mark;
 mod operations;
+mod parameters;
 mod planning;
 mod policy;
 mod preview;

@@ -103,6 +103,7 @@ impl From<PluginError> for Problem {
             "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" => {
                 ProblemKind::Conflict
             }
+            "beyond-rights" => ProblemKind::Forbidden,
             "plugin-timeout" => ProblemKind::Timeout,
             "plugin-unavailable" | "store-failed" | "store-busy" => ProblemKind::Unavailable,
             "plugin-panicked" | "plugin-protocol" | "store-corrupt" | "no-such-blob" => ProblemKind::Internal,

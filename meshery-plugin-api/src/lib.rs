@@ -16,7 +16,9 @@ pub mod guard;
 pub mod host;
 mod log;
 pub mod message;
+pub mod plan_check;
 pub mod provider;
+pub mod rights;
 
 pub use adapter::MeshAdapter;
 pub use error::PluginError;

@@ -6,12 +6,13 @@ use meshery_plugin_api::message::descriptor::Operation;
 use meshery_plugin_api::message::facts::Need;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
-//TMP use meshery_plugin_api::{parameters, plan_check};
+use meshery_plugin_api::plan_check;
 use serde_json::{Map, Value};
 
 use super::clock;
 use super::engine::Engine;
 use super::entry::{Entry, Timed};
+use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
 use super::resolve::Resolver;
 use super::state::OperationState;
@@ -28,7 +29,12 @@ impl Engine {
         let operation = adapter
             .operation(&new.operation)
             .ok_or_else(|| unknown_operation(&adapter, &new.operation))?;
-        let parameters = new.parameters; //TMP
+        let parameters = parameters::check(
+            adapter.name(),
+            &operation.name,
+            &operation.parameters,
+            new.parameters,
+        )?;
         let cluster = self.clusters.connect(new.context.as_deref()).await?;
         let needs = filled(operation, &parameters);
         let request = PlanRequest {
@@ -39,7 +45,7 @@ impl Engine {
         let findings = adapter.check(&request).await?;
         refuse(&findings)?;
         let plan = adapter.plan(&request).await?;
-        //TMP plan_check::check(&plan, &adapter.descriptor().rights)?;
+        plan_check::check(&plan, &adapter.descriptor().rights)?;
         let id = ulid::Ulid::generate().to_string();
         let (summary, mut notes) = (plan.summary.clone(), plan.notes.clone());
         let resolver = Resolver {

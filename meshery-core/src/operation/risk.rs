@@ -2,11 +2,11 @@
 
 use meshery_plugin_api::message::finding::Severity;
 use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::rights::risky_pod;
 use serde_json::Value;
 
 use super::mark::text;
 use super::preview::{Change, PreviewedObject, Risk};
-use super::rights::risky_pod;
 use crate::cluster::release_marks::{MANAGED_BY, release_of};
 
 /// The risks of one object: `wanted` is how it is to be, `now` how it is.

@@ -18,11 +18,10 @@ use super::journal::Journal;
 use super::live::Live;
 use super::record::{Left, StepState};
 use super::resolve::wave_of;
-use super::rights::is_admission;
 use super::run::halted;
 use super::seal::HostKey;
 use super::stored_plan::{StoredPlan, StoredStep, Work, load_waves};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, wave};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
@@ -83,7 +82,7 @@ impl Undo {
                 .objects
                 .iter()
                 .copied()
-                .filter(|object| object.before.is_none() && is_admission(&object.object))
+                .filter(|object| object.before.is_none() && wave_of(&object.object) == wave::ADMISSION)
                 .collect();
             if !admission.is_empty() {
                 complete &= self.wave(step, admission).await?;

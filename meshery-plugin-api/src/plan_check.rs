@@ -1,0 +1,314 @@
+//! Whether a plan makes sense as a plan, before anything is looked up, rendered or run.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::error::PluginError;
+use crate::message::descriptor::Rights;
+use crate::message::object_ref::ObjectRef;
+use crate::message::plan::{Action, Condition, Plan, Rule, Step};
+use crate::rights;
+
+/// The most steps that a plan may have.
+const STEPS: usize = 500;
+/// The most objects that the steps of a plan may write out.
+const OBJECTS: usize = 20_000;
+
+/// Checks a plan: ids, order, step kinds, manifests, and that the objects it writes out lie within the rights.
+pub fn check(plan: &Plan, rights: &Rights) -> Result<(), PluginError> {
+    let steps: Vec<&Step> = plan.steps.iter().chain(&plan.verify).collect();
+    if steps.is_empty() {
+        return Err(fault("the plan has no steps"));
+    }
+    if steps.len() > STEPS {
+        return Err(fault(format!(
+            "the plan has {} steps; {STEPS} is the limit",
+            steps.len()
+        )));
+    }
+    let mut ids = HashSet::new();
+    for step in &steps {
+        check_id(&step.id)?;
+        if !ids.insert(step.id.as_str()) {
+            return Err(fault(format!("two steps have the id \"{}\"", step.id)));
+        }
+    }
+    for step in &steps {
+        if let Some(other) = step.after.iter().find(|other| !ids.contains(other.as_str())) {
+            return Err(fault(format!(
+                "step {} comes after \"{other}\", which is not there",
+                step.id
+            )));
+        }
+    }
+    let verify: HashSet<&str> = plan.verify.iter().map(|step| step.id.as_str()).collect();
+    for step in &plan.steps {
+        if let Some(other) = step.after.iter().find(|other| verify.contains(other.as_str())) {
+            return Err(fault(format!(
+                "step {} comes after {other}, which only proves the result",
+                step.id
+            )));
+        }
+    }
+    for step in &plan.verify {
+        if !matches!(step.action, Action::Wait(_) | Action::Probe(_) | Action::Unknown) {
+            return Err(fault(format!(
+                "step {} is to prove the result, but changes something",
+                step.id
+            )));
+        }
+    }
+    check_order(&steps)?;
+    let mut objects = 0;
+    for step in &steps {
+        objects += check_step(step, rights)?;
+    }
+    if objects > OBJECTS {
+        return Err(fault(format!(
+            "the plan writes {objects} objects; {OBJECTS} is the limit"
+        )));
+    }
+    Ok(())
+}
+
+fn check_id(id: &str) -> Result<(), PluginError> {
+    let fits = !id.is_empty()
+        && id.len() <= 63
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits {
+        return Ok(());
+    }
+    Err(fault(format!(
+        "\"{}\" is no id of a step: lower-case letters, digits and dashes, at most 63",
+        id.escape_debug()
+    )))
+}
+
+/// Steps that wait for each other in a circle would never begin.
+fn check_order(steps: &[&Step]) -> Result<(), PluginError> {
+    let mut open: HashMap<&str, usize> = steps
+        .iter()
+        .map(|step| (step.id.as_str(), step.after.iter().collect::<HashSet<_>>().len()))
+        .collect();
+    let mut done: Vec<&str> = Vec::new();
+    loop {
+        let ready: Vec<&str> = open
+            .iter()
+            .filter(|(_, waits)| **waits == 0)
+            .map(|(id, _)| *id)
+            .collect();
+        if ready.is_empty() {
+            break;
+        }
+        for id in ready {
+            open.remove(id);
+            done.push(id);
+            for step in steps
+                .iter()
+                .filter(|step| step.after.iter().any(|after| after == id))
+            {
+                if let Some(waits) = open.get_mut(step.id.as_str()) {
+                    *waits -= 1;
+                }
+            }
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut circle: Vec<&str> = open.into_keys().collect();
+    circle.sort_unstable();
+    Err(fault(format!(
+        "these steps wait for each other: {}",
+        circle.join(", ")
+    )))
+}
+
+/// How many objects the step writes.
+fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
+    let within = |reference: &ObjectRef, object: &Value| match rights::missing(reference, object, rights) {
+        None => Ok(()),
+        Some(right) => Err(PluginError::new(
+            "beyond-rights",
+            format!("step {} would write {reference}, which needs {right}", step.id),
+        )
+        .cause("the adapter has not declared that right in its descriptor")
+        .remedy("nothing was changed; report this to the adapter's author")),
+    };
+    match &step.action {
+        Action::Apply(apply) => {
+            for object in &apply.objects {
+                let reference = ObjectRef::of(object).ok_or_else(|| nameless(step, object))?;
+                within(&reference, object)?;
+            }
+            Ok(apply.objects.len())
+        }
+        Action::Delete(delete) => {
+            for target in &delete.targets {
+                if target.when == Condition::Unknown {
+                    return Err(newer(step, "a condition"));
+                }
+                within(&target.object, &Value::Null)?;
+            }
+            Ok(delete.targets.len())
+        }
+        Action::Release(release) => {
+            for (what, value) in [
+                ("a release name", &release.name),
+                ("a namespace", &release.namespace),
+                ("a chart", &release.chart.name),
+                ("a chart version", &release.chart.version),
+            ] {
+                if value.is_empty() {
+                    return Err(fault(format!("step {} names no {}", step.id, &what[2..])));
+                }
+            }
+            Ok(0)
+        }
+        Action::RemoveRelease(release) => {
+            if release.name.is_empty() || release.namespace.is_empty() {
+                return Err(fault(format!(
+                    "step {} does not say which release to remove",
+                    step.id
+                )));
+            }
+            Ok(0)
+        }
+        Action::Wait(wait) => {
+            if wait
+                .conditions
+                .iter()
+                .any(|condition| condition.rule == Rule::Unknown)
+            {
+                return Err(newer(step, "a rule"));
+            }
+            Ok(0)
+        }
+        Action::Probe(probe) => {
+            if ObjectRef::of(&probe.object).is_none() {
+                return Err(nameless(step, &probe.object));
+            }
+            Ok(0)
+        }
+        Action::Restart(restart) => {
+            for workload in &restart.workloads {
+                within(workload, &Value::Null)?;
+            }
+            Ok(0)
+        }
+        Action::Unknown => Err(newer(step, "a kind of step")),
+    }
+}
+
+fn nameless(step: &Step, object: &Value) -> PluginError {
+    let start: String = object.to_string().chars().take(120).collect();
+    fault(format!(
+        "step {} has an object without apiVersion, kind or name: {start}",
+        step.id
+    ))
+}
+
+fn newer(step: &Step, what: &str) -> PluginError {
+    PluginError::new(
+        "bad-plan",
+        format!("step {} has {what} that this host does not know", step.id),
+    )
+    .cause("the adapter is newer than the host")
+    .remedy("update the host, or use an older version of the adapter")
+}
+
+fn fault(message: impl Into<String>) -> PluginError {
+    PluginError::new("bad-plan", message)
+        .cause("a fault in the adapter")
+        .remedy("nothing was changed; report this to the adapter's author")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn checked(steps: Value) -> Result<(), PluginError> {
+        let plan: Plan = serde_json::from_value(json!({"steps": steps})).unwrap();
+        let rights = Rights {
+            namespaces: vec!["mesh".into()],
+            ..Rights::default()
+        };
+        check(&plan, &rights)
+    }
+
+    fn wait(id: &str, after: &[&str]) -> Value {
+        json!({"id": id, "kind": "wait", "after": after, "for": []})
+    }
+
+    #[test]
+    fn a_plan_that_makes_no_sense_is_refused_and_says_where() {
+        for (steps, word) in [
+            (json!([]), "no steps"),
+            (json!([wait("Upper", &[])]), "\"Upper\""),
+            (
+                json!([wait("a", &[]), wait("a", &[])]),
+                "two steps have the id \"a\"",
+            ),
+            (json!([wait("a", &["b"])]), "\"b\", which is not there"),
+            (
+                json!([wait("a", &["b"]), wait("b", &["a"]), wait("c", &[])]),
+                "each other: a, b",
+            ),
+            (
+                json!([{"id": "x", "kind": "teleport"}]),
+                "step x has a kind of step",
+            ),
+            (
+                json!([{"id": "x", "kind": "apply", "objects": [{"kind": "Pod"}]}]),
+                "without apiVersion",
+            ),
+            (
+                json!([{"id": "x", "kind": "release", "name": "a", "namespace": "mesh"}]),
+                "names no chart",
+            ),
+            (
+                json!([{"id": "x", "kind": "delete", "targets": [{"ref": "v1/Pod/kube-system/a"}]}]),
+                "the namespace kube-system",
+            ),
+        ] {
+            let error = checked(steps).unwrap_err();
+            assert!(error.message.contains(word), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_proves_the_result_changes_nothing_and_nothing_waits_for_it() {
+        let apply = json!({"id": "x", "kind": "apply", "objects": []});
+        let plan: Plan =
+            serde_json::from_value(json!({"steps": [wait("a", &[])], "verify": [apply]})).unwrap();
+        assert!(
+            check(&plan, &Rights::default())
+                .unwrap_err()
+                .message
+                .contains("changes something")
+        );
+        let plan: Plan =
+            serde_json::from_value(json!({"steps": [wait("a", &["v"])], "verify": [wait("v", &[])]}))
+                .unwrap();
+        assert!(
+            check(&plan, &Rights::default())
+                .unwrap_err()
+                .message
+                .contains("only proves")
+        );
+    }
+
+    #[test]
+    fn a_sound_plan_passes() {
+        checked(json!([
+            wait("a", &[]),
+            wait("b", &["a", "a"]),
+            wait("c", &["a", "b"])
+        ]))
+        .unwrap();
+    }
+}
