@@ -281,7 +281,7 @@ pub fn injection_works(namespace: &str) -> Step {
     );
     if let Action::Probe(probe) = &mut step.action {
         probe.expect.insert(
-            "the injector answered".into(),
+            "the mark of a sidecar".into(),
             "/metadata/annotations/sidecar.istio.io~1status".into(),
         );
     }
