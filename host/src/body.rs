@@ -86,7 +86,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
-        if error.is_data() {
+        // A value of the wrong type can look like wrong syntax to who reads it.
+        if error.is_data() || serde_json::from_slice::<serde_json::Value>(bytes).is_ok() {
             bad_field(&path, &error.to_string())
         } else {
             bad_json(&error)
@@ -145,6 +146,13 @@ mod tests {
     struct Outer {
         #[expect(dead_code)]
         inner: Vec<Inner>,
+        #[expect(dead_code)]
+        mode: Option<Mode>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Mode {
+        On,
     }
 
     #[derive(Debug, Deserialize)]
@@ -173,6 +181,7 @@ mod tests {
             ("{\"inner\":[{}]}", ["inner[0]", "missing field", "`name`"]),
             ("{\"inner\":null}", ["inner", "null", "sequence"]),
             ("[]", ["", "invalid length", "line 1"]),
+            ("{\"mode\":[1],\"inner\":[]}", ["mode", "line 1", "column"]),
         ] {
             let problem = fault(text);
             let detail = problem["detail"].as_str().unwrap();

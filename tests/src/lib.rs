@@ -7,6 +7,7 @@
 pub mod artifacts;
 pub mod chart_archive;
 pub mod cluster;
+pub mod host;
 pub mod proxy;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@
 
 mod charts;
 mod control_plane;
+mod host;
 mod namespace;
 mod proxy;
 
@@ -21,10 +22,15 @@ use meshery_tests::cluster::Cluster;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
-    let trials = [charts::trials(), control_plane::trials(), proxy::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials = [
+        charts::trials(),
+        control_plane::trials(),
+        host::trials(),
+        proxy::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     stop_cluster();
     conclusion.exit_code()

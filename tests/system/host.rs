@@ -1,0 +1,22 @@
+//! The host as those see it who start it and those who ask it, the hostile ones included.
+
+mod access;
+mod bad_input;
+mod documents;
+mod life;
+mod pressure;
+
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    [
+        life::trials(),
+        access::trials(),
+        bad_input::trials(),
+        pressure::trials(),
+        documents::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
