@@ -5,6 +5,7 @@
 //! `--test-threads` says otherwise: they share the control plane, and some of them take it down for a moment.
 
 mod charts;
+mod cluster;
 mod control_plane;
 mod host;
 mod namespace;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let trials = [
         charts::trials(),
+        cluster::trials(),
         control_plane::trials(),
         host::trials(),
         proxy::trials(),
