@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use meshery_core::problem::Problem;
 use meshery_core::{Meshery, MesheryBuilder};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -52,6 +53,7 @@ async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> 
         effective,
         address,
         plugins: meshery.plugins().list(),
+        contexts: meshery.clusters().contexts().map_err(Problem::from),
     });
     let access = Access::new(token, settings);
     let app = App::new(meshery.clone(), settings.clone(), access, stopping);

@@ -4,15 +4,19 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use meshery_core::cluster::ContextInfo;
 use meshery_core::plugin::{PluginState, PluginStatus};
+use meshery_core::problem::Problem;
+use meshery_plugin_api::message::descriptor::PluginKind;
 
-use crate::settings::{Effective, Loopback};
+use crate::settings::{Effective, Loopback, Settings};
 
 /// A host that serves.
 pub struct Started<'a> {
     pub effective: &'a Effective,
     pub address: SocketAddr,
     pub plugins: Vec<PluginStatus>,
+    pub contexts: Result<Vec<ContextInfo>, Problem>,
 }
 
 /// Whoever started us may not listen; that is no reason to end.
@@ -27,6 +31,7 @@ impl fmt::Display for Started<'_> {
             effective,
             address,
             plugins,
+            ..
         } = self;
         let settings = &effective.settings;
         let data = settings.data.display();
@@ -49,6 +54,7 @@ impl fmt::Display for Started<'_> {
                 }
             }
         }
+        self.clusters(f)?;
         if settings.auth.loopback == Loopback::Open {
             writeln!(
                 f,
@@ -95,14 +101,43 @@ impl Started<'_> {
         Ok(())
     }
 
+    fn clusters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.contexts {
+            Err(problem) => {
+                writeln!(f, "  clusters  none: {problem}")?;
+                writeln!(f, "            what to do: {}", problem.remedy)
+            }
+            Ok(contexts) => {
+                let names: Vec<_> = contexts
+                    .iter()
+                    .map(|context| {
+                        let current = if context.current { " (current)" } else { "" };
+                        format!("{}{current}", context.context)
+                    })
+                    .collect();
+                writeln!(f, "  clusters  {}", names.join(", "))
+            }
+        }
+    }
+
     fn next(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.address;
+        let address = &self.address;
         let data = self.effective.settings.data.display();
+        let usual = Settings::default();
+        let ctl = if *address == usual.listen && self.effective.settings.data == usual.data {
+            String::new()
+        } else {
+            format!(" --server http://{address} --token-file {data}/token")
+        };
+        let mesh = self
+            .plugins
+            .iter()
+            .find(|plugin| plugin.state == PluginState::Loaded && plugin.kind == PluginKind::Adapter);
         writeln!(f, "try next")?;
-        writeln!(
-            f,
-            "  mesheryctl adapter list --server http://{address} --token-file {data}/token"
-        )?;
+        writeln!(f, "  mesheryctl adapter list{ctl}")?;
+        if let Some(mesh) = mesh {
+            writeln!(f, "  mesheryctl mesh plan {}{ctl}", mesh.name)?;
+        }
         writeln!(
             f,
             "  curl -H \"Authorization: Bearer $(cat {data}/token)\" http://{address}/api/v1/plugins"

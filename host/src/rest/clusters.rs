@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
+use meshery_core::cluster::ClusterError;
 use meshery_core::cluster::clusters::Uploaded;
 use meshery_core::problem::Problem;
 use serde::Deserialize;
@@ -32,7 +33,12 @@ fn named(context: &str) -> Option<&str> {
 }
 
 pub async fn list(State(app): State<App>) -> Result<Json<Value>> {
-    let contexts = app.meshery.clusters().contexts().map_err(Problem::from)?;
+    let contexts = match app.meshery.clusters().contexts() {
+        Ok(contexts) => contexts,
+        // Nobody asked for one in particular.
+        Err(ClusterError::NoKubeconfig { .. }) => Vec::new(),
+        Err(error) => return Err(Problem::from(error).into()),
+    };
     Ok(Json(json!({ "items": contexts })))
 }
 

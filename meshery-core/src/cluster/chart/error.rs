@@ -353,14 +353,14 @@ impl From<ChartError> for Problem {
                 K::Unavailable,
                 "helm-missing",
                 "charts are rendered by the helm program",
-                "install helm 3.14 or newer, or name it by `path` under [helm] in the settings or by MESHERY_HELM"
+                "install helm 3.14 or newer, or name it by `helm` in meshery.toml or by MESHERY_HELM"
                     .into(),
             ),
             E::HelmUnusable { .. } => (
                 K::Unavailable,
                 "helm-unusable",
                 "",
-                "install helm 3.14 or newer, or name another by `path` under [helm] in the settings or by MESHERY_HELM"
+                "install helm 3.14 or newer, or name another by `helm` in meshery.toml or by MESHERY_HELM"
                     .into(),
             ),
             E::Request { .. } => (K::Invalid, "chart-request-invalid", "", String::new()),
