@@ -8,6 +8,7 @@ pub mod artifacts;
 pub mod chart_archive;
 pub mod cluster;
 pub mod host;
+pub mod istiod;
 pub mod proxy;
 
 use std::path::PathBuf;

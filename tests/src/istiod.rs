@@ -1,0 +1,186 @@
+//! istiod's part, played by a test: no container runs here, so nobody else would serve Istio's webhooks.
+//!
+//! As soon as the Deployment istiod is available, this listens on the address of its Service, and does what the real
+//! one does then: writes its CA into the webhook configurations that call it, turns `failurePolicy` of the validators
+//! to `Fail`, gives pods a sidecar and lets configuration pass. When the Service goes, it stops listening.
+
+mod admission;
+mod identity;
+mod webhooks;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Client};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::cluster::Cluster;
+use identity::Identity;
+
+/// How often the cluster is looked at.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Name of the Service and the Deployment.
+const NAME: &str = "istiod";
+const PORT: u16 = 443;
+
+/// Whoever plays istiod, until it is dropped.
+pub struct Istiod {
+    seen: Arc<Seen>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What it has done so far.
+#[derive(Default)]
+struct Seen {
+    injected: Mutex<Vec<String>>,
+    validated: Mutex<Vec<String>>,
+    failure: Mutex<Option<String>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Istiod {
+    /// Waits for istiod's Deployment in this namespace, and plays its part from then on.
+    pub fn start(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(cluster.client())?;
+        let identity = Identity::new(&format!("{NAME}.{namespace}.svc"))?;
+        let seen = Arc::new(Seen::default());
+        let (stop, stopped) = watch::channel(false);
+        let part = Part {
+            client,
+            namespace: namespace.to_owned(),
+            identity,
+            seen: seen.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(NAME.into())
+            .spawn(move || runtime.block_on(part.play(stopped)))?;
+        Ok(Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Pods that were given a sidecar, each as `namespace/name`; dry runs too.
+    pub fn injected(&self) -> Vec<String> {
+        locked(&self.seen.injected).clone()
+    }
+
+    /// Configuration that was let pass, each as `Kind namespace/name`; dry runs too.
+    pub fn validated(&self) -> Vec<String> {
+        locked(&self.seen.validated).clone()
+    }
+
+    /// Why it could not play its part, if so.
+    pub fn trouble(&self) -> anyhow::Result<()> {
+        match &*locked(&self.seen.failure) {
+            None => Ok(()),
+            Some(failure) => Err(anyhow!("istiod's part: {failure}")),
+        }
+    }
+}
+
+impl Drop for Istiod {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // It looks at the channel all the time; a panic there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Part {
+    client: Client,
+    namespace: String,
+    identity: Identity,
+    seen: Arc<Seen>,
+}
+
+/// A listener and the address it listens on.
+struct Listening {
+    address: IpAddr,
+    task: AbortHandle,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Part {
+    async fn play(self, mut stopped: watch::Receiver<bool>) {
+        let mut listening = None;
+        loop {
+            let failure = self.look(&mut listening).await.err();
+            // The API server may be gone for a moment; what matters is what is wrong at the end.
+            *locked(&self.seen.failure) = failure.map(|failure| format!("{failure:#}"));
+            if tokio::time::timeout(PAUSE, stopped.changed()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, listening: &mut Option<Listening>) -> anyhow::Result<()> {
+        let wanted = self.address().await?;
+        if listening.as_ref().map(|now| now.address) != wanted {
+            *listening = None;
+            if let Some(address) = wanted {
+                *listening = Some(self.listen(address).await?);
+            }
+        }
+        if listening.is_some() {
+            webhooks::take_over(&self.client, &self.namespace, NAME, &self.identity.ca_bundle).await?;
+        }
+        Ok(())
+    }
+
+    /// The address of the Service, once a pod is behind it.
+    async fn address(&self) -> anyhow::Result<Option<IpAddr>> {
+        let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.namespace);
+        let available = deployments
+            .get_opt(NAME)
+            .await?
+            .and_then(|deployment| deployment.status?.available_replicas);
+        if available.unwrap_or(0) == 0 {
+            return Ok(None);
+        }
+        let services = Api::<Service>::namespaced(self.client.clone(), &self.namespace);
+        let address = services
+            .get_opt(NAME)
+            .await?
+            .and_then(|service| service.spec?.cluster_ip);
+        Ok(address.map(|address| address.parse()).transpose()?)
+    }
+
+    async fn listen(&self, address: IpAddr) -> anyhow::Result<Listening> {
+        let listener = TcpListener::bind(SocketAddr::new(address, PORT))
+            .await
+            .with_context(|| {
+                format!(
+                    "listening on {address}:{PORT}; ports below 1024 need root, or \
+                     `sysctl net.ipv4.ip_unprivileged_port_start={PORT}`"
+                )
+            })?;
+        let serving = admission::serve(listener, self.identity.acceptor.clone(), self.seen.clone());
+        Ok(Listening {
+            address,
+            task: tokio::spawn(serving).abort_handle(),
+        })
+    }
+}
