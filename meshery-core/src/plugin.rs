@@ -11,12 +11,24 @@
 
 mod adapter;
 mod backend;
+mod cache;
+mod child;
 mod child_main;
+mod elf;
 mod fault;
+mod find;
 mod handle;
+mod in_process;
+mod inspect;
+mod instance;
+mod library;
+mod load;
+mod log;
 mod registry;
+mod services;
 mod settings;
 mod status;
+mod workers;
 
 pub use adapter::Adapter;
 pub use child_main::child_main;

@@ -28,3 +28,24 @@ pub(super) struct Now {
     /// Why it cannot be called.
     pub stopped: Option<PluginError>,
 }
+
+/// There was no answer in time.
+pub(super) fn took_too_long(plugin: &str, method: &str, deadline: Duration) -> PluginError {
+    PluginError::new(
+        "plugin-timeout",
+        format!(
+            "the plugin \"{plugin}\" did not answer {method} within {} s",
+            deadline.as_secs_f64()
+        ),
+    )
+    .remedy("try again; if it happens again, report it to the plugin's author")
+    .retryable()
+}
+
+/// The plugin is not there.
+pub(super) fn unavailable(plugin: &str, why: &str) -> PluginError {
+    PluginError::new(
+        "plugin-unavailable",
+        format!("the plugin \"{plugin}\" cannot be called: {why}"),
+    )
+}

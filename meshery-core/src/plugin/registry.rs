@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::adapter::Adapter;
 use super::handle::PluginHandle;
+use super::load::{Loaded, load};
 use super::settings::PluginSettings;
 use super::status::PluginStatus;
 use crate::problem::{Problem, ProblemKind};
@@ -55,8 +56,16 @@ impl From<PluginLookupError> for Problem {
 impl Plugins {
     /// Finds, checks and loads plugins. Never fails as a whole; see [`Plugins::list`] for what was refused.
     pub async fn load(settings: PluginSettings) -> Self {
-        let _ = settings;
-        Self::default()
+        let Loaded {
+            adapters,
+            provider,
+            refused,
+        } = load(settings).await;
+        Self {
+            adapters,
+            provider,
+            refused,
+        }
     }
 
     /// Every file that was looked at, loaded or not: adapters, providers, then the rest, each by name.

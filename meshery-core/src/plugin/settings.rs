@@ -51,6 +51,10 @@ impl PluginSettings {
             limits: PluginLimits::default(),
         }
     }
+
+    pub(super) fn isolation_for(&self, name: &str) -> Isolation {
+        self.isolation_of.get(name).copied().unwrap_or(self.isolation)
+    }
 }
 
 /// Where a plugin runs.
