@@ -9,6 +9,7 @@ mod cluster;
 mod control_plane;
 mod host;
 mod namespace;
+mod plugins;
 mod proxy;
 
 use std::path::Path;
@@ -21,6 +22,11 @@ use meshery_tests::charts;
 use meshery_tests::cluster::Cluster;
 
 fn main() -> ExitCode {
+    // A plugin's process is the program itself, as the host's own is in the field.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "plugin-child") {
+        return meshery_core::plugin::child_main(arguments);
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     let trials = [
@@ -28,6 +34,7 @@ fn main() -> ExitCode {
         cluster::trials(),
         control_plane::trials(),
         host::trials(),
+        plugins::trials(),
         proxy::trials(),
     ]
     .into_iter()
