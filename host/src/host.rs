@@ -46,7 +46,9 @@ async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> 
         .say_address(&format!("http://{address}"))
         .context("writing into the data folder's lock")?;
     let meshery = tokio::select! {
-        built = builder(settings, folder).build() => built?,
+        built = builder(settings, folder).build() => {
+            built.map_err(|problem| anyhow::anyhow!("{problem}; {}", problem.remedy))?
+        }
         () = stopping.cancelled() => return Ok(()),
     };
     report::print(&Started {

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod documents;
 mod life;
+mod on_cluster;
 mod pressure;
 
 use libtest_mimic::Trial;
@@ -11,6 +12,7 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     [
         life::trials(),
+        on_cluster::trials(),
         access::trials(),
         bad_input::trials(),
         pressure::trials(),

@@ -78,7 +78,7 @@ fn wrong_fields() -> anyhow::Result<()> {
         }
     }
     let operation: [Wrong<'_>; 9] = [
-        ("a list", json!([]), &["adapter"]),
+        ("a list", json!([]), &["invalid length 0"]),
         ("a text", json!("x"), &["expected struct"]),
         ("nothing", json!({}), &["missing field `adapter`"]),
         (

@@ -146,7 +146,7 @@ fn unfinished(host: &Host) -> anyhow::Result<TcpStream> {
     write!(
         stream,
         "PUT /api/v1/documents/note/one HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\ncontent-length: 12\r\n\r\n{{\"bod",
+         content-type: application/json\r\ncontent-length: 11\r\n\r\n{{\"bod",
         token.trim()
     )?;
     // So that the host has begun with it.
