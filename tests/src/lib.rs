@@ -9,7 +9,9 @@ pub mod chart_archive;
 pub mod cluster;
 pub mod host;
 pub mod istiod;
+pub mod operation;
 pub mod proxy;
+pub mod snapshot;
 
 use std::path::PathBuf;
 

@@ -41,7 +41,10 @@ impl Host {
         let end = Instant::now() + limit;
         loop {
             let record = self.record(id)?;
-            if record["state"].as_str().is_some_and(|state| states.contains(&state)) {
+            if record["state"]
+                .as_str()
+                .is_some_and(|state| states.contains(&state))
+            {
                 return Ok(record);
             }
             ensure!(

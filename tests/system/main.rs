@@ -8,6 +8,7 @@ mod charts;
 mod cluster;
 mod control_plane;
 mod host;
+mod istio;
 mod namespace;
 mod plugins;
 mod proxy;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         control_plane::trials(),
         host::trials(),
         plugins::trials(),
+        istio::trials(),
         proxy::trials(),
     ]
     .into_iter()

@@ -421,6 +421,14 @@ impl ClusterError {
             Self::NotServed { kind, .. } => {
                 format!("install what defines {kind}, or use a version that the cluster serves")
             }
+            Self::NotReady { .. } => {
+                "see what the objects say of themselves (`kubectl describe`), put it right or allow more time, and \
+                 plan again"
+                    .into()
+            }
+            Self::Failed { .. } => {
+                "see what the objects say of themselves (`kubectl describe`), put it right and plan again".into()
+            }
             Self::NotGone { .. } => "make what holds the object let go of it, then try again".into(),
             Self::UnknownContext { context, .. } if context.is_empty() => "name a context".into(),
             Self::UnknownContext { .. } => "use one of the contexts that there are".into(),

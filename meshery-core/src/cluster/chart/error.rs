@@ -291,7 +291,8 @@ impl From<ChartError> for Problem {
                 K::Invalid,
                 "chart-digest-mismatch",
                 "the archive was packaged anew, damaged or replaced",
-                "compare it with the publisher's; for an archive of your own, do not pin another's digest".into(),
+                "compare it with the publisher's; for an archive of your own, do not pin another's digest"
+                    .into(),
             ),
             E::DigestMissing { .. } => (
                 K::Invalid,
@@ -308,7 +309,11 @@ impl From<ChartError> for Problem {
             E::Refused { status, .. } => (
                 K::Unavailable,
                 "chart-repository-failed",
-                if *status == 404 { "there is no chart repository at this address" } else { "" },
+                if *status == 404 {
+                    "there is no chart repository at this address"
+                } else {
+                    ""
+                },
                 format!("check the address; or {MIRROR}"),
             ),
             E::IndexInvalid { .. } => (
@@ -342,19 +347,26 @@ impl From<ChartError> for Problem {
                 "no tool that packages charts writes such an entry",
                 "do not use this archive; fetch the chart from its publisher".into(),
             ),
-            E::NotAChart { .. } => (K::Invalid, "chart-invalid", "", "make it with `helm package`".into()),
+            E::NotAChart { .. } => (
+                K::Invalid,
+                "chart-invalid",
+                "",
+                "make it with `helm package`".into(),
+            ),
             E::Files { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 (K::Full, "chart-store-full", "", "make room on that disk".into())
             }
-            E::Files { .. } => {
-                (K::Unavailable, "chart-files", "", "see that the folder is there and may be read and written".into())
-            }
+            E::Files { .. } => (
+                K::Unavailable,
+                "chart-files",
+                "",
+                "see that the folder is there and may be read and written".into(),
+            ),
             E::HelmMissing { .. } => (
                 K::Unavailable,
                 "helm-missing",
                 "charts are rendered by the helm program",
-                "install helm 3.14 or newer, or name it by `helm` in meshery.toml or by MESHERY_HELM"
-                    .into(),
+                "install helm 3.14 or newer, or name it by `helm` in meshery.toml or by MESHERY_HELM".into(),
             ),
             E::HelmUnusable { .. } => (
                 K::Unavailable,
@@ -364,30 +376,42 @@ impl From<ChartError> for Problem {
                     .into(),
             ),
             E::Request { .. } => (K::Invalid, "chart-request-invalid", "", String::new()),
-            E::Timeout { .. } => {
-                (K::Timeout, "chart-render-timeout", "", "try again when the machine is less busy".into())
-            }
+            E::Timeout { .. } => (
+                K::Timeout,
+                "chart-render-timeout",
+                "",
+                "try again when the machine is less busy".into(),
+            ),
             E::Template { .. } => (
                 K::Invalid,
                 "chart-template-error",
                 "a value has a type or a shape that the template does not expect, or the chart has a fault",
                 "compare the values with the chart's values.yaml".into(),
             ),
-            E::Declined { .. } => {
-                (K::Invalid, "chart-declined", "", "change the values as the chart's message says".into())
-            }
+            E::Declined { .. } => (
+                K::Invalid,
+                "chart-declined",
+                "",
+                "change the values as the chart's message says".into(),
+            ),
             E::Values { .. } => (
                 K::Invalid,
                 "chart-values-invalid",
                 "",
                 "compare the values with the chart's values.schema.json".into(),
             ),
-            E::KubeVersion { .. } => {
-                (K::Invalid, "chart-kube-version", "", "choose a version of the chart made for this cluster".into())
-            }
-            E::DependencyMissing { .. } => {
-                (K::Invalid, "chart-dependency-missing", "", "run `helm dependency build` before packaging it".into())
-            }
+            E::KubeVersion { .. } => (
+                K::Invalid,
+                "chart-kube-version",
+                "",
+                "choose a version of the chart made for this cluster".into(),
+            ),
+            E::DependencyMissing { .. } => (
+                K::Invalid,
+                "chart-dependency-missing",
+                "",
+                "run `helm dependency build` before packaging it".into(),
+            ),
             E::Rendered { .. } => (
                 K::Invalid,
                 "chart-rendered-invalid",

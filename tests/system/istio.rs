@@ -1,0 +1,375 @@
+//! Istio, installed from its real charts on the real control plane by the real host; istiod's part is played.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+use meshery_tests::cluster::Cluster;
+use meshery_tests::host::Host;
+use meshery_tests::istiod::Istiod;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use crate::namespace::succeeded;
+use crate::{cluster, trial_with_charts};
+
+const VERSION: &str = "1.30.2";
+const SYSTEM: &str = "istio-system";
+const LIMIT: Duration = Duration::from_mins(4);
+/// What Istio's charts want to be kept.
+const DEFINITIONS: usize = 15;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial_with_charts(
+            "istio::is_previewed_installed_used_and_removed_but_for_what_it_keeps",
+            whole_life,
+        ),
+        trial_with_charts(
+            "istio::that_nobody_serves_ends_at_its_deadline_with_the_reason_and_is_undone",
+            nobody_serves,
+        ),
+        trial_with_charts(
+            "istio::waits_for_an_address_only_when_asked_to",
+            address_only_when_asked,
+        ),
+        trial_with_charts(
+            "istio::minimal_is_taken_back_but_for_what_others_have_put_inside",
+            taken_back,
+        ),
+    ]
+}
+
+/// A host before a cluster, the charts as its mirror.
+struct Bench {
+    cluster: Arc<Cluster>,
+    host: Host,
+}
+
+impl Bench {
+    fn new(charts: &Path) -> anyhow::Result<Self> {
+        let cluster = cluster()?;
+        let host = Host::builder()
+            .kubeconfig(cluster.kubeconfig())
+            .mirror(charts)
+            .helm(cluster.helm())
+            .settings("offline = true\n")
+            .start()?;
+        Ok(Self { cluster, host })
+    }
+
+    fn perform(&self, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
+        self.host
+            .perform(&request(operation, parameters), "succeeded", LIMIT)
+            .with_context(|| operation.to_owned())
+    }
+
+    fn preview(&self, id: &str) -> anyhow::Result<Value> {
+        self.host
+            .post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
+            .expect(200)
+    }
+
+    fn installations(&self) -> anyhow::Result<Vec<Value>> {
+        let contexts = self.host.get("/api/v1/clusters")?.expect(200)?;
+        let context = contexts["items"][0]["context"].as_str().context("a context")?;
+        let found = self
+            .host
+            .get(&format!("/api/v1/clusters/{context}/detect?adapter=istio"))?
+            .expect(200)?;
+        Ok(found["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        succeeded(self.cluster.kubectl(arguments)).with_context(|| arguments.join(" "))
+    }
+
+    fn get(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let text = self.kubectl(&[&["get", "--output=json"], arguments].concat())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The containers of each pod in a namespace.
+    fn containers(&self, namespace: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+        let pods = self.get(&["pods", "--namespace", namespace])?;
+        let names = |pod: &Value| {
+            let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
+            containers
+                .iter()
+                .map(|container| format!("{}={}", text(&container["name"]), text(&container["image"])))
+                .collect()
+        };
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        Ok(pods
+            .iter()
+            .map(|pod| (text(&pod["metadata"]["name"]).to_owned(), names(pod)))
+            .collect())
+    }
+}
+
+/// What a trial may leave behind, the definitions that Istio keeps above all, taken away for those that follow.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let delete = |arguments: &[&str]| {
+            let all = [&["delete", "--ignore-not-found"], arguments].concat();
+            if let Err(error) = succeeded(self.cluster.kubectl(&all)) {
+                eprintln!("{}: {error:#}", all.join(" "));
+            }
+        };
+        let webhooks = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+        let part_of = "app.kubernetes.io/part-of=istio";
+        delete(&[webhooks, "--selector", part_of]);
+        delete(&["clusterroles,clusterrolebindings", "--selector", part_of]);
+        delete(&["customresourcedefinitions", "--selector", part_of]);
+        delete(&["namespaces", SYSTEM, "istio-ingress", "shop"]);
+    }
+}
+
+fn request(operation: &str, parameters: &Value) -> Value {
+    json!({"adapter": "istio", "operation": operation, "parameters": parameters})
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn whole_life(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    ensure!(bench.installations()?.is_empty());
+
+    let id = bench
+        .host
+        .plan(&request("install", &json!({"version": VERSION})))?;
+    previewed(&bench.preview(&id)?)?;
+    before
+        .await_same(&bench.cluster)
+        .context("a preview writes nothing")?;
+
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.host.order(&id, "run")?;
+    let record = bench.host.await_end(&id, LIMIT)?;
+    istiod.trouble()?;
+    ensure!(record["state"] == "succeeded", "{record:#}");
+    installed(&bench)?;
+    used(&bench, &istiod)?;
+
+    bench.perform("remove-bookinfo", &json!({"namespace": "shop"}))?;
+    let removed = bench.perform("remove", &json!({}))?;
+    let kept = removed["left"].as_array().cloned().unwrap_or_default();
+    ensure!(kept.len() == DEFINITIONS, "what is kept is listed: {removed:#}");
+    ensure!(
+        kept.iter()
+            .all(|left| text(&left["ref"]).contains("CustomResourceDefinition")
+                && !text(&left["why"]).is_empty()),
+        "{kept:#?}"
+    );
+    only_definitions_are_new(&bench, &before)?;
+    ensure!(
+        bench.installations()?.is_empty(),
+        "definitions are no installation"
+    );
+    Ok(())
+}
+
+/// Every object by name, each with how sure its fate is.
+fn previewed(preview: &Value) -> anyhow::Result<()> {
+    let objects = preview["objects"].as_array().context("a preview has objects")?;
+    let created: Vec<&Value> = objects
+        .iter()
+        .filter(|object| object["change"] == "create")
+        .collect();
+    // Two namespaces, and what the charts hold: 17, 17 and 6.
+    ensure!(created.len() == 42, "{} objects: {preview:#}", created.len());
+    for (reference, certainty) in [
+        ("v1/Namespace//istio-system", "verified"),
+        (
+            "apiextensions.k8s.io/v1/CustomResourceDefinition//gateways.networking.istio.io",
+            "verified",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1/ClusterRole//istiod-clusterrole-istio-system",
+            "verified",
+        ),
+        // Their namespaces come with the plan.
+        ("apps/v1/Deployment/istio-system/istiod", "local"),
+        ("v1/Service/istio-ingress/istio-ingressgateway", "local"),
+    ] {
+        let found = created.iter().find(|object| object["ref"] == reference);
+        let found = found.with_context(|| format!("{reference} is not previewed: {preview:#}"))?;
+        ensure!(found["certainty"] == certainty, "{found:#}");
+    }
+    ensure!(
+        objects.iter().all(|object| object["error"].is_null()
+            && ["verified", "local", "decided-later"].contains(&text(&object["certainty"]))),
+        "{preview:#}"
+    );
+    let risks = preview["risks"].as_array().map_or(0, Vec::len);
+    ensure!(risks > 0, "webhooks and cluster roles are risks");
+    Ok(())
+}
+
+fn installed(bench: &Bench) -> anyhow::Result<()> {
+    let found = bench.installations()?;
+    let [installation] = &found[..] else {
+        anyhow::bail!("one installation: {found:#?}");
+    };
+    for (field, value) in [
+        ("version", VERSION),
+        ("namespace", SYSTEM),
+        ("revision", "default"),
+        ("health", "healthy"),
+        ("installed_by", "meshery"),
+    ] {
+        ensure!(installation[field] == value, "{field}: {installation:#}");
+    }
+    ensure!(
+        installation["components"].as_array().map(Vec::len) == Some(2),
+        "{installation:#}"
+    );
+    let gateway = bench.containers("istio-ingress")?;
+    ensure!(
+        !gateway.is_empty()
+            && gateway
+                .values()
+                .flatten()
+                .all(|container| !container.ends_with("=auto")),
+        "the gateway's pods were made when the injector served: {gateway:?}"
+    );
+    Ok(())
+}
+
+/// Bookinfo in a namespace of the mesh: every pod gets a sidecar, every route passes the validator.
+fn used(bench: &Bench, istiod: &Istiod) -> anyhow::Result<()> {
+    bench.perform(
+        "deploy-bookinfo",
+        &json!({"namespace": "shop", "inject": true, "expose": true}),
+    )?;
+    let pods = bench.containers("shop")?;
+    ensure!(pods.len() == 6, "{pods:?}");
+    for (pod, containers) in &pods {
+        ensure!(
+            containers.len() == 2
+                && containers
+                    .iter()
+                    .any(|container| container.starts_with("istio-proxy=")),
+            "{pod}: {containers:?}"
+        );
+    }
+    let injected = istiod.injected();
+    ensure!(
+        injected.iter().any(|pod| pod.starts_with("shop/")),
+        "{injected:?}"
+    );
+    let validated = istiod.validated();
+    ensure!(
+        validated.contains(&"VirtualService shop/bookinfo".to_owned()),
+        "{validated:?}"
+    );
+    let found = bench.installations()?;
+    ensure!(found[0]["namespaces"] == json!(["shop"]), "{found:#?}");
+    Ok(())
+}
+
+fn only_definitions_are_new(bench: &Bench, before: &Snapshot) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let differences = before.differences(&Snapshot::take(&bench.cluster)?);
+        let istios = |name: &&String, kind: &str| {
+            name.starts_with(&format!("+ {kind}//")) && name.ends_with(".istio.io")
+        };
+        let (kept, more): (Vec<String>, Vec<String>) = differences
+            .into_iter()
+            // The API server makes these for groups that definitions serve.
+            .filter(|name| !istios(&name, "apiregistration.k8s.io/v1/APIService"))
+            .partition(|name| istios(&name, "apiextensions.k8s.io/v1/CustomResourceDefinition"));
+        if more.is_empty() {
+            ensure!(kept.len() == DEFINITIONS, "{kept:#?}");
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < end,
+            "more is left than what Istio keeps:\n{}",
+            more.join("\n")
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn nobody_serves(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let wish = json!({"version": VERSION, "deadline": 5});
+    let record = bench.host.perform(&request("install", &wish), "undone", LIMIT)?;
+    let error = &record["error"];
+    let said = format!("{} {}", text(&error["message"]), text(&error["cause"]));
+    ensure!(
+        said.contains("istio-sidecar-injector")
+            || said.contains("istio-validator")
+            || said.contains("istiod-default"),
+        "the reason names what was waited for: {record:#}"
+    );
+    ensure!(!text(&error["remedy"]).is_empty(), "{error:#}");
+    let step = step(&record, "istiod-ready")?;
+    ensure!(step["state"] == "failed", "{record:#}");
+    ensure!(step_state(&record, "gateway")? != "done", "{record:#}");
+    before.await_same(&bench.cluster)?;
+    ensure!(bench.installations()?.is_empty());
+    Ok(())
+}
+
+fn step<'a>(record: &'a Value, id: &str) -> anyhow::Result<&'a Value> {
+    let steps = record["steps"].as_array().context("a record has steps")?;
+    steps
+        .iter()
+        .find(|step| step["id"] == id)
+        .with_context(|| format!("no step {id}: {record:#}"))
+}
+
+fn step_state<'a>(record: &'a Value, id: &str) -> anyhow::Result<&'a str> {
+    Ok(text(&step(record, id)?["state"]))
+}
+
+fn address_only_when_asked(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    // Nobody gives addresses to load balancers here.
+    let wish = json!({"version": VERSION, "deadline": 20, "wait_for_address": true});
+    let record = bench.host.perform(&request("install", &wish), "undone", LIMIT)?;
+    istiod.trouble()?;
+    let said = format!("{:#}", record["error"]);
+    ensure!(
+        said.contains("v1/Service/istio-ingress/istio-ingressgateway"),
+        "the reason names the Service: {record:#}"
+    );
+    before.await_same(&bench.cluster)
+}
+
+fn taken_back(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let wish = json!({"version": VERSION, "profile": "minimal"});
+    let record = bench
+        .host
+        .perform(&request("install", &wish), "succeeded", LIMIT)?;
+    istiod.trouble()?;
+
+    bench.kubectl(&["create", "configmap", "of-somebody", "--namespace", SYSTEM])?;
+    let id = text(&record["id"]);
+    let record = bench.host.take_back(id, "undo-incomplete", LIMIT)?;
+    let left = format!("{:#}", record["left"]);
+    ensure!(left.contains("v1/Namespace//istio-system"), "{record:#}");
+    ensure!(
+        left.contains("of-somebody"),
+        "what is inside is named: {record:#}"
+    );
+    bench.get(&["configmap", "of-somebody", "--namespace", SYSTEM])?;
+
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    before.await_same(&bench.cluster)
+}
