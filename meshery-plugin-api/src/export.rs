@@ -93,11 +93,43 @@ macro_rules! export_adapter {
 /// What stands after `open:` is a function from [`ProviderConfig`] to a `Result` with the provider. It may take its
 /// time (an integrity check, a migration), within the host's deadline for starting a plugin.
 ///
-/// ```ignore
-/// export_provider! {
-///     name: "local",
-///     open: LocalProvider::open, // fn(ProviderConfig) -> Result<LocalProvider, PluginError>
+/// ```
+/// # use meshery_plugin_api::message::document::{Blob, Document, Page, Query, StoreHealth, User, Write};
+/// # use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
+/// use meshery_plugin_api::{PluginError, Provider, ProviderConfig, export_provider};
+///
+/// struct Forgetful;
+///
+/// impl Forgetful {
+///     fn open(config: ProviderConfig) -> Result<Self, PluginError> {
+///         println!("would keep its data in {}", config.data.display());
+///         Ok(Self)
+///     }
 /// }
+///
+/// impl Provider for Forgetful {
+///     async fn get(&self, kind: &str, id: &str) -> Result<Option<Document>, PluginError> {
+///         println!("asked for {kind} {id}");
+///         Ok(None)
+///     }
+///     // and the other methods
+/// #   async fn user(&self) -> Result<User, PluginError> { Ok(User::default()) }
+/// #   async fn write(&self, _: Vec<Write>) -> Result<Vec<u64>, PluginError> { Ok(Vec::new()) }
+/// #   async fn list(&self, _: Query) -> Result<Page, PluginError> { Ok(Page::default()) }
+/// #   async fn put_blobs(&self, _: &str, _: Vec<Blob>) -> Result<(), PluginError> { Ok(()) }
+/// #   async fn get_blobs(&self, _: Vec<String>) -> Result<Vec<Blob>, PluginError> { Ok(Vec::new()) }
+/// #   async fn append(&self, _: Append) -> Result<u64, PluginError> { Ok(0) }
+/// #   async fn read(&self, _: Read) -> Result<Vec<Entry>, PluginError> { Ok(Vec::new()) }
+/// #   async fn reserve(&self, _: Reserve) -> Result<(), PluginError> { Ok(()) }
+/// #   async fn forget(&self, _: &str) -> Result<(), PluginError> { Ok(()) }
+/// #   async fn health(&self) -> Result<StoreHealth, PluginError> { Ok(StoreHealth::default()) }
+/// }
+///
+/// export_provider! {
+///     name: "forgetful",
+///     open: Forgetful::open,
+/// }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! export_provider {

@@ -145,11 +145,9 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_poll_becomes_an_error() {
-        let polled = poll_once(Guarded::new(async {
-            if true {
-                panic!("in a poll");
-            }
-            Ok(())
+        let polled: Poll<Result<(), _>> = poll_once(Guarded::new(async {
+            std::future::ready(()).await;
+            panic!("in a poll")
         }));
         assert!(matches!(polled, Poll::Ready(Err(e)) if e.code == PANICKED));
     }

@@ -19,6 +19,7 @@ pub mod message;
 pub mod plan_check;
 pub mod provider;
 pub mod rights;
+pub mod testkit;
 
 pub use adapter::MeshAdapter;
 pub use error::PluginError;

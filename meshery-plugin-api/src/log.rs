@@ -34,7 +34,7 @@ thread_local! {
 pub(crate) fn install(level: u8) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let _ = tracing::subscriber::set_global_default(ToHost::default());
+        let _ = tracing::subscriber::set_global_default(ToHost);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if !panic_to_host(info) {
@@ -126,7 +126,6 @@ impl Spans {
     }
 }
 
-#[derive(Default)]
 struct ToHost;
 
 impl Subscriber for ToHost {
