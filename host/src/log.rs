@@ -13,7 +13,9 @@ pub fn start(settings: &Log) {
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // It would be reported on standard error, which is what has failed, and with a panic.
+        .log_internal_errors(false);
     // Fails only when there is a log already, which is as good.
     let _ = match settings.format {
         LogFormat::Text => builder.try_init(),

@@ -19,8 +19,10 @@ pub use events::{Events, Frame};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -46,6 +48,7 @@ pub struct HostBuilder {
     environment: BTreeMap<String, OsString>,
     arguments: Vec<OsString>,
     data: Option<PathBuf>,
+    log: Option<Arc<OwnedFd>>,
 }
 
 impl HostBuilder {
@@ -106,6 +109,12 @@ impl HostBuilder {
     /// A data folder that stays when the host is dropped.
     pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
+        self
+    }
+
+    /// Where the log goes instead of into a file.
+    pub fn log_to(mut self, log: impl Into<OwnedFd>) -> Self {
+        self.log = Some(Arc::new(log.into()));
         self
     }
 
@@ -185,6 +194,7 @@ impl Host {
             environment: BTreeMap::new(),
             arguments: Vec::new(),
             data: None,
+            log: None,
         }
     }
 
@@ -366,7 +376,10 @@ impl Host {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(append("out")?)
-            .stderr(append("log")?);
+            .stderr(match &builder.log {
+                Some(log) => File::from(log.try_clone()?),
+                None => append("log")?,
+            });
         Ok(command)
     }
 }

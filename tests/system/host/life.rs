@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_tests::host::Host;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::trial;
 
@@ -32,6 +32,11 @@ pub fn trials() -> Vec<Trial> {
         trial("host::starts_again_after_a_crash", starts_again_after_a_crash),
         trial("host::bad_settings_are_named_with_their_place", bad_settings),
         trial("host::print_config_says_where_values_come_from", print_config),
+        trial(
+            "host::a_log_that_nobody_reads_is_no_reason_to_fail",
+            log_that_nobody_reads,
+        ),
+        trial("host::readyz_says_when_the_provider_hangs", provider_hangs),
         trial("host::keeps_its_files_to_itself", keeps_its_files_to_itself),
     ]
 }
@@ -273,6 +278,50 @@ fn keeps_its_files_to_itself() -> anyhow::Result<()> {
             .mode()
             & 0o777;
         ensure!(found == mode, "{name}: {found:o}");
+    }
+    Ok(())
+}
+
+fn log_that_nobody_reads() -> anyhow::Result<()> {
+    // Half open: what was piped somewhere that ended.
+    let (reader, writer) = std::io::pipe()?;
+    let mut host = Host::builder().log_to(writer).start()?;
+    drop(reader);
+    for _ in 0..3 {
+        host.get("/api/v1/version")?.expect(200)?;
+    }
+    let status = host.terminate()?;
+    ensure!(status.code() == Some(0), "{status}");
+    Ok(())
+}
+
+fn provider_hangs() -> anyhow::Result<()> {
+    let host = Host::builder()
+        .settings("[isolation_of]\nlocal = \"child\"\n")
+        .start()?;
+    host.get("/readyz")?.expect(200)?;
+    let plugins = host.get("/api/v1/plugins")?.expect(200)?;
+    let items = plugins["items"].as_array().context("a list")?;
+    let provider = items
+        .iter()
+        .find(|item| item["kind"] == "provider")
+        .context("a provider")?;
+    ensure!(provider["mode"] == "child", "{provider:#}");
+    let pid = provider["pid"].as_i64().context("a child has a pid")?;
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("a pid is not 0")?;
+    kill_process(pid, Signal::STOP)?;
+    let answer = host.get("/readyz")?;
+    let ready = answer.expect(503)?;
+    ensure!(
+        ready["ready"] == false && ready["reasons"].to_string().contains("provider"),
+        "{ready}"
+    );
+    host.get("/healthz")?.expect(200)?;
+    kill_process(pid, Signal::CONT)?;
+    let end = Instant::now() + Duration::from_secs(30);
+    while host.get("/readyz")?.status != 200 {
+        ensure!(Instant::now() < end, "{}", host.get("/readyz")?.text());
+        std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
