@@ -71,3 +71,88 @@ fn layered(routes: Router<App>, app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), request::handle))
         .with_state(app.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use meshery_core::Meshery;
+    use serde_json::Value;
+    use tempfile::TempDir;
+    use tokio_util::sync::CancellationToken;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::access::{Access, Peer};
+    use crate::settings::{Loopback, Settings};
+    use crate::token::Token;
+
+    async fn app(folder: &TempDir) -> App {
+        let mut settings = Settings::default();
+        settings.auth.loopback = Loopback::Open;
+        let meshery = Meshery::builder(folder.path()).build().await.unwrap();
+        let access = Access::new(Token::open(folder.path()).unwrap(), &settings);
+        App::new(meshery, settings, access, CancellationToken::new())
+    }
+
+    async fn ask(router: &Router, path: &str) -> (u16, Value) {
+        let mut request = Request::get(path)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
+        let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        request.extensions_mut().insert(Peer(peer));
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
+        let routes = Router::new()
+            .route("/panics", get(async || -> &'static str { panic!("on purpose") }))
+            .route("/works", get(async || "well"));
+        let router = layered(routes, &app);
+        let (status, problem) = ask(&router, "/panics").await;
+        assert_eq!((status, problem["code"].as_str()), (500, Some("host-panicked")));
+        assert_eq!(ask(&router, "/works").await.0, 200);
+        let metrics = app.metrics.text();
+        assert!(
+            metrics.contains("route=\"/panics\",status=\"500\"} 1"),
+            "{metrics}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
+        let routes = Router::new()
+            .route("/hangs", get(async || std::future::pending::<()>().await))
+            .route_layer(from_fn_with_state(Duration::from_millis(50), request::deadline));
+        let (status, problem) = ask(&layered(routes, &app), "/hangs").await;
+        assert_eq!((status, problem["code"].as_str()), (504, Some("request-timeout")));
+        assert_eq!(problem["retryable"], true);
+    }
+
+    #[tokio::test]
+    async fn without_a_provider_the_host_says_that_it_is_not_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let router = router(&app(&folder).await);
+        let (status, ready) = ask(&router, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(
+            ready["reasons"][0].as_str().unwrap().contains("no provider"),
+            "{ready}"
+        );
+        assert_eq!(ask(&router, "/healthz").await.0, 200);
+        let (status, problem) = ask(&router, "/api/v1/operations").await;
+        assert_eq!((status, problem["code"].as_str()), (503, Some("no-provider")));
+    }
+}
