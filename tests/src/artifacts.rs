@@ -41,23 +41,52 @@ struct Target {
 pub fn build() -> anyhow::Result<&'static Artifacts> {
     static BUILT: OnceLock<Result<Artifacts, String>> = OnceLock::new();
     BUILT
-        .get_or_init(|| Artifacts::build().map_err(|error| format!("{error:#}")))
+        .get_or_init(|| Artifacts::build(&["--workspace"]).map_err(|error| format!("{error:#}")))
         .as_ref()
         .map_err(|error| anyhow!("{error}"))
 }
 
-impl Artifacts {
-    fn build() -> anyhow::Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command
-            .args(["build", "--workspace", "--message-format=json-render-diagnostics"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit());
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
+/// Cargo as a person would start it, with this program's profile to be added by [`as_built`].
+///
+/// A test has in its environment what cargo says about its package. Handed on, it makes build scripts that look at
+/// such variables run again, and all that depends on them be built again, here and when the tests are built next.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
         }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Has cargo build with the profile that this program was built with.
+pub fn as_built(command: &mut Command) {
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+}
+
+/// Builds single packages, for what needs no more than these.
+pub fn build_packages(packages: &[&str]) -> anyhow::Result<Artifacts> {
+    let chosen: Vec<&str> = packages
+        .iter()
+        .flat_map(|package| ["--package", package])
+        .collect();
+    Artifacts::build(&chosen)
+}
+
+impl Artifacts {
+    fn build(chosen: &[&str]) -> anyhow::Result<Self> {
+        let mut command = cargo();
+        command
+            .args(["build", "--message-format=json-render-diagnostics"])
+            .args(chosen)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit());
+        as_built(&mut command);
         let output = command.output().context("cargo could not be run")?;
         ensure!(output.status.success(), "{command:?} failed: {}", output.status);
         let mut artifacts = Self {

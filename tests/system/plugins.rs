@@ -7,6 +7,7 @@ mod adapters;
 mod files;
 mod loading;
 mod providers;
+mod versions;
 
 use std::fs::Permissions;
 use std::future::Future;
@@ -27,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         loading::trials(),
         adapters::trials(),
         providers::trials(),
+        versions::trials(),
     ]
     .into_iter()
     .flatten()
