@@ -1,7 +1,7 @@
 //! Kubeconfigs: where they come from, how several become one, and what a client is made of.
 //!
 //! The owner of the host may use everything in them, as with kubectl: lists of files, relative paths, exec plugins, a
-//! pod's service account. What may be in one that comes from outside is [`upload`]'s to say.
+//! pod's service account. What may be in one that comes from outside is `upload`'s to say.
 
 pub(super) mod upload;
 

@@ -39,6 +39,10 @@ pub fn trials() -> Vec<Trial> {
             expired_credentials_are_read_again,
         ),
         trial(
+            "cluster::an_exec_plugin_is_run_again_when_its_token_is_refused",
+            an_exec_plugin_is_run_again_when_its_token_is_refused,
+        ),
+        trial(
             "cluster::a_failing_webhook_is_borne_as_long_as_asked",
             a_failing_webhook_is_borne_as_long_as_asked,
         ),
@@ -241,6 +245,49 @@ fn expired_credentials_are_read_again() -> anyhow::Result<()> {
         );
         let error = refused(connect(&path).await, "cluster-unauthorized")?;
         ensure!(!format!("{error:?}").contains("wrong"));
+        Ok(())
+    })
+}
+
+fn an_exec_plugin_is_run_again_when_its_token_is_refused() -> anyhow::Result<()> {
+    let space = Namespace::new("exec")?;
+    let proxy = FaultProxy::start(&space.cluster)?;
+    let folder = tempfile::tempdir()?;
+    let credential = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": space.cluster.token()}});
+    std::fs::write(folder.path().join("credential"), credential.to_string())?;
+    let plugin = folder.path().join("plugin");
+    std::fs::write(
+        &plugin,
+        "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo run >>runs && cat credential\n",
+    )?;
+    std::fs::set_permissions(&plugin, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    // Relative, as it may be: to the file that it is named in.
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "c", "cluster": {"server": proxy.url()}}],
+        "users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1",
+            "command": "./plugin", "interactiveMode": "IfAvailable"}}}],
+        "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}]});
+    let path = folder.path().join("config");
+    std::fs::write(&path, config.to_string())?;
+    let runs = || {
+        anyhow::Ok(
+            std::fs::read_to_string(folder.path().join("runs"))?
+                .lines()
+                .count(),
+        )
+    };
+    run(async {
+        let cluster = connect(&path).await?;
+        let namespace = ObjectRef::new("v1", "Namespace", "", &space.name);
+        ensure!(cluster.get(&namespace).await?.is_some());
+        let before = runs()?;
+        ensure!(cluster.get(&namespace).await?.is_some() && runs()? == before);
+        proxy.on(first(Method::GET, 1, || {
+            Action::refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+        }));
+        ensure!(cluster.get(&namespace).await?.is_some());
+        ensure!(runs()? > before, "it was not asked again");
         Ok(())
     })
 }
