@@ -4,8 +4,10 @@
 //! The child processes of these trials are this program itself, see `main`.
 
 mod adapters;
+mod child_process;
 mod files;
 mod loading;
+mod logs;
 mod providers;
 mod versions;
 
@@ -24,8 +26,10 @@ use tempfile::TempDir;
 
 pub fn trials() -> Vec<Trial> {
     [
+        child_process::trials(),
         files::trials(),
         loading::trials(),
+        logs::trials(),
         adapters::trials(),
         providers::trials(),
         versions::trials(),

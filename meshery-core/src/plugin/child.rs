@@ -20,6 +20,7 @@ use meshery_plugin_api::message::descriptor::{Manifest, PluginKind};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
+use tracing::instrument::WithSubscriber as _;
 use tracing::{info_span, warn};
 
 use super::backend::{Backend, Now, took_too_long, unavailable};
@@ -102,7 +103,7 @@ impl Child {
             most_calls: u32::try_from(start.limits.calls).unwrap_or(u32::MAX),
             grace: start.limits.grace,
         };
-        tokio::spawn(supervise(shared, start, process));
+        tokio::spawn(supervise(shared, start, process).with_current_subscriber());
         Ok(child)
     }
 

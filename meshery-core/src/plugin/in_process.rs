@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use tracing::dispatcher::{self, Dispatch};
 use tracing::{Instrument as _, Span, info_span};
 
 use super::backend::{Backend, Now, took_too_long, unavailable};
@@ -179,8 +180,11 @@ impl InProcess {
         let (running, ended) = watch::channel(());
         let (instance, cancelled, method) =
             (self.instance.clone(), self.cancelled.clone(), method.to_owned());
+        // A subscriber may be that of the caller's thread only.
+        let subscriber = dispatcher::get_default(Dispatch::clone);
         let job = move || {
-            let result = span.in_scope(|| instance.call(op, &method, &payload));
+            let call = || span.in_scope(|| instance.call(op, &method, &payload));
+            let result = dispatcher::with_default(&subscriber, call);
             drop(permit);
             let _ = send.send(result);
             // In this order: whoever cancels marks first and looks second, so that one of the two takes the mark away.

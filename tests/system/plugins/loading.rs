@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use anyhow::ensure;
 use libtest_mimic::Trial;
@@ -184,17 +185,25 @@ fn replaced() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn shell(script: &str) -> Vec<String> {
+    vec!["-c".to_owned(), script.to_owned()]
+}
+
 fn no_child_program() -> anyhow::Result<()> {
     let place = Place::with(&["misbehaving"])?;
     for (path, args, words) in [
         ("/nowhere/meshery", vec![], "cannot be started"),
+        ("/bin/sh", shell("exit 4"), "exit code 4 before it said hello"),
+        ("/bin/sh", shell("exec sleep 60"), "did not say hello in time"),
+        // Its standard input is the socket, so this is what it says first.
         (
             "/bin/sh",
-            vec!["-c".to_owned(), "exit 4".to_owned()],
-            "exit code 4 before it said hello",
+            shell("echo something else >&0; exec sleep 60"),
+            "does not keep to the protocol",
         ),
     ] {
         let mut settings = place.settings(Isolation::Child);
+        settings.limits.start = Duration::from_secs(1);
         settings.child = ChildProgram {
             path: path.into(),
             args,

@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Span;
+use tracing::instrument::WithSubscriber as _;
 
 use super::Start;
 use super::connection::{Connection, End};
@@ -66,12 +67,13 @@ impl Process {
         let pid = child.id();
         let name = start.manifest.name.clone();
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(log_lines(name.clone(), stderr));
+            tokio::spawn(log_lines(name.clone(), stderr).with_current_subscriber());
         }
         let (connection, reader, hello) = Connection::new(&name, pid, ours, start.limits.grace);
         let (kill, killed) = watch::channel(false);
         let (dying, died) = watch::channel(None);
-        let watcher = tokio::spawn(watch_over(name, child, connection.clone(), reader, killed, dying));
+        let watching = watch_over(name, child, connection.clone(), reader, killed, dying);
+        let watcher = tokio::spawn(watching.with_current_subscriber());
         Ok(Self {
             connection,
             pid,
