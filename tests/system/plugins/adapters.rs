@@ -226,6 +226,8 @@ fn dies_in_a_child() -> anyhow::Result<()> {
         ("segfault", "signal 11 (segmentation fault)"),
         ("overflow-stack", "signal 6 (abort)"),
         ("eat-memory", "signal 6 (abort)"),
+        ("impossible-allocation", "signal 6 (abort)"),
+        ("panic-twice", "signal 6 (abort)"),
     ] {
         in_a_child(async |plugins| {
             let adapter = plugins.adapter("misbehaving")?;

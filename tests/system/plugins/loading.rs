@@ -61,6 +61,13 @@ fn failures(isolation: Isolation) -> anyhow::Result<()> {
             "plugin-abi-major",
             "version 2.0.0, this host's 1.0.0",
         ),
+        ("other-types", "plugin-abi-layout", "mismatched package"),
+        ("panicking-root", "plugin-root-module", "it panicked"),
+        (
+            "other-name",
+            "plugin-manifest-differs",
+            "it is somebody-else 0.1.0 (Adapter), its manifest says other-name",
+        ),
         (
             "panics-on-load",
             "plugin-panicked-at-start",
