@@ -13,7 +13,7 @@ use meshery_tests::istiod::Istiod;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial_with_charts};
 
 const VERSION: &str = "1.30.2";
@@ -39,6 +39,14 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::minimal_is_taken_back_but_for_what_others_have_put_inside",
             taken_back,
+        ),
+        trial_with_charts(
+            "istio::definitions_that_were_kept_are_given_back_as_they_were",
+            kept_definitions,
+        ),
+        trial_with_charts(
+            "istio::a_namespace_is_taken_in_and_out_and_a_purge_leaves_nothing",
+            in_and_out,
         ),
     ]
 }
@@ -371,5 +379,62 @@ fn taken_back(charts: &Path) -> anyhow::Result<()> {
     bench.get(&["configmap", "of-somebody", "--namespace", SYSTEM])?;
 
     bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    before.await_same(&bench.cluster)
+}
+
+/// What another installation left is changed by the next one, and changed back when that one fails.
+fn kept_definitions(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    istiod.trouble()?;
+    bench.perform("remove", &json!({}))?;
+    drop(istiod);
+
+    let kept = Snapshot::take(&bench.cluster)?;
+    let wish = json!({"version": "1.30.3", "profile": "minimal", "deadline": 5});
+    let id = bench.host.plan(&request("install", &wish))?;
+    let preview = bench.preview(&id)?;
+    ensure!(preview["counts"]["update"] == DEFINITIONS, "{preview:#}");
+    bench.host.order(&id, "run")?;
+    let record = bench.host.await_end(&id, LIMIT)?;
+    ensure!(record["state"] == "undone", "{record:#}");
+    kept.await_same(&bench.cluster)
+}
+
+fn in_and_out(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    istiod.trouble()?;
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    // Pods that are going have not gone yet.
+    let sidecar = |wanted: bool| {
+        eventually(|| {
+            let pods = bench.containers("shop")?;
+            let has = |containers: &Vec<String>| containers.iter().any(|c| c.starts_with("istio-proxy="));
+            ensure!(
+                pods.len() == 1 && pods.values().all(|containers| has(containers) == wanted),
+                "{pods:?}"
+            );
+            Ok(())
+        })
+    };
+    sidecar(false)?;
+    let shop = json!({"namespace": "shop", "restart": true});
+    bench.perform("inject", &shop)?;
+    sidecar(true)?;
+    bench.perform("uninject", &shop)?;
+    sidecar(false)?;
+    let namespace = bench.get(&["namespace", "shop"])?;
+    ensure!(
+        namespace["metadata"]["labels"]["istio-injection"].is_null(),
+        "{namespace:#}"
+    );
+
+    bench.perform("remove", &json!({"purge": true}))?;
+    bench.kubectl(&["delete", "namespace", "shop"])?;
     before.await_same(&bench.cluster)
 }

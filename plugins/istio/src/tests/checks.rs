@@ -103,7 +103,7 @@ fn a_namespace_that_is_being_deleted_cannot_be_installed_into() {
 
 #[test]
 fn what_could_not_be_read_is_told() {
-    let cluster = Cluster::of("empty").forbid(&["Deployment"]);
+    let cluster = Cluster::of("empty").forbid(&[("apps", "Deployment")]);
     let found = found(&cluster, "install", json!({}));
     let expected = ["facts-incomplete", "istio-unknown"].map(|code| (code.to_owned(), Severity::Warning));
     assert_eq!(found, expected);

@@ -1,5 +1,5 @@
 use meshery_plugin_api::message::finding::{Finding, Health, Installation};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cluster::Cluster;
 
@@ -148,18 +148,20 @@ fn nothing_and_kept_definitions_are_no_installation() {
 #[test]
 fn what_may_not_be_read_is_said_and_nothing_is_made_up() {
     let all = [
-        "Deployment",
-        "MutatingWebhookConfiguration",
-        "ValidatingWebhookConfiguration",
+        ("apps", "Deployment"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
     ];
     let error = Cluster::of("installed").forbid(&all).detect().unwrap_err();
     assert_eq!(error.code, "facts-incomplete");
 
-    let found = only(&Cluster::of("installed").forbid(&["Deployment"]));
+    let found = only(&Cluster::of("installed").forbid(&[("apps", "Deployment")]));
     assert_eq!(found.health, Health::Unknown);
     assert_eq!(codes(&found.findings), ["facts-incomplete"]);
 
-    let found = only(&Cluster::of("installed").forbid(&["MutatingWebhookConfiguration"]));
+    let found = only(
+        &Cluster::of("installed").forbid(&[("admissionregistration.k8s.io", "MutatingWebhookConfiguration")]),
+    );
     assert_eq!(found.health, Health::Unknown);
     assert_eq!(codes(&found.findings), ["facts-incomplete"]);
 }
@@ -184,7 +186,7 @@ fn objects_of_any_shape_do_no_harm() {
         });
         assert!(!cluster.detect().unwrap().is_empty());
     }
-    let mut facts = Cluster::of("installed").facts(&crate::detect::needs(), &Value::Null);
+    let mut facts = Cluster::of("installed").facts(&crate::detect::needs());
     for kind in &mut facts.kinds {
         kind.objects.push(json!("no object"));
     }
