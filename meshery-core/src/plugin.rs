@@ -4,8 +4,8 @@
 //! in [`Plugins::list`] with its reason and what to do about it. A plugin runs in this process or in a child process
 //! of its own; a [`PluginHandle`] is the same for both, because the same bytes cross a function call and a socket.
 //!
-//! Restarting is here in its simple form only (a child that died is started again, unless it keeps dying); sandboxes,
-//! trust in signatures and reload are not here yet.
+//! Restarting is here in its simple form only (a child that died is started again, after a long pause if it keeps
+//! dying); sandboxes, trust in signatures and reload are not here yet.
 //!
 //! A program that wants child processes has to let its own binary be the child: see [`child_main`].
 

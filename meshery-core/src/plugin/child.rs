@@ -1,7 +1,7 @@
 //! A plugin in a process of its own: the host's own binary, which speaks the frame protocol over its standard input.
 //!
-//! A process that died is started again, unless it keeps dying. Calls that were on their way fail with the signal or
-//! exit code in their error, because nobody knows whether they were carried out.
+//! A process that died is started again, after a long pause if it keeps dying. Calls that were on their way fail with
+//! the signal or exit code in their error, because nobody knows whether they were carried out.
 
 mod connection;
 mod outbox;
@@ -29,7 +29,7 @@ use super::settings::{ChildProgram, PluginLimits};
 use connection::Connection;
 use process::Process;
 
-/// Deaths within [`WINDOW`] after which it is not started again.
+/// Deaths within [`WINDOW`] after which it is left alone for as long.
 const MOST_DEATHS: usize = 5;
 const WINDOW: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -162,33 +162,33 @@ async fn supervise(shared: Arc<Shared>, start: Start, mut process: Process) {
             while deaths.front().is_some_and(|first| first.elapsed() > WINDOW) {
                 deaths.pop_front();
             }
-            if deaths.len() >= MOST_DEATHS {
-                let error = unavailable(&shared.name, &why)
-                    .cause(format!(
-                        "it ended {} times within {} s",
-                        deaths.len(),
-                        WINDOW.as_secs()
-                    ))
-                    .remedy("report it to the plugin's author; the plugin is started again with the host");
-                shared.stop(error);
-                shared.ended.send_replace(true);
-                return;
-            }
-            shared.stop(
-                unavailable(&shared.name, &why)
-                    .cause("it is being started again")
-                    .retryable(),
-            );
-            let pause = FIRST_PAUSE * (1 << deaths.len().min(8));
-            tokio::select! {
+            let error = unavailable(&shared.name, &why);
+            let pause = if deaths.len() < MOST_DEATHS {
+                shared.stop(error.cause("it is being started again").retryable());
+                FIRST_PAUSE * (1 << deaths.len())
+            } else {
+                let cause = format!(
+                    "it ended {} times within {} s and is left alone for as long",
+                    deaths.len(),
+                    WINDOW.as_secs()
+                );
+                shared.stop(error.cause(cause).remedy("report it to the plugin's author"));
+                WINDOW
+            };
+            let again = async {
+                tokio::time::sleep(pause).await;
+                ready(&start, Instant::now() + start.limits.start).await
+            };
+            let again = tokio::select! {
                 biased;
+                // What is being started is killed by being dropped.
                 () = closed(&mut closing) => {
                     shared.ended.send_replace(true);
                     return;
                 }
-                () = tokio::time::sleep(pause) => {}
-            }
-            match ready(&start, Instant::now() + start.limits.start).await {
+                again = again => again,
+            };
+            match again {
                 Ok(process) => break process,
                 Err(fault) => why = format!("it could not be started again: {fault}"),
             }

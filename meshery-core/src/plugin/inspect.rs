@@ -72,8 +72,9 @@ fn read(candidate: &Candidate, host: &Path) -> Result<(Vec<u8>, bool), LoadFault
     regular(&of_file)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     let of_folder = folder.metadata().map_err(unreadable)?;
-    writable_by_others(&of_file, "the file")?;
-    writable_by_others(&of_folder, "its folder")?;
+    let host = host.metadata().ok();
+    writable_by_others(&of_file, "the file", host.as_ref())?;
+    writable_by_others(&of_folder, "its folder", host.as_ref())?;
     let too_large = |size| LoadFault::TooLarge {
         size,
         limit: MOST_BYTES,
@@ -88,7 +89,10 @@ fn read(candidate: &Candidate, host: &Path) -> Result<(Vec<u8>, bool), LoadFault
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
-    Ok((bytes, candidate.own && as_safe_as(host, &of_file, &of_folder)))
+    Ok((
+        bytes,
+        candidate.own && host.is_some_and(|host| as_safe_as(&host, &of_file, &of_folder)),
+    ))
 }
 
 fn regular(metadata: &Metadata) -> Result<(), LoadFault> {
@@ -112,15 +116,18 @@ const GROUP_WRITES: u32 = 0o020;
 const ALL_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Refuses what anybody may change, or somebody who is neither the host's user nor root.
+/// Refuses what anybody may change, or somebody who is neither root nor the user that the host runs as or belongs to.
 ///
 /// A group that may write is no reason to refuse (many systems give each user a group of their own and let it write),
 /// but it is one to keep the plugin out of this process; see [`as_safe_as`].
-fn writable_by_others(metadata: &Metadata, name: &str) -> Result<(), LoadFault> {
+fn writable_by_others(metadata: &Metadata, name: &str, host: Option<&Metadata>) -> Result<(), LoadFault> {
     let (mode, owner) = (metadata.mode(), metadata.uid());
     let what = if mode & ALL_WRITE != 0 && !(metadata.is_dir() && mode & STICKY != 0) {
         format!("{name} has the mode {:o}", mode & 0o7777)
-    } else if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    } else if owner != 0
+        && owner != rustix::process::geteuid().as_raw()
+        && host.is_none_or(|host| owner != host.uid())
+    {
         format!("{name} belongs to the user {owner}")
     } else {
         return Ok(());
@@ -129,8 +136,7 @@ fn writable_by_others(metadata: &Metadata, name: &str) -> Result<(), LoadFault> 
 }
 
 /// Whether whoever may change the file or its folder may change the host's binary too.
-fn as_safe_as(host: &Path, file: &Metadata, folder: &Metadata) -> bool {
-    let Ok(host) = host.metadata() else { return false };
+fn as_safe_as(host: &Metadata, file: &Metadata, folder: &Metadata) -> bool {
     [file, folder].iter().all(|m| {
         let group_is_no_risk =
             m.mode() & GROUP_WRITES == 0 || (host.mode() & GROUP_WRITES != 0 && m.gid() == host.gid());
