@@ -159,13 +159,11 @@ impl Object {
             "decided-later" => "decided later",
             other => other,
         };
-        let mut text = format!(
-            "{head}  {}",
-            paint.dim(&format!("{} [{}]", plain(&self.change), plain(certainty)))
-        );
+        let mut fate = format!("{} [{}]", plain(&self.change), plain(certainty));
         if let Some(note) = &self.note {
-            let _ = write!(text, "\n      {}", paint.dim(&plain(note)));
+            let _ = write!(fate, " {}", plain(note));
         }
+        let mut text = format!("{head}  {}", paint.dim(&fate));
         for warning in &self.warnings {
             let _ = write!(text, "\n      {} {}", paint.notable("warning:"), plain(warning));
         }

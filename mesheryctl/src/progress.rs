@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::arguments::Follow;
 use crate::client::Client;
@@ -14,6 +14,9 @@ use crate::client::event_stream::{EventStream, Next};
 use crate::console::{Console, brief, plain};
 use crate::failure::{Failure, Problem};
 use crate::record::Record;
+
+/// How long a host that is back may need until it takes up what was interrupted.
+const TAKING_UP: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -70,6 +73,7 @@ async fn watch(
 ) -> Result<Value, Failure> {
     let mut shown = Shown::new(record, options.verbose);
     let mut events = EventStream::new(client, &record.id, after);
+    let mut taking_up = None;
     loop {
         match events.next().await? {
             Next::Event(event) if events_on_output => console.record(&event)?,
@@ -79,12 +83,24 @@ async fn watch(
                     shown.show(console, &event)?;
                 }
             }
-            Next::Reconnecting => shown.reconnecting(console)?,
-            // A host that is being stopped ends its streams; the operation may go on after its next start.
+            Next::Reconnecting => {
+                taking_up = Some(Instant::now() + TAKING_UP);
+                shown.reconnecting(console)?;
+            }
+            // A host that is being stopped ends its streams, and one that has just been started needs a moment
+            // until it takes up what was interrupted.
             Next::End => match client.get(&["operations", &record.id], &[]).await {
-                Ok(end) if Record::read(&end)?.is_active() => shown.reconnecting(console)?,
                 Err(error) if error.is_passing() => shown.reconnecting(console)?,
-                ended => return ended,
+                Err(error) => return Err(error),
+                Ok(end) => {
+                    let record = Record::read(&end)?;
+                    let in_a_moment =
+                        record.will_be_taken_up() && taking_up.is_some_and(|until| Instant::now() < until);
+                    if !record.is_active() && !in_a_moment {
+                        return Ok(end);
+                    }
+                    shown.reconnecting(console)?;
+                }
             },
         }
     }

@@ -22,6 +22,7 @@ pub struct Record {
     pub state: String,
     pub summary: String,
     pub notes: Vec<String>,
+    pub policy: Policy,
     pub steps: Vec<Step>,
     pub findings: Vec<Finding>,
     pub error: Option<Problem>,
@@ -43,6 +44,12 @@ pub struct ClusterUsed {
     pub uid: String,
     pub context: String,
     pub server: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    pub on_interruption: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -88,6 +95,11 @@ impl Record {
             self.state.as_str(),
             "queued" | "running" | "paused" | "verifying" | "undoing"
         )
+    }
+
+    /// Stopped with its host, which takes it up by itself when it is back.
+    pub fn will_be_taken_up(&self) -> bool {
+        self.state == "interrupted" && matches!(self.policy.on_interruption.as_str(), "resume" | "undo")
     }
 
     /// Not run yet.

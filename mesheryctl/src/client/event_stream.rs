@@ -64,7 +64,14 @@ impl<'a> EventStream<'a> {
     pub async fn next(&mut self) -> Result<Next, Failure> {
         loop {
             let Some(connection) = &mut self.connection else {
-                self.connect().await?;
+                match self.connect().await {
+                    // Whoever follows has just spoken with the host: it is away, not wrong.
+                    Err(error) if self.away.is_none() && error.is_passing() => {
+                        self.lose_connection();
+                        return Ok(Next::Reconnecting);
+                    }
+                    connected => connected?,
+                }
                 continue;
             };
             if let Some(message) = connection.parser.message() {
@@ -84,7 +91,7 @@ impl<'a> EventStream<'a> {
         }
     }
 
-    /// Connects, again and again while the host is away. The first connection is tried once.
+    /// Connects; after a break again and again while the host is away.
     async fn connect(&mut self) -> Result<(), Failure> {
         let give_up = self.away.map(|since| since + AWAY);
         if give_up.is_some() {
@@ -111,7 +118,7 @@ impl<'a> EventStream<'a> {
                 Err(error) => match give_up {
                     // A host that starts may answer before it is ready.
                     Some(at) if error.is_passing() && Instant::now() < at => sleep(self.longer_pause()).await,
-                    Some(_) if error.is_passing() => return Err(self.lost()),
+                    Some(_) if matches!(error, Failure::Unreachable(_)) => return Err(self.lost()),
                     _ => return Err(error),
                 },
             }

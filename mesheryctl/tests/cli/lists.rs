@@ -102,7 +102,7 @@ fn a_preview_shows_each_change_how_certain_it_is_and_the_lines_of_a_text_that_di
         "data.level: \"info\" -> \"debug\"",
         "        - two\n        + 2\n",
         "- data.old: \"x\"",
-        "create [local]\n      its namespace comes with this plan",
+        "create [local] its namespace comes with this plan",
         "warning[webhook]: a webhook that can block pods",
         "step restart cannot be taken back",
         "2 to create, 1 to change, 1 unchanged",

@@ -61,6 +61,37 @@ fn a_stream_that_a_stopping_host_ends_is_taken_up_again() {
 }
 
 #[test]
+fn what_a_host_takes_up_after_its_restart_is_followed_on() {
+    let host = host();
+    let mut interrupted = record("interrupted");
+    events(&host, vec![state(1, "running")], false);
+    events(&host, vec![state(2, "interrupted"), end()], false);
+    events(
+        &host,
+        vec![state(3, "running"), state(4, "succeeded"), end()],
+        false,
+    );
+    host.on("GET /operations/op1", record("running"));
+    host.on("GET /operations/op1", interrupted.clone());
+    host.on("GET /operations/op1", record("succeeded"));
+    ctl(&host, &["operation", "watch", "op1"]).code(0);
+
+    // Unless it waits for somebody to decide, or nobody has seen the host go.
+    for policy in ["ask", "resume"] {
+        let host = FakeHost::start();
+        interrupted["policy"]["on_interruption"] = policy.into();
+        host.on("GET /operations/op1", interrupted.clone());
+        if policy == "ask" {
+            events(&host, vec![state(1, "running")], false);
+        }
+        events(&host, vec![state(2, "interrupted"), end()], false);
+        ctl(&host, &["operation", "watch", "op1"])
+            .code(3)
+            .out_has(&["mesheryctl operation resume op1"]);
+    }
+}
+
+#[test]
 fn a_host_that_is_not_ready_after_a_break_is_asked_again() {
     let host = host();
     events(&host, vec![state(1, "running")], false);
