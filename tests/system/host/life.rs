@@ -310,6 +310,11 @@ fn provider_hangs() -> anyhow::Result<()> {
     let pid = provider["pid"].as_i64().context("a child has a pid")?;
     let pid = Pid::from_raw(i32::try_from(pid)?).context("a pid is not 0")?;
     kill_process(pid, Signal::STOP)?;
+    let end = Instant::now() + Duration::from_secs(5);
+    while !all_stopped(pid)? {
+        ensure!(Instant::now() < end, "the provider does not stop");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let answer = host.get("/readyz")?;
     let ready = answer.expect(503)?;
     ensure!(
@@ -324,4 +329,15 @@ fn provider_hangs() -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// A thread on another processor goes on for a moment after the signal was sent.
+fn all_stopped(pid: Pid) -> anyhow::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        if !status.contains("State:\tT") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
