@@ -5,6 +5,7 @@
 //! to `Fail`, gives pods a sidecar and lets configuration pass. When the Service goes, it stops listening.
 
 mod admission;
+mod household;
 mod identity;
 mod webhooks;
 
@@ -52,6 +53,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Istiod {
     /// Waits for istiod's Deployment in this namespace, and plays its part from then on.
     pub fn start(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        Self::play(cluster, namespace, false)
+    }
+
+    /// The same, and makes besides what the real one makes without being asked.
+    pub fn start_with_household(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        Self::play(cluster, namespace, true)
+    }
+
+    fn play(cluster: &Cluster, namespace: &str, household: bool) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -62,6 +72,7 @@ impl Istiod {
         let part = Part {
             client,
             namespace: namespace.to_owned(),
+            household,
             identity,
             seen: seen.clone(),
         };
@@ -107,6 +118,7 @@ impl Drop for Istiod {
 struct Part {
     client: Client,
     namespace: String,
+    household: bool,
     identity: Identity,
     seen: Arc<Seen>,
 }
@@ -146,6 +158,9 @@ impl Part {
         }
         if listening.is_some() {
             webhooks::take_over(&self.client, &self.namespace, NAME, &self.identity.ca_bundle).await?;
+            if self.household {
+                household::keep(&self.client, &self.namespace).await?;
+            }
         }
         Ok(())
     }

@@ -48,6 +48,10 @@ pub fn trials() -> Vec<Trial> {
             "istio::a_namespace_is_taken_in_and_out_and_a_purge_leaves_nothing",
             in_and_out,
         ),
+        trial_with_charts(
+            "istio::bookinfo_goes_and_what_was_there_before_stays",
+            bookinfo_beside_others,
+        ),
     ]
 }
 
@@ -405,7 +409,7 @@ fn kept_definitions(charts: &Path) -> anyhow::Result<()> {
 fn in_and_out(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let before = Snapshot::take(&bench.cluster)?;
-    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let istiod = Istiod::start_with_household(&bench.cluster, SYSTEM)?;
     bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
     istiod.trouble()?;
     bench.kubectl(&["create", "namespace", "shop"])?;
@@ -434,7 +438,54 @@ fn in_and_out(charts: &Path) -> anyhow::Result<()> {
         "{namespace:#}"
     );
 
+    let secret = ["secret", "istio-ca-secret", "--namespace", SYSTEM];
+    bench.get(&secret).context("the household was kept")?;
     bench.perform("remove", &json!({"purge": true}))?;
     bench.kubectl(&["delete", "namespace", "shop"])?;
     before.await_same(&bench.cluster)
+}
+
+fn bookinfo_beside_others(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let shop = ["--namespace", "shop"];
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.kubectl(&[&["create", "serviceaccount", "bookinfo-ratings"], &shop[..]].concat())?;
+    let before = eventually(|| {
+        let before = Snapshot::take(&bench.cluster)?;
+        // Kubernetes puts these into every namespace, a moment later.
+        let has = |name: &str| before.names().any(|known| known == name);
+        ensure!(has("v1/ServiceAccount/shop/default") && has("v1/ConfigMap/shop/kube-root-ca.crt"));
+        Ok(before)
+    })?;
+
+    let wish = request("deploy-bookinfo", &json!({"namespace": "shop"}));
+    let record = bench.host.perform(&wish, "succeeded", LIMIT)?;
+    let findings = format!("{:#}", record["findings"]);
+    ensure!(
+        findings.contains("v1/ServiceAccount/shop/bookinfo-ratings"),
+        "{findings}"
+    );
+    let removed = bench.perform("remove-bookinfo", &json!({"namespace": "shop"}))?;
+    let left = format!("{:#}", removed["left"]);
+    ensure!(
+        left.contains("v1/ServiceAccount/shop/bookinfo-ratings") && left.contains("v1/Namespace//shop"),
+        "what stays is listed: {removed:#}"
+    );
+
+    // The label that says what it is part of is all that was added to it.
+    let unlabel = [
+        "label",
+        "serviceaccount",
+        "bookinfo-ratings",
+        "account-",
+        "app.kubernetes.io/part-of-",
+    ];
+    bench.kubectl(&[&unlabel[..], &shop].concat())?;
+    let same = |difference: &String| {
+        difference.starts_with("~ v1/ServiceAccount/shop/bookinfo-ratings")
+            && difference.contains("\"labels\":{}")
+    };
+    let differences = before.differences(&Snapshot::take(&bench.cluster)?);
+    ensure!(differences.iter().all(same), "{}", differences.join("\n"));
+    Ok(())
 }

@@ -77,7 +77,8 @@ impl Sample {
         Ok(ready)
     }
 
-    /// What must be read to know what of it is there. `namespace` may have braces.
+    /// What must be read to know what of it is there, and what of others has the same names. `namespace` may have
+    /// braces.
     pub fn needs(&self, namespace: &str) -> Vec<Need> {
         KINDS
             .iter()
@@ -86,7 +87,7 @@ impl Sample {
                 kind: (*kind).into(),
                 namespace: namespace.into(),
                 name: String::new(),
-                selector: format!("{PART_OF}={}", self.name),
+                selector: String::new(),
                 detail: Detail::Metadata,
             })
             .collect()
