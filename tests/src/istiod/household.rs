@@ -50,6 +50,9 @@ where
     match api.create(&PostParams::default(), &object).await {
         // It is there already, or its namespace goes at this moment.
         Err(kube::Error::Api(status)) if [403, 404, 409].contains(&status.code) => Ok(()),
-        done => Ok(drop(done?)),
+        done => {
+            done?;
+            Ok(())
+        }
     }
 }
