@@ -8,7 +8,9 @@ mod charts;
 mod cluster;
 mod control_plane;
 mod host;
+mod invented;
 mod istio;
+mod mesheryctl;
 mod namespace;
 mod plugins;
 mod proxy;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         host::trials(),
         plugins::trials(),
         istio::trials(),
+        mesheryctl::trials(),
         proxy::trials(),
     ]
     .into_iter()
