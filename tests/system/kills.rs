@@ -16,18 +16,23 @@ use meshery_tests::snapshot::Snapshot;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::invented::{install, invented_host};
+use crate::invented::{LIMIT, invented_host, request};
 use crate::{cluster, trial};
 
 /// How many points are tried unless `MESHERY_TEST_KILLS` says otherwise.
 const KILLS: u64 = 12;
 const SEED: u64 = 20_261_122;
-const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("kills::a_host_killed_at_any_point_leaves_all_or_nothing", any_point),
-        trial("kills::a_host_killed_while_it_takes_back_goes_on_taking_back", while_undoing),
+        trial(
+            "kills::a_host_killed_at_any_point_leaves_all_or_nothing",
+            any_point,
+        ),
+        trial(
+            "kills::a_host_killed_while_it_takes_back_goes_on_taking_back",
+            while_undoing,
+        ),
     ]
 }
 
@@ -93,13 +98,13 @@ fn arm(proxy: &FaultProxy, pid: u32, point: Point) {
 fn any_point() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let proxy = FaultProxy::start(&cluster)?;
-    let mut host = invented_host(&proxy.kubeconfig(cluster.dir())).start()?;
+    let mut host = invented_host(&cluster, &proxy.kubeconfig(cluster.dir()))?.start()?;
     let before = Snapshot::take(&cluster)?;
 
     // How many writes an installation has, and how long it takes.
     proxy.forget_mutations();
     let began = std::time::Instant::now();
-    let whole = host.perform(&install("kills"), "succeeded", LIMIT)?;
+    let whole = host.perform(&install(), "succeeded", LIMIT)?;
     let took = began.elapsed();
     let writes = proxy.mutations().len() as u64;
     let id = whole["id"].as_str().context("an id")?;
@@ -123,6 +128,10 @@ fn any_point() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn install() -> serde_json::Value {
+    request("install", json!({"namespace": "kills", "objects": 5}))
+}
+
 fn one_kill(
     host: &mut Host,
     proxy: &FaultProxy,
@@ -131,7 +140,7 @@ fn one_kill(
     policy: &str,
 ) -> anyhow::Result<()> {
     let cluster = cluster()?;
-    let mut request = install("kills");
+    let mut request = install();
     request["policy"] = json!({"on_interruption": policy});
     let id = host.plan(&request)?;
     arm(proxy, host.pid()?, point);
@@ -148,14 +157,18 @@ fn one_kill(
         let record = host.await_end(&id, LIMIT)?;
         // It may have come to its end in the instant before.
         if record["state"] == "interrupted" {
-            let blocked = host.plan(&install("kills"))?;
+            let blocked = host.plan(&install())?;
             host.post(&format!("/api/v1/operations/{blocked}/run"), &json!({}))?
                 .problem(409, "cluster-blocked")?;
             host.order(&id, "resume")?;
         }
     }
     let record = host.await_state(&id, &["succeeded", "undone", "failed", "undo-incomplete"], LIMIT)?;
-    let expected = if policy == "undo" { ["undone", "succeeded"] } else { ["succeeded"; 2] };
+    let expected = if policy == "undo" {
+        ["undone", "succeeded"]
+    } else {
+        ["succeeded"; 2]
+    };
     ensure!(
         expected.iter().any(|state| record["state"] == *state),
         "it ended otherwise: {record:#}"
@@ -169,16 +182,20 @@ fn one_kill(
 fn while_undoing() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let proxy = FaultProxy::start(&cluster)?;
-    let mut host = invented_host(&proxy.kubeconfig(cluster.dir())).start()?;
+    let mut host = invented_host(&cluster, &proxy.kubeconfig(cluster.dir()))?.start()?;
     let before = Snapshot::take(&cluster)?;
     let seed = setting("MESHERY_TEST_SEED", SEED);
     println!("MESHERY_TEST_SEED={seed}");
     let mut seeded = Seeded(seed);
     for round in 0..3 {
-        let record = host.perform(&install("kills"), "succeeded", LIMIT)?;
+        let record = host.perform(&install(), "succeeded", LIMIT)?;
         let id = record["id"].as_str().context("an id")?.to_owned();
         let n = usize::try_from(1 + seeded.below(6))?;
-        let point = if round % 2 == 0 { Point::Before(n) } else { Point::After(n) };
+        let point = if round % 2 == 0 {
+            Point::Before(n)
+        } else {
+            Point::After(n)
+        };
         arm(&proxy, host.pid()?, point);
         host.order(&id, "undo")?;
         host.wait_ended().context("the host was to be killed")?;

@@ -10,8 +10,10 @@ mod control_plane;
 mod host;
 mod invented;
 mod istio;
+mod kills;
 mod mesheryctl;
 mod namespace;
+mod operations;
 mod plugins;
 mod proxy;
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         plugins::trials(),
         istio::trials(),
         mesheryctl::trials(),
+        kills::trials(),
+        operations::trials(),
         proxy::trials(),
     ]
     .into_iter()
