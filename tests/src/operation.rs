@@ -67,15 +67,33 @@ impl Host {
         let id = self.plan(request)?;
         self.order(&id, "run")?;
         let record = self.await_end(&id, limit)?;
-        ensure!(record["state"] == state, "not {state}: {record:#}");
+        ensure!(
+            record["state"] == state,
+            "not {state}: {record:#}\n{}",
+            self.story(&id)
+        );
         Ok(record)
+    }
+
+    /// What happened to an operation, an event a line.
+    pub fn story(&self, id: &str) -> String {
+        let record = self
+            .get(&format!("/api/v1/operations/{id}/record"))
+            .and_then(|answer| answer.expect(200))
+            .unwrap_or_default();
+        let events = record["events"].as_array().cloned().unwrap_or_default();
+        events.iter().map(|event| format!("{event}\n")).collect()
     }
 
     /// Undoes an operation and waits; fails unless it ends in this state.
     pub fn take_back(&self, id: &str, state: &str, limit: Duration) -> anyhow::Result<Value> {
         self.order(id, "undo")?;
         let record = self.await_state(id, &["undone", "undo-incomplete", "interrupted"], limit)?;
-        ensure!(record["state"] == state, "not {state}: {record:#}");
+        ensure!(
+            record["state"] == state,
+            "not {state}: {record:#}\n{}",
+            self.story(id)
+        );
         Ok(record)
     }
 }

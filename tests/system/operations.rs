@@ -185,7 +185,12 @@ fn removal() -> anyhow::Result<()> {
         "succeeded",
         LIMIT,
     )?;
-    succeeded(cluster.kubectl(&["delete", "namespace", "removal", "--ignore-not-found"]))?;
+    for kept in [
+        ["namespace", "removal"],
+        ["customresourcedefinition", "greetings.demo.example"],
+    ] {
+        succeeded(cluster.kubectl(&["delete", kept[0], kept[1]]))?;
+    }
     before.await_same(&cluster)
 }
 

@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::field::changed;
-use super::mark::{marked, text};
+use super::mark::{is_only_made, marked, text};
+use super::resolve::MANAGER;
 use super::run::StepRun;
 use super::stored_plan::{load_waves, nameless};
-use crate::cluster::ClusterError;
-use crate::cluster::apply::{ApplyOptions, Guard};
+use crate::cluster::apply::{Applied, ApplyOptions, Guard};
+use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 use crate::provider::BlobRef;
 
@@ -145,6 +146,14 @@ impl StepRun<'_> {
             before,
             ..
         } = todo;
+        if let Some(before) = &before
+            && is_only_made(&manifest)
+        {
+            let uid = text(before, "/metadata/uid").to_owned();
+            return self
+                .outcome(reference, ObjectChange::Unchanged, uid, Stored::Nothing)
+                .await;
+        }
         let manifest = marked(manifest, before.as_ref(), run.id());
         let options = ApplyOptions {
             manager: manager.to_owned(),
@@ -156,7 +165,7 @@ impl StepRun<'_> {
             }),
             retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
         };
-        let applied = run.cluster.apply(&manifest, &options).await?;
+        let applied = apply_as_ours(&run.cluster, &manifest, options).await?;
         let (change, fields) = match &before {
             None => (ObjectChange::Created, Stored::Nothing),
             Some(before) => {
@@ -231,6 +240,26 @@ impl StepRun<'_> {
             total: self.progress.total,
         };
         self.run.journal.note(outcome).await
+    }
+}
+
+/// Applies an object, and takes fields from ourselves: what an undo has restored or made again is owned by our own
+/// manager, and that is no conflict.
+pub(super) async fn apply_as_ours(
+    cluster: &Cluster,
+    manifest: &Value,
+    mut options: ApplyOptions,
+) -> Result<Applied, ClusterError> {
+    match cluster.apply(manifest, &options).await {
+        Err(ClusterError::ApplyConflict { conflicts, .. })
+            if conflicts
+                .iter()
+                .all(|conflict| conflict.manager.split(' ').next() == Some(MANAGER)) =>
+        {
+            options.force = true;
+            cluster.apply(manifest, &options).await
+        }
+        result => result,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ use crate::cluster::{Cluster, Clusters};
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
+
+/// How long an operation that has ended may take to be let go of: its document is written.
+const LETTING_GO: Duration = Duration::from_secs(15);
 
 pub(super) struct Engine {
     pub store: Store,
@@ -82,8 +86,19 @@ impl Engine {
         }
     }
 
-    /// Takes an operation in hand.
-    pub fn claim(self: &Arc<Self>, id: &str) -> Result<Claim, Problem> {
+    /// Takes an operation in hand. One that has just ended is let go of in a moment; that is waited for.
+    pub async fn claim(self: &Arc<Self>, id: &str) -> Result<Claim, Problem> {
+        let end = tokio::time::Instant::now() + LETTING_GO;
+        loop {
+            let mut taken = self.taken();
+            let ended = self.live(id).is_some_and(|live| live.state().is_ended());
+            if !ended || tokio::time::timeout_at(end, taken.changed()).await.is_err() {
+                return self.try_claim(id);
+            }
+        }
+    }
+
+    fn try_claim(self: &Arc<Self>, id: &str) -> Result<Claim, Problem> {
         if self.stop.is_cancelled() {
             return Err(super::journal::stopped());
         }

@@ -77,6 +77,14 @@ impl History {
         self.steps.iter().any(|step| !step.objects.is_empty())
     }
 
+    /// Whether the run made this object.
+    pub fn created(&self, object: &ObjectRef) -> bool {
+        self.steps
+            .iter()
+            .filter_map(|step| step.object(object))
+            .any(|object| object.before.is_none())
+    }
+
     fn step_mut(&mut self, id: &str) -> &mut StepHistory {
         let position = self.steps.iter().position(|step| step.id == id);
         let position = position.unwrap_or_else(|| {

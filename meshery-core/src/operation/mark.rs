@@ -1,10 +1,41 @@
 //! The mark on what an operation creates: after a crash it says whose the object is, and later it says that it is
 //! ours to remove.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 /// Annotation with the id of the operation that created the object.
 pub(crate) const OPERATION: &str = "meshery.io/operation";
+
+/// Annotation on a definition that comes from the folder `crds` of a chart: which release it came with. Helm marks
+/// those in no way, and so could not say afterwards whose they were.
+const DEFINITION_OF: &str = "meshery.io/definition-of-release";
+
+/// Marks a definition as come with a release.
+pub(super) fn mark_definition(manifest: &mut Value, namespace: &str, release: &str) {
+    annotate(manifest, DEFINITION_OF, &format!("{namespace}/{release}"));
+}
+
+/// Whether a manifest is a definition that comes from a chart's folder `crds`: like Helm, we make those and never
+/// change one that is there.
+pub(super) fn is_only_made(manifest: &Value) -> bool {
+    manifest
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"))
+        .is_some_and(|annotations| annotations.get(DEFINITION_OF).is_some())
+}
+
+/// Whether a definition came with a release.
+pub(super) fn is_definition_of(
+    annotations: &BTreeMap<String, String>,
+    namespace: &str,
+    release: &str,
+) -> bool {
+    annotations
+        .get(DEFINITION_OF)
+        .is_some_and(|of| *of == format!("{namespace}/{release}"))
+}
 
 /// The operation that created an object, if one of ours did.
 pub(super) fn operation_of(object: &Value) -> Option<&str> {
@@ -17,6 +48,10 @@ pub(super) fn operation_of(object: &Value) -> Option<&str> {
 
 /// Marks a manifest as created by an operation.
 pub(super) fn mark(manifest: &mut Value, operation: &str) {
+    annotate(manifest, OPERATION, operation);
+}
+
+fn annotate(manifest: &mut Value, key: &str, value: &str) {
     let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
@@ -25,7 +60,7 @@ pub(super) fn mark(manifest: &mut Value, operation: &str) {
         *annotations = Value::Object(Map::new());
     }
     if let Some(annotations) = annotations.as_object_mut() {
-        annotations.insert(OPERATION.to_owned(), Value::from(operation));
+        annotations.insert(key.to_owned(), Value::from(value));
     }
 }
 

@@ -138,7 +138,7 @@ impl Operations {
     /// Looks what the plan would change, and keeps the answer. Writes nothing to the cluster.
     pub async fn preview(&self, id: &str) -> Result<Preview, Problem> {
         let engine = &self.engine;
-        let claim = engine.claim(id)?;
+        let claim = engine.claim(id).await?;
         let stored = engine.load(id).await?;
         runnable(&stored.record)?;
         let plan = stored.plan(&engine.store).await?;
@@ -193,7 +193,7 @@ impl Operations {
     /// Says yes to an operation whose policy asks for one.
     pub async fn approve(&self, id: &str) -> Result<OperationRecord, Problem> {
         let engine = &self.engine;
-        let _claim = engine.claim(id)?;
+        let _claim = engine.claim(id).await?;
         let stored = engine.load(id).await?;
         if stored.record.state != OperationState::AwaitingApproval {
             return Err(conflict(
@@ -234,7 +234,7 @@ impl Operations {
 
     /// Runs the plan, as soon as no other operation is at work on the cluster. Returns at once.
     pub async fn run(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let claim = self.engine.claim(id)?;
+        let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         runnable(&stored.record)?;
         if stored.record.policy.approval && stored.record.approved_by.is_none() {
@@ -287,7 +287,7 @@ impl Operations {
             live.cancel.cancel();
             return Ok(live.record());
         }
-        let claim = self.engine.claim(id)?;
+        let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         if !stored.record.state.is_runnable() {
             return Err(conflict(
@@ -312,7 +312,7 @@ impl Operations {
 
     /// Takes back what an operation did. Returns at once.
     pub async fn undo(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let claim = self.engine.claim(id)?;
+        let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         let undoable = matches!(
             stored.record.state,
@@ -337,7 +337,7 @@ impl Operations {
 
     /// Goes on with an interrupted operation. Returns at once.
     pub async fn resume(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let claim = self.engine.claim(id)?;
+        let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         if stored.record.state != OperationState::Interrupted {
             return Err(conflict(

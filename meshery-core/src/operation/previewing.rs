@@ -8,8 +8,9 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
+use super::apply::apply_as_ours;
 use super::clock;
-use super::mark::{marked, text};
+use super::mark::{is_only_made, marked, text};
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
@@ -238,6 +239,13 @@ impl Previewing<'_> {
             self.check_form(&manifest, manager, &mut previewed).await?;
             return Ok(found(previewed, manifest, None));
         }
+        if now.is_some() && is_only_made(&manifest) {
+            previewed.change = Change::Unchanged;
+            previewed.certainty = Certainty::Verified;
+            previewed.note =
+                Some("it is there already; what a chart's folder crds holds is made, never changed".into());
+            return Ok(found(previewed, manifest, now));
+        }
         let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
         let options = ApplyOptions {
             manager: manager.to_owned(),
@@ -245,7 +253,7 @@ impl Previewing<'_> {
             dry_run: true,
             ..ApplyOptions::default()
         };
-        match self.cluster.apply(&wanted, &options).await {
+        match apply_as_ours(self.cluster, &wanted, options).await {
             Ok(applied) => {
                 previewed.certainty = Certainty::Verified;
                 previewed.warnings = applied.warnings;

@@ -49,7 +49,7 @@ impl Engine {
     }
 
     async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<(), Problem> {
-        let claim = self.claim(id)?;
+        let claim = self.claim(id).await?;
         let stored = Stored::load(&self.store, id).await?;
         let record = if stored.record.state.is_active() {
             let live = Arc::new(Live::new(stored.record));
@@ -86,7 +86,7 @@ impl Engine {
         loop {
             let attempt = async {
                 self.cluster(&record).await?;
-                let claim = self.claim(&record.id)?;
+                let claim = self.claim(&record.id).await?;
                 let stored = Stored::load(&self.store, &record.id).await?;
                 if stored.record.state != OperationState::Interrupted {
                     return Ok(());

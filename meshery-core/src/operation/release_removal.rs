@@ -4,6 +4,7 @@ use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, RemoveRelease};
 
+use super::mark::is_definition_of;
 use super::record::Left;
 use super::resolve::wave_of;
 use super::stored_plan::{DeleteTarget, Work};
@@ -13,6 +14,8 @@ use crate::problem::Problem;
 
 /// How many records of one release are looked for; Helm keeps ten.
 const RECORDS: usize = 500;
+/// How many definitions are looked through.
+const DEFINITIONS: usize = 5_000;
 
 /// What is to be deleted, what stays and why, and what could not be looked at.
 pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(Work, Vec<String>), Problem> {
@@ -44,6 +47,7 @@ pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(
             targets.push((object.object, object.uid));
         }
     }
+    kept.extend(definitions(cluster, release).await?);
     let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
     // What can refuse others first, then from the last wave to the first.
     targets.sort_by_key(|(object, _)| std::cmp::Reverse(wave_of(object)));
@@ -72,6 +76,31 @@ pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(
         Err(error) => return Err(error.into()),
     }
     Ok((Work::Delete { waves, kept }, notes))
+}
+
+/// Definitions that came with the release from its chart's folder `crds`.
+async fn definitions(cluster: &Cluster, release: &RemoveRelease) -> Result<Vec<Left>, ClusterError> {
+    let kind = cluster
+        .resolve("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+        .await?;
+    let listed = match cluster.list(&kind, None, "", Detail::Metadata, DEFINITIONS).await {
+        Err(ClusterError::Forbidden { .. }) => return Ok(Vec::new()),
+        other => other?,
+    };
+    Ok(listed
+        .items
+        .iter()
+        .filter(|crd| {
+            let annotations = serde_json::from_value(crd["metadata"]["annotations"].clone());
+            is_definition_of(&annotations.unwrap_or_default(), &release.namespace, &release.name)
+        })
+        .filter_map(ObjectRef::of)
+        .map(|object| Left {
+            object,
+            why: "it comes from the chart's folder crds, which Helm never removes: its objects would go with it"
+                .into(),
+        })
+        .collect())
 }
 
 /// Helm's own records of the release, if `helm` itself installed it.

@@ -10,6 +10,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Release, Step};
 use serde_json::Value;
 
+use super::mark::mark_definition;
 use super::release_removal;
 use super::rights;
 use super::seal::HostKey;
@@ -335,7 +336,9 @@ impl Resolver<'_> {
             .map(|object| {
                 let mut value = object.value;
                 // Helm does not put its marks on what comes from the folder `crds`, nor ever removes it.
-                if !object.crd {
+                if object.crd {
+                    mark_definition(&mut value, &release.namespace, &release.name);
+                } else {
                     mark_release(&mut value, &release.name, &release.namespace);
                 }
                 value

@@ -50,6 +50,11 @@ pub(super) enum Taken {
     Left(String),
 }
 
+/// Whether an object is taken back before everything else: one that the run made and that can refuse others.
+fn goes_first(object: &ObjectHistory) -> bool {
+    object.before.is_none() && wave_of(&object.object) == wave::ADMISSION
+}
+
 /// What a step did to its objects, and with what.
 struct Done<'a> {
     step: &'a StoredStep,
@@ -82,7 +87,7 @@ impl Undo {
                 .objects
                 .iter()
                 .copied()
-                .filter(|object| object.before.is_none() && wave_of(&object.object) == wave::ADMISSION)
+                .filter(|object| goes_first(object))
                 .collect();
             if !admission.is_empty() {
                 complete &= self.wave(step, admission).await?;
@@ -98,7 +103,13 @@ impl Undo {
         self.state(done.step, StepState::Undoing, None).await?;
         let mut complete = true;
         // The journal has the order in which objects were written; one wave of it is taken back at a time.
-        let mut rest = done.objects.as_slice();
+        let objects: Vec<&ObjectHistory> = done
+            .objects
+            .iter()
+            .copied()
+            .filter(|object| !goes_first(object))
+            .collect();
+        let mut rest = objects.as_slice();
         while let Some(first) = rest.first() {
             let wave = wave_of(&first.object);
             let length = rest

@@ -30,6 +30,8 @@ impl Undo {
         let Some(now) = self.now(&object.object).await? else {
             return Ok(match object.before {
                 None => Taken::Back(Reversal::Unchanged, None),
+                // An earlier step of the same run made it, and that was taken back already.
+                Some(_) if self.history.created(&object.object) => Taken::Back(Reversal::Unchanged, None),
                 Some(_) => Taken::Left("it was there before, and somebody has deleted it since".into()),
             });
         };
