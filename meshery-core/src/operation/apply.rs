@@ -27,6 +27,11 @@ const BATCHES: usize = 2;
 /// A webhook that the same plan has just installed needs a moment until something serves it.
 const WEBHOOKS: Duration = Duration::from_mins(1);
 
+/// Its kind was served when the plan was made, or comes with the plan: an API server that has just started, or just
+/// learned of a kind, needs a moment.
+const SERVED: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// An object that is about to be applied, and how it is before.
 struct Todo {
     reference: ObjectRef,
@@ -165,7 +170,15 @@ impl StepRun<'_> {
             }),
             retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
         };
-        let applied = apply_as_ours(&run.cluster, &manifest, options).await?;
+        let served_until = self.deadline.min(Instant::now() + SERVED);
+        let applied = loop {
+            match apply_as_ours(&run.cluster, &manifest, options.clone()).await {
+                Err(ClusterError::NotServed { .. }) if Instant::now() < served_until => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => break result?,
+            }
+        };
         let (change, fields) = match &before {
             None => (ObjectChange::Created, Stored::Nothing),
             Some(before) => {

@@ -59,7 +59,9 @@ impl Events {
         let mut frames = Vec::new();
         loop {
             let left = end.saturating_duration_since(std::time::Instant::now());
-            let frame = self.next(left)?.context("the stream was cut")?;
+            let frame = self
+                .next(left)?
+                .with_context(|| format!("the stream was cut after {frames:?}"))?;
             ensure!(frame.event != "problem", "{frame:?}");
             if frame.event == "end" {
                 return Ok((frames, frame.data));
