@@ -81,7 +81,7 @@ impl Drop for Events {
 fn parse(block: &str) -> Option<Frame> {
     let mut frame = Frame::default();
     let mut data = None;
-    for line in block.lines() {
+    for line in block.trim_end().lines() {
         let (field, value) = line.split_once(':')?;
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
