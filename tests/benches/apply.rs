@@ -1,11 +1,13 @@
-//! 1,000 small ConfigMaps applied, server-side: by kubectl, by raw requests from 16 plain connections, and by
-//! `Cluster::apply` with 16 in flight. New objects, then the same again (nothing changes).
+//! 1,000 small ConfigMaps applied, server-side: by kubectl, by raw requests from 16 plain connections, by
+//! `Cluster::apply` with 16 in flight, and by an operation of the tests' own adapter that applies the same objects and
+//! is journaled, from its run to its end. New objects, then the same again (nothing changes).
 //!
 //! The API server works on the same cores, so absolute times say little; the contenders take turns, and the medians
 //! of the rounds are compared. `cargo bench -p meshery-tests --bench apply`; needs the test control plane.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,8 +17,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use meshery_core::Meshery;
 use meshery_core::cluster::apply::ApplyOptions;
 use meshery_core::cluster::{Cluster, Clusters, KubeconfigSource};
+use meshery_core::operation::{NewOperation, OperationState, Operations};
+use meshery_core::plugin::{Isolation, child_main};
+use meshery_tests::artifacts;
 use meshery_tests::cluster::{Cluster as ControlPlane, Programs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -28,6 +34,7 @@ const ROUNDS: usize = 3;
 /// What the project asks of itself.
 const FASTER_THAN_KUBECTL: f64 = 3.0;
 const OVER_RAW: f64 = 1.3;
+const JOURNALED_OVER_RAW: f64 = 2.0;
 
 /// One way to apply the objects of a namespace.
 struct Contender {
@@ -38,13 +45,41 @@ struct Contender {
     unchanged: Vec<f64>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    // A plugin's process is this program itself, as the host's own is in the field.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "plugin-child") {
+        return child_main(arguments);
+    }
+    match bench() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
     let plane = Arc::new(ControlPlane::start()?);
     let runtime = Arc::new(tokio::runtime::Runtime::new()?);
+    let meshery = runtime.block_on(engine(&plane, folder.path()))?;
+    let measured = measure(&plane, &runtime, &meshery);
+    runtime.block_on(meshery.shutdown());
+    measured
+}
+
+fn measure(
+    plane: &Arc<ControlPlane>,
+    runtime: &Arc<tokio::runtime::Runtime>,
+    meshery: &Meshery,
+) -> anyhow::Result<()> {
     let mut contenders = [
-        contender("kubectl apply --server-side", kubectl(&plane)?),
-        contender("raw requests", raw(&plane, &runtime)?),
-        contender("Cluster::apply", bare(&plane, &runtime)?),
+        contender("kubectl apply --server-side", kubectl(plane)?),
+        contender("raw requests", raw(plane, runtime)?),
+        contender("Cluster::apply", bare(plane, runtime)?),
+        contender("journaled operation", journaled(meshery, runtime)?),
     ];
     println!(
         "{OBJECTS} ConfigMaps, {IN_FLIGHT} requests in flight; seconds for new objects / for the same again\n"
@@ -67,12 +102,16 @@ fn main() -> anyhow::Result<()> {
         let (new, unchanged) = (median(&mut contender.new), median(&mut contender.unchanged));
         println!("median  {:<28} {new:>6.2} / {unchanged:.2}", contender.name);
     }
-    let [kubectl, raw, bare] = contenders.each_mut().map(|contender| median(&mut contender.new));
+    let [kubectl, raw, bare, journaled] = contenders.each_mut().map(|contender| median(&mut contender.new));
     println!(
         "\nkubectl / Cluster::apply {:.2}, to reach {FASTER_THAN_KUBECTL}",
         kubectl / bare
     );
     println!("Cluster::apply / raw {:.2}, to stay below {OVER_RAW}", bare / raw);
+    println!(
+        "journaled operation / raw {:.2}, to stay below {JOURNALED_OVER_RAW}",
+        journaled / raw
+    );
     Ok(())
 }
 
@@ -93,10 +132,11 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// As the tests' own adapter makes them.
 fn config_map(namespace: &str, n: usize) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": format!("object-{n:04}"), "namespace": namespace, "labels": {"app": "bench"}},
-        "data": {"key": format!("value-{n}"), "text": "x".repeat(100)}})
+        "metadata": {"name": format!("object-{n:05}"), "namespace": namespace},
+        "data": {"value": n.to_string()}})
 }
 
 fn kubectl(
@@ -221,4 +261,76 @@ fn bare(
         })?;
         Ok(began.elapsed())
     })
+}
+
+/// An engine with the local provider and the tests' own adapter.
+async fn engine(plane: &ControlPlane, folder: &Path) -> anyhow::Result<Meshery> {
+    let plugins = artifacts::build_packages(&["fixture-invented-mesh", "meshery-local-provider"])?;
+    let libraries = folder.join("plugins");
+    std::fs::create_dir(&libraries)?;
+    for name in ["fixture_invented_mesh", "meshery_local_provider"] {
+        let library = plugins.library(name)?;
+        let file = library.file_name().context("a library has a name")?;
+        std::fs::copy(library, libraries.join(file))?;
+    }
+    let meshery = Meshery::builder(folder.join("data"))
+        .plugin_folder(libraries)
+        .isolation(Isolation::InProcess)
+        .kubeconfig(KubeconfigSource::Path(plane.kubeconfig().to_owned()))
+        .helm(plane.helm())
+        .offline(true)
+        .build()
+        .await?;
+    Ok(meshery)
+}
+
+/// Planned beforehand and not previewed; undone before the next round.
+fn journaled(
+    meshery: &Meshery,
+    runtime: &Arc<tokio::runtime::Runtime>,
+) -> anyhow::Result<impl Fn(&str, &[Value]) -> anyhow::Result<Duration> + 'static> {
+    let operations: Operations = meshery.operations()?.clone();
+    let runtime = runtime.clone();
+    let done: RefCell<Option<(String, Vec<String>)>> = RefCell::default();
+    Ok(move |namespace: &str, objects: &[Value]| {
+        let mut done = done.borrow_mut();
+        if let Some((_, ids)) = done.take_if(|(before, _)| before != namespace) {
+            for id in ids.iter().rev() {
+                runtime.block_on(undo(&operations, id))?;
+            }
+        }
+        let (id, took) = runtime.block_on(operation(&operations, namespace, objects.len()))?;
+        let (_, ids) = done.get_or_insert_with(|| (namespace.to_owned(), Vec::new()));
+        ids.push(id);
+        Ok(took)
+    })
+}
+
+async fn operation(
+    operations: &Operations,
+    namespace: &str,
+    objects: usize,
+) -> anyhow::Result<(String, Duration)> {
+    let parameters = json!({"namespace": namespace, "objects": objects, "steps": 1});
+    let planned = operations
+        .plan(NewOperation {
+            adapter: "invented".into(),
+            operation: "many".into(),
+            parameters: parameters.as_object().cloned().unwrap_or_default(),
+            ..NewOperation::default()
+        })
+        .await?;
+    let began = Instant::now();
+    operations.run(&planned.id).await?;
+    let ended = operations.wait_ended(&planned.id).await?;
+    let took = began.elapsed();
+    ensure!(ended.state == OperationState::Succeeded, "{ended:?}");
+    Ok((planned.id, took))
+}
+
+async fn undo(operations: &Operations, id: &str) -> anyhow::Result<()> {
+    operations.undo(id).await?;
+    let ended = operations.wait_ended(id).await?;
+    ensure!(ended.state == OperationState::Undone, "{ended:?}");
+    Ok(())
 }
