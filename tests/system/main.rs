@@ -7,6 +7,7 @@
 mod charts;
 mod cluster;
 mod control_plane;
+mod faults;
 mod host;
 mod invented;
 mod istio;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         charts::trials(),
         cluster::trials(),
         control_plane::trials(),
+        faults::trials(),
         host::trials(),
         plugins::trials(),
         istio::trials(),

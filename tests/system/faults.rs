@@ -1,0 +1,243 @@
+//! What goes wrong around an operation: no rights, no chart, no helm, a plan beyond its rights, a provider that hangs
+//! and dies. Each ends with an error that says what and what to do, and nothing half-done.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+use meshery_tests::proxy::FaultProxy;
+use meshery_tests::snapshot::Snapshot;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::invented::{LIMIT, invented_host, request};
+use crate::namespace::succeeded;
+use crate::{cluster, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "faults::a_user_without_rights_is_told_verb_resource_and_namespace",
+            no_rights,
+        ),
+        trial(
+            "faults::a_chart_that_cannot_be_had_or_rendered_changes_nothing",
+            charts,
+        ),
+        trial("faults::a_plan_beyond_its_rights_is_refused", beyond_rights),
+        trial(
+            "faults::nothing_is_written_while_the_provider_is_away",
+            provider_away,
+        ),
+        trial("faults::an_operation_that_cannot_be_is_refused", impossible),
+    ]
+}
+
+const OPERATIONS: &str = "/api/v1/operations";
+
+fn no_rights() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let host = invented_host(&cluster, cluster.limited_kubeconfig())?.start()?;
+    let many = request("many", json!({"namespace": "forbidden", "objects": 3}));
+    // Without any right, not even the cluster's identity can be read.
+    let problem = host.post(OPERATIONS, &many)?.problem(403, "forbidden")?;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    ensure!(
+        detail.contains("get") && detail.contains("kube-system"),
+        "{problem:#}"
+    );
+
+    // One who may read is told what may not be written, before and by the run.
+    let rule = [
+        "create",
+        "clusterrole",
+        "faults-reader",
+        "--verb=get,list",
+        "--resource=namespaces,configmaps",
+    ];
+    succeeded(cluster.kubectl(&rule))?;
+    let grant = [
+        "create",
+        "clusterrolebinding",
+        "faults-reader",
+        "--clusterrole=faults-reader",
+        "--user=limited",
+    ];
+    succeeded(cluster.kubectl(&grant))?;
+    let result = (|| {
+        let id = host.plan(&many)?;
+        let preview = host
+            .post(&format!("{OPERATIONS}/{id}/preview"), &json!({}))?
+            .expect(200)?;
+        ensure!(preview["counts"]["error"] != 0, "{preview:#}");
+        host.order(&id, "run")?;
+        let record = host.await_end(&id, LIMIT)?;
+        let message = record["error"]["message"].as_str().unwrap_or_default();
+        ensure!(record["error"]["code"] == "forbidden", "{record:#}");
+        ensure!(
+            message.contains("patch") && message.contains("namespaces") && message.contains("forbidden"),
+            "verb, resource and name are in it: {message}"
+        );
+        ensure!(
+            record["error"]["remedy"]
+                .as_str()
+                .is_some_and(|remedy| remedy.contains("Role")),
+            "{record:#}"
+        );
+        Ok(())
+    })();
+    for kind in ["clusterrolebinding", "clusterrole"] {
+        succeeded(cluster.kubectl(&["delete", kind, "faults-reader"]))?;
+    }
+    result
+}
+
+fn charts() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let before = Snapshot::take(&cluster)?;
+    let install = request("install", json!({"namespace": "charts"}));
+    let broken = request("broken-chart", json!({"namespace": "default", "how": "required"}));
+    let told = |problem: &Value, words: &[&str]| {
+        let text = problem.to_string();
+        words.iter().all(|word| text.contains(word))
+            && problem["remedy"].as_str().is_some_and(|r| !r.is_empty())
+    };
+
+    let host = invented_host(&cluster, cluster.kubeconfig())?.start()?;
+    let answer = host.post(OPERATIONS, &broken)?;
+    ensure!((400..500).contains(&answer.status), "{}", answer.text());
+    ensure!(
+        told(&answer.json(), &["broken", "trustDomain"]),
+        "{}",
+        answer.text()
+    );
+    drop(host);
+
+    let host = invented_host(&cluster, cluster.kubeconfig())?
+        .helm("/nonexistent/helm")
+        .start()?;
+    let answer = host.post(OPERATIONS, &install)?;
+    ensure!(
+        answer.status >= 400 && told(&answer.json(), &["helm"]),
+        "{}",
+        answer.text()
+    );
+    drop(host);
+
+    let empty = cluster.dir().join("no-charts");
+    std::fs::create_dir_all(&empty)?;
+    let host = invented_host(&cluster, cluster.kubeconfig())?
+        .mirror(&empty)
+        .start()?;
+    let answer = host.post(OPERATIONS, &install)?;
+    ensure!(
+        answer.status >= 400 && told(&answer.json(), &["demo", "mirror"]),
+        "{}",
+        answer.text()
+    );
+    before.await_same(&cluster)
+}
+
+fn beyond_rights() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let host = invented_host(&cluster, cluster.kubeconfig())?.start()?;
+    for beyond in ["cluster-role", "secret", "privileged-pod", "cluster-wide"] {
+        let request = request("overreach", json!({"namespace": "default", "beyond": beyond}));
+        host.post(OPERATIONS, &request)?
+            .problem(403, "beyond-rights")
+            .with_context(|| beyond)?;
+    }
+    Ok(())
+}
+
+fn impossible() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let host = invented_host(&cluster, cluster.kubeconfig())?.start()?;
+    for (body, status, code) in [
+        (
+            json!({"adapter": "nobody", "operation": "install"}),
+            404,
+            "unknown-adapter",
+        ),
+        (request("fly", json!({})), 404, "unknown-adapter-operation"),
+        (request("many", json!({"objects": "three"})), 400, "bad-parameter"),
+        (request("many", json!({"objects": -1})), 400, "bad-parameter"),
+        (request("many", json!({"colour": "red"})), 400, "bad-parameter"),
+        (
+            request("many", json!({"namespace": "Not_A_Name"})),
+            400,
+            "bad-parameter",
+        ),
+        (request("install", json!({"refuse": true})), 409, "refused"),
+    ] {
+        host.post(OPERATIONS, &body)?
+            .problem(status, code)
+            .with_context(|| body.to_string())?;
+    }
+    let mut elsewhere = request("many", json!({}));
+    elsewhere["context"] = "nowhere".into();
+    host.post(OPERATIONS, &elsewhere)?
+        .problem(404, "unknown-context")?;
+    for what in ["run", "undo", "cancel", "resume", "approve", "preview"] {
+        host.post(
+            &format!("{OPERATIONS}/01ARZ3NDEKTSV4RRFFQ69G5FAV/{what}"),
+            &json!({}),
+        )?
+        .problem(404, "unknown-operation")?;
+    }
+    Ok(())
+}
+
+fn signal(pid: i32, signal: Signal) -> anyhow::Result<()> {
+    Ok(kill_process(
+        Pid::from_raw(pid).context("a pid is not 0")?,
+        signal,
+    )?)
+}
+
+fn provider_away() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let proxy = FaultProxy::start(&cluster)?;
+    let host = invented_host(&cluster, &proxy.kubeconfig(cluster.dir()))?
+        .settings("[isolation_of]\nlocal = \"child\"\n")
+        .start()?;
+    let before = Snapshot::take(&cluster)?;
+    let plugins = host.get("/api/v1/plugins")?.expect(200)?;
+    let pid = plugins["items"]
+        .as_array()
+        .and_then(|plugins| plugins.iter().find(|plugin| plugin["name"] == "local"))
+        .and_then(|plugin| plugin["pid"].as_i64())
+        .with_context(|| format!("the provider has a process: {plugins:#}"))?;
+    let pid = i32::try_from(pid)?;
+
+    let id = host.plan(&request(
+        "many",
+        json!({"namespace": "away", "objects": 2000, "steps": 40}),
+    ))?;
+    proxy.forget_mutations();
+    host.order(&id, "run")?;
+    while proxy.mutations().len() < 100 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(pid, Signal::STOP)?;
+    host.await_state(&id, &["paused", "interrupted"], Duration::from_secs(30))?;
+    let written = proxy.mutations().len();
+    ensure!(written < 2000, "it was over before the provider was stopped");
+    host.await_state(&id, &["interrupted"], Duration::from_secs(30))?;
+    ensure!(
+        proxy.mutations().len() == written,
+        "{} writes while nobody kept the journal",
+        proxy.mutations().len() - written
+    );
+    // Killed, it is started again, and the operation goes on.
+    let began = Instant::now();
+    signal(pid, Signal::KILL)?;
+    let record = host.await_state(&id, &["succeeded", "failed", "undone"], LIMIT)?;
+    ensure!(
+        record["state"] == "succeeded",
+        "after {:?}: {record:#}",
+        began.elapsed()
+    );
+    host.take_back(&id, "undone", LIMIT)?;
+    before.await_same(&cluster)
+}
