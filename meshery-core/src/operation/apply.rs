@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::field::changed;
-use super::mark::{is_only_made, marked, text};
+use super::mark::{is_only_made, marked, operation_of, text};
+use super::relied::appeared;
 use super::resolve::MANAGER;
-use super::run::StepRun;
+use super::run::{StepRun, failure_of};
 use super::stored_plan::{load_waves, nameless};
 use crate::cluster::apply::{Applied, ApplyOptions, Guard};
 use crate::cluster::{Cluster, ClusterError};
@@ -55,10 +56,9 @@ impl StepRun<'_> {
                 .into_iter()
                 .map(|batch| self.batch(manager, batch))
                 .collect();
-            futures::stream::iter(batches)
-                .buffered(BATCHES)
-                .try_collect::<()>()
-                .await?;
+            let results: Vec<Result<(), Problem>> =
+                futures::stream::iter(batches).buffered(BATCHES).collect().await;
+            failure_of(results)?;
             if !definitions.is_empty() {
                 self.established(&definitions).await?;
             }
@@ -101,12 +101,20 @@ impl StepRun<'_> {
         self.go_on()?;
         let todos: Vec<_> = todos
             .into_iter()
-            .map(|todo| self.apply_one(manager, todo))
+            .map(|todo| async {
+                let result = self.apply_one(manager, todo).await;
+                if result.is_err() {
+                    self.run.halt.cancel();
+                }
+                result
+            })
             .collect();
-        futures::stream::iter(todos)
+        // What is under way is not dropped when one fails: nobody would know what came of it.
+        let results: Vec<Result<(), Problem>> = futures::stream::iter(todos)
             .buffer_unordered(BATCH)
-            .try_collect()
-            .await
+            .collect()
+            .await;
+        failure_of(results)
     }
 
     /// How an object is before the step; nothing when it was done before an interruption.
@@ -120,6 +128,12 @@ impl StepRun<'_> {
                 None => None,
                 Some(stored) => Some(self.run.opened(stored)?),
             };
+            if before.is_none()
+                && let Some(now) = self.now(&reference).await?
+                && operation_of(&now) != Some(self.run.id())
+            {
+                return Err(appeared(&reference));
+            }
             return Ok(Some(Todo {
                 reference,
                 manifest,
@@ -127,11 +141,7 @@ impl StepRun<'_> {
                 intended: true,
             }));
         }
-        let before = match self.run.cluster.get(&reference).await {
-            // Its kind comes with this plan: then there is no such object either.
-            Err(ClusterError::NotServed { .. }) => None,
-            other => other?,
-        };
+        let before = self.now(&reference).await?;
         if let Some(now) = &before {
             self.run.relied.check_absent(&reference, now, self.run.id())?;
         }
@@ -141,6 +151,14 @@ impl StepRun<'_> {
             before,
             intended: false,
         }))
+    }
+
+    async fn now(&self, reference: &ObjectRef) -> Result<Option<Value>, Problem> {
+        match self.run.cluster.get(reference).await {
+            // Its kind comes with this plan: then there is no such object either.
+            Err(ClusterError::NotServed { .. }) => Ok(None),
+            other => Ok(other?),
+        }
     }
 
     async fn apply_one(&self, manager: &str, todo: Todo) -> Result<(), Problem> {

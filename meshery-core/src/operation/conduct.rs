@@ -64,10 +64,11 @@ impl Engine {
             plan,
             relied,
         };
-        let state = if place.must_wait() {
-            OperationState::Queued
-        } else if task == Task::Undo {
+        // An undo is written down as one even if it has to wait: after a crash it goes on as one.
+        let state = if task == Task::Undo {
             OperationState::Undoing
+        } else if place.must_wait() {
+            OperationState::Queued
         } else {
             OperationState::Running
         };
@@ -101,12 +102,17 @@ impl Conduct {
 
     /// Waits for its turn; nothing when it was stopped while it waited.
     async fn turn(&self, place: Place) -> Option<Turn> {
-        let (state, message) = tokio::select! {
+        let (mut state, mut message) = tokio::select! {
             biased;
             () = self.live.cancel.cancelled() => (OperationState::Cancelled, "cancelled before its turn"),
             () = self.engine.stop.cancelled() => (OperationState::Interrupted, "the host was stopped"),
             turn = place.turn() => return Some(turn),
         };
+        let history = History::read(&self.engine.store, self.live.id()).await;
+        if state == OperationState::Cancelled && history.is_ok_and(|history| history.has_written()) {
+            // Something was done before an interruption: it stays to be resumed or undone.
+            (state, message) = (OperationState::Interrupted, "cancelled before it could go on");
+        }
         if let Err(problem) = self.state(state, None, Some(message)).await {
             tracing::warn!(operation = %self.live.id(), %problem, "its end could not be recorded");
         }

@@ -10,7 +10,7 @@ use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::foreign::left_inside;
 use super::mark::{operation_of, text};
 use super::record::Left;
-use super::run::{StepRun, halted};
+use super::run::{StepRun, failure_of, halted};
 use super::stored_plan::DeleteTarget;
 use crate::cluster::ClusterError;
 use crate::cluster::object::{Deletion, Preconditions};
@@ -50,10 +50,12 @@ impl StepRun<'_> {
                 .into_iter()
                 .map(|(object, target)| self.delete_one(object, target))
                 .collect();
-            futures::stream::iter(deletions)
+            // What is under way is not dropped when one fails: nobody would know what came of it.
+            let results: Vec<Result<(), Problem>> = futures::stream::iter(deletions)
                 .buffer_unordered(AT_A_TIME)
-                .try_collect::<()>()
-                .await?;
+                .collect()
+                .await;
+            failure_of(results)?;
         }
         Ok(())
     }

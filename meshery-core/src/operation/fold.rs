@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Timed};
 use super::record::{OperationRecord, StepRecord, StepState};
+use super::state::OperationState;
 
 impl OperationRecord {
     /// Takes in the journal's next entry.
@@ -11,6 +12,10 @@ impl OperationRecord {
         match &entry.entry {
             Entry::State { state, error, .. } => {
                 self.state = *state;
+                if *state == OperationState::AwaitingApproval {
+                    // What was approved was another preview.
+                    self.approved_by = None;
+                }
                 if error.is_some() {
                     self.error.clone_from(error);
                 }

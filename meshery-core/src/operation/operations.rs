@@ -156,7 +156,13 @@ impl Operations {
             serde_json::to_vec(&relied).map_err(|error| unreadable(&error))?,
         ];
         let names = engine.store.put_content(id, contents).await?;
-        let state = if stored.record.policy.approval && stored.record.approved_by.is_none() {
+        // Before anybody can approve it.
+        Stored::update(&engine.store, id, |stored| {
+            stored.preview = names.first().cloned();
+            stored.relied = names.get(1).cloned();
+        })
+        .await?;
+        let state = if stored.record.policy.approval {
             OperationState::AwaitingApproval
         } else {
             OperationState::Previewed
@@ -169,8 +175,6 @@ impl Operations {
         let record = self.write(stored.record, vec![entry]).await?;
         Stored::update(&engine.store, id, |stored| {
             stored.record = record.clone();
-            stored.preview = names.first().cloned();
-            stored.relied = names.get(1).cloned();
         })
         .await?;
         drop(claim);

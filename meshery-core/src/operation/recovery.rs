@@ -8,9 +8,10 @@ use meshery_plugin_api::message::document::Query;
 use super::conduct::Task;
 use super::engine::Engine;
 use super::entry::Entry;
+use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
-use super::policy::OnInterruption;
+use super::policy::{OnFailure, OnInterruption};
 use super::record::OperationRecord;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
@@ -51,7 +52,13 @@ impl Engine {
     async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<(), Problem> {
         let claim = self.claim(id).await?;
         let stored = Stored::load(&self.store, id).await?;
-        let record = if stored.record.state.is_active() {
+        let was_to_undo = matches!(
+            stored.record.state,
+            OperationState::Failed | OperationState::Cancelled
+        ) && stored.record.policy.on_failure == OnFailure::Undo
+            && History::read(&self.store, id).await?.has_written();
+        // Killed between the failure and what follows from it.
+        let record = if stored.record.state.is_active() || was_to_undo {
             let live = Arc::new(Live::new(stored.record));
             let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
             let interrupted = Entry::State {
@@ -68,6 +75,7 @@ impl Engine {
         drop(claim);
         tracing::warn!(operation = %id, what = %record.summary, policy = ?record.policy.on_interruption, "interrupted");
         let task = match record.policy.on_interruption {
+            _ if was_to_undo && take_up => Task::Undo,
             _ if record.state != OperationState::Interrupted || !take_up => return Ok(()),
             OnInterruption::Ask => return Ok(()),
             OnInterruption::Resume => Task::Run,

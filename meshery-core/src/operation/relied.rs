@@ -29,7 +29,7 @@ impl Relied {
     /// Refuses an object that was not there when the preview was made and is now, made by somebody else.
     pub fn check_absent(&self, object: &ObjectRef, now: &Value, operation: &str) -> Result<(), Problem> {
         if self.0.get(object) == Some(&None) && operation_of(now) != Some(operation) {
-            return Err(stale(&format!("{object} was not there and is now")));
+            return Err(appeared(object));
         }
         Ok(())
     }
@@ -79,6 +79,11 @@ impl Run {
 /// A digest of what people and controllers set, leaving out what the server keeps for itself.
 fn digest(object: &Value) -> String {
     crate::provider::sha256(own_fields(object).to_string().as_bytes())
+}
+
+/// Somebody else has made an object that the run was about to make.
+pub(super) fn appeared(object: &ObjectRef) -> Problem {
+    stale(&format!("{object} was not there and is now"))
 }
 
 const STALE: &str = "stale";

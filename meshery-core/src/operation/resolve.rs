@@ -10,7 +10,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Release, Step};
 use serde_json::Value;
 
-use super::mark::mark_definition;
+use super::mark::{mark_definition, text};
 use super::release_removal;
 use super::rights;
 use super::seal::HostKey;
@@ -349,11 +349,12 @@ impl Resolver<'_> {
 
 fn reference_of(step: &str, object: &Value) -> Result<ObjectRef, Problem> {
     ObjectRef::of(object).ok_or_else(|| {
-        let text = object.to_string();
-        let start: String = text.chars().take(120).collect();
         invalid(
             step,
-            &format!("an object has no apiVersion, kind or name: {start}"),
+            &format!(
+                "an object of kind \"{}\" has no apiVersion, kind or name",
+                text(object, "/kind")
+            ),
             "",
         )
     })

@@ -121,7 +121,9 @@ impl Run {
                 }
                 Some((_, Err(problem))) => {
                     // What the others say once they were told to stop is a consequence, not the cause.
-                    failure.get_or_insert(problem);
+                    if failure.as_ref().is_none_or(is_halt) {
+                        failure = Some(problem);
+                    }
                     self.halt.cancel();
                 }
             }
@@ -218,6 +220,15 @@ impl StepRun<'_> {
             .retryable(true));
         }
         Ok(())
+    }
+}
+
+/// The failure among results, if there is one: rather a cause than that others were told to stop because of it.
+pub(super) fn failure_of(results: Vec<Result<(), Problem>>) -> Result<(), Problem> {
+    let failures = results.into_iter().filter_map(Result::err);
+    match failures.min_by_key(is_halt) {
+        None => Ok(()),
+        Some(failure) => Err(failure),
     }
 }
 

@@ -35,10 +35,7 @@ impl Stored {
     /// Reads an operation, its record brought up to its journal.
     pub async fn load(store: &Store, id: &str) -> Result<Self, Problem> {
         let mut stored = Self::read(store, id).await?.0;
-        if !stored.record.state.is_ended() || stored.record.state == super::state::OperationState::Interrupted
-        {
-            stored.catch_up(store).await?;
-        }
+        stored.catch_up(store).await?;
         Ok(stored)
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 use std::time::Instant;
@@ -150,8 +150,10 @@ impl Undo {
             .collect();
         futures::stream::iter(objects)
             .buffer_unordered(AT_A_TIME)
-            .try_fold(true, |all, complete| async move { Ok(all && complete) })
+            .collect::<Vec<Result<bool, Problem>>>()
             .await
+            .into_iter()
+            .try_fold(true, |all, complete| Ok(all & complete?))
     }
 
     async fn object(&self, done: &Done<'_>, object: &ObjectHistory) -> Result<bool, Problem> {

@@ -182,7 +182,25 @@ impl Undo {
 /// Whether a field is now as a manifest says.
 fn applied_so(manifest: &Value, field: &Field) -> bool {
     let applied = field.path.iter().try_fold(manifest, |value, key| value.get(key));
-    applied.is_some() && applied == field.after.as_ref()
+    match (applied, &field.after) {
+        (Some(applied), Some(now)) => covers(now, applied),
+        // The manifest does not have it and it is gone: applying without it took it away, perhaps.
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Whether a value is what was applied, with whatever the server has filled in beside it.
+fn covers(now: &Value, applied: &Value) -> bool {
+    match (now, applied) {
+        (Value::Object(now), Value::Object(applied)) => applied
+            .iter()
+            .all(|(key, value)| now.get(key).is_some_and(|now| covers(now, value))),
+        (Value::Array(now), Value::Array(applied)) => {
+            now.len() == applied.len() && now.iter().zip(applied).all(|(now, applied)| covers(now, applied))
+        }
+        _ => now == applied,
+    }
 }
 
 fn restored(taken: &[String], result: Reversal) -> Taken {
