@@ -82,7 +82,8 @@ impl Host {
             .and_then(|answer| answer.expect(200))
             .unwrap_or_default();
         let events = record["events"].as_array().cloned().unwrap_or_default();
-        events.iter().map(|event| format!("{event}\n")).collect()
+        let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+        lines.join("\n")
     }
 
     /// Undoes an operation and waits; fails unless it ends in this state.

@@ -336,7 +336,7 @@ fn the_charts_of_a_real_mesh_install(charts: &Path) -> anyhow::Result<()> {
     space.kubectl(&[
         "delete",
         "customresourcedefinitions",
-        "--selector=chart=istio",
+        "--selector=app.kubernetes.io/part-of=istio",
         "--ignore-not-found",
     ])?;
     installed.and(cleaned).map(|_| ())

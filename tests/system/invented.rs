@@ -10,7 +10,7 @@ use meshery_tests::host::{Host, HostBuilder};
 use serde_json::{Value, json};
 
 /// More than any operation of the invented mesh takes on a busy machine.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// A host with the tests' adapter and the repository's own charts.
 pub fn invented_host(cluster: &Cluster, kubeconfig: &Path) -> anyhow::Result<HostBuilder> {

@@ -119,7 +119,7 @@ fn any_point() -> anyhow::Result<()> {
         let point = match seeded.below(3) {
             0 => Point::Before(usize::try_from(1 + seeded.below(writes))?),
             1 => Point::After(usize::try_from(1 + seeded.below(writes))?),
-            _ => Point::At(took.mul_f64(seeded.below(100) as f64 / 100.0)),
+            _ => Point::At(took * u32::try_from(seeded.below(100))? / 100),
         };
         let policy = ["resume", "undo", "ask"][usize::try_from(seeded.below(3))?];
         one_kill(&mut host, &proxy, &before, point, policy)
