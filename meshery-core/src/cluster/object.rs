@@ -46,6 +46,14 @@ impl Cluster {
         self.read(object, JSON).await
     }
 
+    /// Reads an object whose kind may be served later, or not any more: then there is no such object either.
+    pub async fn get_if_served(&self, object: &ObjectRef) -> Result<Option<Value>, ClusterError> {
+        match self.get(object).await {
+            Err(ClusterError::NotServed { .. }) => Ok(None),
+            other => other,
+        }
+    }
+
     pub(super) async fn read(
         &self,
         object: &ObjectRef,

@@ -129,7 +129,7 @@ impl StepRun<'_> {
                 Some(stored) => Some(self.run.opened(stored)?),
             };
             if before.is_none()
-                && let Some(now) = self.now(&reference).await?
+                && let Some(now) = self.run.cluster.get_if_served(&reference).await?
                 && operation_of(&now) != Some(self.run.id())
             {
                 return Err(appeared(&reference));
@@ -141,7 +141,7 @@ impl StepRun<'_> {
                 intended: true,
             }));
         }
-        let before = self.now(&reference).await?;
+        let before = self.run.cluster.get_if_served(&reference).await?;
         if let Some(now) = &before {
             self.run.relied.check_absent(&reference, now, self.run.id())?;
         }
@@ -151,14 +151,6 @@ impl StepRun<'_> {
             before,
             intended: false,
         }))
-    }
-
-    async fn now(&self, reference: &ObjectRef) -> Result<Option<Value>, Problem> {
-        match self.run.cluster.get(reference).await {
-            // Its kind comes with this plan: then there is no such object either.
-            Err(ClusterError::NotServed { .. }) => Ok(None),
-            other => Ok(other?),
-        }
     }
 
     async fn apply_one(&self, manager: &str, todo: Todo) -> Result<(), Problem> {

@@ -70,10 +70,7 @@ impl StepRun<'_> {
         if history.is_some_and(|history| history.outcome.is_some()) {
             return Ok(None);
         }
-        let now = match self.run.cluster.get(object).await {
-            Err(ClusterError::NotServed { .. }) => None,
-            other => other?,
-        };
+        let now = self.run.cluster.get_if_served(object).await?;
         let Some(now) = now else {
             let change = if history.is_some() {
                 ObjectChange::Deleted

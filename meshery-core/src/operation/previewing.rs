@@ -308,10 +308,7 @@ impl Previewing<'_> {
 
     async fn delete(&self, step: &StoredStep, target: &DeleteTarget) -> Result<Found, Problem> {
         let mut previewed = blank(step, &target.object, Change::Delete, Certainty::Verified);
-        let now = match self.cluster.get(&target.object).await {
-            Err(ClusterError::NotServed { .. }) => None,
-            other => other?,
-        };
+        let now = self.cluster.get_if_served(&target.object).await?;
         let Some(now) = now else {
             previewed.change = Change::Unchanged;
             previewed.note = Some("it is not there".into());

@@ -1,6 +1,5 @@
 //! Taking back one object: deleting what the run made, restoring what it changed, making again what it deleted.
 
-use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -27,7 +26,7 @@ impl Undo {
         manifest: Option<&Value>,
         deadline: Instant,
     ) -> Result<Taken, Problem> {
-        let Some(now) = self.now(&object.object).await? else {
+        let Some(now) = self.cluster.get_if_served(&object.object).await? else {
             return Ok(match object.before {
                 None => Taken::Back(Reversal::Unchanged, None),
                 // An earlier step of the same run made it, and that was taken back already.
@@ -111,7 +110,7 @@ impl Undo {
             match self.cluster.patch(&object.object, &patch, MANAGER, false).await {
                 Ok(_) => return Ok(restored(&restoration.taken, Reversal::Restored)),
                 Err(error @ (ClusterError::ObjectChanged { .. } | ClusterError::Invalid { .. })) => {
-                    let again = self.now(&object.object).await?;
+                    let again = self.cluster.get_if_served(&object.object).await?;
                     match again {
                         Some(again)
                             if text(&again, "/metadata/resourceVersion")
@@ -138,7 +137,7 @@ impl Undo {
             return Ok(Taken::Back(Reversal::Unchanged, None));
         };
         let before: Value = self.opened(before)?;
-        if let Some(now) = self.now(&object.object).await? {
+        if let Some(now) = self.cluster.get_if_served(&object.object).await? {
             if now.pointer("/metadata/deletionTimestamp").is_none() {
                 return Ok(Taken::Back(Reversal::Unchanged, None));
             }
@@ -164,13 +163,6 @@ impl Undo {
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
-    }
-
-    async fn now(&self, object: &ObjectRef) -> Result<Option<Value>, Problem> {
-        match self.cluster.get(object).await {
-            Err(ClusterError::NotServed { .. }) => Ok(None),
-            other => Ok(other?),
         }
     }
 
