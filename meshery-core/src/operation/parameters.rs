@@ -1,12 +1,19 @@
 //! The parameters of a request, held against the operation's JSON Schema, its defaults filled in.
 //!
-//! Adapters never see parameters that do not fit what they have declared.
+//! Adapters never see parameters that do not fit what they have declared. What is said of a parameter that does not
+//! fit has its value in it, so that who asked finds it; but never the value of one that may be a secret.
+
+mod sensitive;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
+use self::sensitive::{Telling, telling};
 use crate::problem::{Problem, ProblemKind};
+
+/// Longest part of a value, or of a list of names, that is repeated to who sent it; in characters.
+const SHOWN: usize = 200;
 
 /// How many faults one answer names.
 const NAMED: usize = 10;
@@ -34,7 +41,7 @@ pub(super) fn check(
     let faults: Vec<String> = validator
         .iter_errors(&whole)
         .take(NAMED)
-        .map(|error| fault(&error, schema))
+        .map(|error| fault(&error, schema, &whole))
         .collect();
     if !faults.is_empty() {
         return Err(Problem::new(
@@ -53,28 +60,96 @@ pub(super) fn check(
 }
 
 /// Where, what was found, what is expected.
-fn fault(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
+fn fault(error: &jsonschema::ValidationError<'_>, schema: &Value, whole: &Value) -> String {
     let path = error.instance_path().to_string();
-    let place = if path.is_empty() {
-        "parameters".to_owned()
-    } else {
-        format!("parameters{path}")
-    };
+    let names: Vec<String> = path
+        .split('/')
+        .skip(1)
+        .map(|name| name.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    let place: Vec<&str> = names.iter().map(String::as_str).collect();
+    let telling = telling(schema, &place);
+    if let Telling::FaultAt(depth) = telling {
+        let place = brief(&path_of(&place[..depth]));
+        let keyword = error.kind().keyword();
+        // The names inside a secret are a part of it.
+        return if depth < names.len() || names_what_is_inside(error.kind()) {
+            format!("{place}: the value (not shown) does not fit its schema's {keyword}")
+        } else {
+            format!("{place}: {}", error.masked_with("the value (not shown)"))
+        };
+    }
+    let place = brief(&path_of(&place));
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let known: Vec<&str> = schema
-                .get("properties")
-                .and_then(Value::as_object)
-                .map(|properties| properties.keys().map(String::as_str).collect())
-                .unwrap_or_default();
-            let known = if known.is_empty() {
-                "it takes none".to_owned()
-            } else {
-                format!("it takes {}", known.join(", "))
+            let holder = error.schema_path().as_str().strip_suffix("/additionalProperties");
+            let known = holder.and_then(|holder| schema.pointer(holder)).map(|holder| {
+                let properties = holder.get("properties").and_then(Value::as_object);
+                let names: Vec<&str> = properties
+                    .into_iter()
+                    .flat_map(Map::keys)
+                    .map(String::as_str)
+                    .collect();
+                names.join(", ")
+            });
+            let known = match known.as_deref() {
+                Some("") => "; it takes none".to_owned(),
+                Some(known) => format!("; it takes {known}"),
+                None => String::new(),
             };
-            format!("{place} has unknown {}; {known}", unexpected.join(", "))
+            format!("{place} has unknown {}{known}", brief(&unexpected.join(", ")))
         }
-        _ => format!("{place}: {error}"),
+        ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            format!("{place} has unknown {}", brief(&unexpected.join(", ")))
+        }
+        ValidationErrorKind::PropertyNames { error } => {
+            let name = brief(&error.instance().to_string());
+            format!(
+                "{place} has a name that does not fit: {}",
+                error.masked_with(name)
+            )
+        }
+        // A schema that takes no properties at all: then the library has the first one's value and not its name.
+        ValidationErrorKind::FalseSchema
+            if error.schema_path().as_str().ends_with("/additionalProperties") =>
+        {
+            let names = whole.pointer(&path).and_then(Value::as_object);
+            let names: Vec<&str> = names
+                .into_iter()
+                .flat_map(Map::keys)
+                .map(String::as_str)
+                .collect();
+            format!("{place} has unknown {}; it takes none", brief(&names.join(", ")))
+        }
+        ValidationErrorKind::FalseSchema => format!("{place}: nothing is allowed there"),
+        _ if telling == Telling::Fault => format!("{place}: {}", error.masked_with("the value (not shown)")),
+        _ => format!(
+            "{place}: {}",
+            error.masked_with(brief(&error.instance().to_string()))
+        ),
+    }
+}
+
+/// Whether the fault's text has names in it that stand inside the value.
+fn names_what_is_inside(kind: &ValidationErrorKind) -> bool {
+    matches!(
+        kind,
+        ValidationErrorKind::AdditionalProperties { .. }
+            | ValidationErrorKind::UnevaluatedProperties { .. }
+            | ValidationErrorKind::PropertyNames { .. }
+    )
+}
+
+fn path_of(names: &[&str]) -> String {
+    let parts = std::iter::once("parameters").chain(names.iter().copied());
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// A text that callers sent, cut where it gets too long to be of use.
+fn brief(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
 }
 
@@ -140,10 +215,108 @@ mod tests {
     }
 
     #[test]
+    fn the_value_of_a_sensitive_parameter_is_in_no_error() {
+        let schema = json!({"type": "object", "additionalProperties": false, "maxProperties": 2, "properties": {
+            "password": {"type": "string", "minLength": 12, "pattern": "^[a-z]+$", "format": "password"},
+            "tls": {"type": "object", "required": ["cert"], "properties": {
+                "key": {"type": "string", "writeOnly": true, "enum": ["never"]}}},
+            "data": {"writeOnly": true, "additionalProperties": false, "properties": {
+                "a": {"propertyNames": {"maxLength": 3}}}},
+            "either": {"oneOf": [{"type": "array", "items": {"format": "password", "type": "string"}}]},
+            "plain": {"type": "integer"},
+        }});
+        for (parameters, place) in [
+            (json!({"password": "hunter2"}), "parameters/password: "),
+            (json!({"password": ["hunter2"]}), "parameters/password: "),
+            (json!({"password": {"hunter2": 1}}), "parameters/password: "),
+            (
+                json!({"tls": {"key": "hunter2", "cert": 1}}),
+                "parameters/tls/key: ",
+            ),
+            (
+                json!({"tls": {"key": "hunter2"}}),
+                "\"cert\" is a required property",
+            ),
+            (json!({"tls": "hunter2"}), "parameters/tls: "),
+            (json!({"data": {"hunter2": 1}}), "parameters/data: "),
+            (json!({"data": {"a": {"hunter2": 1}}}), "parameters/data: "),
+            (json!({"either": "hunter2"}), "parameters/either: "),
+            (json!({"either": [["hunter2"]]}), "parameters/either"),
+            (
+                json!({"password": "hunter2hunter", "plain": 1, "tls": 2}),
+                "2 properties",
+            ),
+            (
+                json!({"password": "hunter2", "plain": "four"}),
+                "\"four\" is not of type",
+            ),
+        ] {
+            let Value::Object(given) = parameters.clone() else {
+                unreachable!()
+            };
+            let problem = check("demo", "install", &schema, given).unwrap_err();
+            let told = format!("{problem:?}");
+            assert!(!told.contains("hunter2"), "{told}");
+            assert!(
+                told.contains(place) || problem.message.contains(place),
+                "{place}: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let long = "x".repeat(100_000);
+        let nested = json!({"type": "object", "additionalProperties": false, "properties": {"inner": {
+            "type": "object", "additionalProperties": false, "properties": {"known": {}}}}});
+        for (schema, parameters, words) in [
+            (
+                json!({"properties": {"a": {"type": "integer"}}}),
+                json!({"a": long}),
+                "100002 bytes",
+            ),
+            (
+                json!({"additionalProperties": false}),
+                json!({&long: 1}),
+                "has unknown xxx",
+            ),
+            (
+                json!({"additionalProperties": {"type": "null"}}),
+                json!({&long: 1}),
+                "parameters/xxx",
+            ),
+            (
+                json!({"propertyNames": {"maxLength": 3}}),
+                json!({&long: 1}),
+                "longer than 3",
+            ),
+            (
+                nested,
+                json!({"inner": {"other": 1}}),
+                "parameters/inner has unknown other; it takes known",
+            ),
+        ] {
+            let Value::Object(given) = parameters else {
+                unreachable!()
+            };
+            let problem = check("demo", "install", &schema, given).unwrap_err();
+            assert!(problem.message.len() < 700, "{} bytes", problem.message.len());
+            assert!(problem.message.contains(words), "{words}: {problem}");
+        }
+    }
+
+    #[test]
     fn an_operation_without_a_schema_takes_nothing() {
         let mut given = Map::new();
         check("demo", "x", &Value::Null, given.clone()).unwrap();
-        given.insert("a".into(), json!(1));
-        assert!(check("demo", "x", &Value::Null, given).is_err());
+        given.insert("a".into(), json!("hunter2"));
+        let problem = check("demo", "x", &Value::Null, given).unwrap_err();
+        assert!(
+            problem
+                .message
+                .contains("parameters has unknown a; it takes none"),
+            "{problem}"
+        );
+        assert!(!problem.message.contains("hunter2"), "{problem}");
     }
 }
