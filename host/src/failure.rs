@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use meshery_core::problem::{Problem, ProblemKind};
 use serde_json::json;
 
-/// A longer message is cut: what callers sent comes back in it.
-const LONGEST_MESSAGE: usize = 4000;
+/// A longer text is cut: what callers sent, or a cluster said, comes back in it.
+const LONGEST_TEXT: usize = 4000;
 
 /// A problem on its way to whoever asked.
 #[derive(Debug, Clone)]
@@ -142,21 +142,38 @@ fn is_json(response: &Response) -> bool {
 /// The body of an answer that goes past the layers.
 pub fn body(failure: &Failure, request_id: &str) -> String {
     let Failure { status, problem, .. } = failure;
-    let mut detail = problem.message.clone();
-    if detail.len() > LONGEST_MESSAGE {
-        detail.truncate(detail.floor_char_boundary(LONGEST_MESSAGE));
-        detail.push_str(" ...");
-    }
     json!({
         "type": format!("urn:meshery:problem:{}", problem.code),
         "title": status.canonical_reason().unwrap_or_default(),
         "status": status.as_u16(),
-        "detail": detail,
+        "detail": cut(&problem.message),
         "code": problem.code,
-        "cause": problem.cause,
-        "remedy": problem.remedy,
+        "cause": cut(&problem.cause),
+        "remedy": cut(&problem.remedy),
         "retryable": problem.retryable,
         "instance": format!("urn:meshery:request:{request_id}"),
     })
     .to_string()
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    format!("{} ...", &text[..text.floor_char_boundary(LONGEST_TEXT)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_an_answer_is_longer_than_what_somebody_would_read() {
+        let long = "ü".repeat(100_000);
+        let problem = Problem::new(ProblemKind::Invalid, "x", &long)
+            .cause(&long)
+            .remedy(&long);
+        let body = body(&problem.into(), "1");
+        assert!(body.len() < 4 * LONGEST_TEXT, "{}", body.len());
+    }
 }

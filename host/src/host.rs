@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meshery_core::problem::Problem;
+use meshery_core::problem::{Problem, ProblemKind};
 use meshery_core::{Meshery, MesheryBuilder};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::Access;
 use crate::app::App;
@@ -21,8 +21,11 @@ use crate::{report, rest, server, signals};
 /// Of the time to drain, what is left to the engine when answers take too long to end.
 const FOR_THE_ENGINE: u32 = 2;
 
+/// How long the helm program may take to say its version, before the host goes on without knowing.
+const HELM: Duration = Duration::from_secs(5);
+
 /// Until a signal says to stop.
-pub fn run(effective: &Effective) -> anyhow::Result<()> {
+pub fn run(effective: &Effective, accept_key: bool) -> anyhow::Result<()> {
     let settings = &effective.settings;
     let mut folder =
         DataFolder::open(&settings.data).map_err(|error| anyhow::anyhow!("{error}; {}", error.remedy()))?;
@@ -31,13 +34,18 @@ pub fn run(effective: &Effective) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the system gives no threads")?;
-    let ended = runtime.block_on(serve(effective, &mut folder, token));
+    let ended = runtime.block_on(serve(effective, &mut folder, token, accept_key));
     // What still runs has been told to stop and been given its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> anyhow::Result<()> {
+async fn serve(
+    effective: &Effective,
+    folder: &mut DataFolder,
+    token: Token,
+    accept_key: bool,
+) -> anyhow::Result<()> {
     let settings = &effective.settings;
     let stopping = signals::stop()?;
     let listener = bind(settings.listen).await?;
@@ -46,7 +54,7 @@ async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> 
         .say_address(&format!("http://{address}"))
         .context("writing into the data folder's lock")?;
     let meshery = tokio::select! {
-        built = builder(settings, folder).build() => {
+        built = builder(settings, folder).accept_key(accept_key).build() => {
             built.map_err(|problem| anyhow::anyhow!("{problem}; {}", problem.remedy))?
         }
         () = stopping.cancelled() => return Ok(()),
@@ -55,7 +63,10 @@ async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> 
         effective,
         address,
         plugins: meshery.plugins().list(),
+        no_provider: meshery.store().err(),
+        helm: helm(&meshery).await,
         contexts: meshery.clusters().contexts().map_err(Problem::from),
+        notices: meshery.notices(),
     });
     let access = Access::new(token, settings);
     let app = App::new(meshery.clone(), settings.clone(), access, stopping);
@@ -73,6 +84,18 @@ async fn serve(effective: &Effective, folder: &mut DataFolder, token: Token) -> 
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn helm(meshery: &Meshery) -> Result<String, Problem> {
+    if let Ok(asked) = timeout(HELM, meshery.charts().helm()).await {
+        return asked.map_err(Problem::from);
+    }
+    let message = format!(
+        "the helm program does not say its version within {} s",
+        HELM.as_secs()
+    );
+    Err(Problem::new(ProblemKind::Timeout, "helm-timeout", message)
+        .remedy("run `helm version`; name another program by `helm` in meshery.toml or by MESHERY_HELM"))
 }
 
 fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {

@@ -28,9 +28,7 @@ fn main() -> ExitCode {
         return meshery_core::plugin::child_main(args);
     }
     let flags = Flags::parse();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let effective = match Effective::read(&flags, environment) {
+    let effective = match Effective::read(&flags, std::env::vars_os()) {
         Ok(effective) => effective,
         Err(error) => return failed(&error.into()),
     };
@@ -39,7 +37,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log::start(&effective.settings.log);
-    match host::run(&effective) {
+    match host::run(&effective, flags.accept_key) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

@@ -16,7 +16,12 @@ pub struct Started<'a> {
     pub effective: &'a Effective,
     pub address: SocketAddr,
     pub plugins: Vec<PluginStatus>,
+    /// Why there is no provider.
+    pub no_provider: Option<Problem>,
+    /// The version of the helm program.
+    pub helm: Result<String, Problem>,
     pub contexts: Result<Vec<ContextInfo>, Problem>,
+    pub notices: &'a [Problem],
 }
 
 /// Whoever started us may not listen; that is no reason to end.
@@ -25,12 +30,20 @@ pub fn print(what: &impl fmt::Display) {
     let _ = write!(out, "{what}").and_then(|()| out.flush());
 }
 
+fn to_do(f: &mut fmt::Formatter<'_>, remedy: &str) -> fmt::Result {
+    if remedy.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "            what to do: {remedy}")
+}
+
 impl fmt::Display for Started<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             effective,
             address,
             plugins,
+            notices,
             ..
         } = self;
         let settings = &effective.settings;
@@ -49,12 +62,28 @@ impl fmt::Display for Started<'_> {
             writeln!(f, "  refused   {}", plugin.file.display())?;
             if let Some(error) = &plugin.error {
                 writeln!(f, "            {} [{}]", error, error.code)?;
-                if !error.remedy.is_empty() {
-                    writeln!(f, "            what to do: {}", error.remedy)?;
-                }
+                to_do(f, &error.remedy)?;
+            }
+        }
+        if let Some(problem) = &self.no_provider {
+            writeln!(f, "  provider  none: {problem}")?;
+            to_do(f, &problem.remedy)?;
+        }
+        match &self.helm {
+            Ok(version) => writeln!(f, "  helm      {version}")?,
+            Err(problem) => {
+                writeln!(
+                    f,
+                    "  helm      none: {problem}; meshes that come as charts cannot be installed"
+                )?;
+                to_do(f, &problem.remedy)?;
             }
         }
         self.clusters(f)?;
+        for notice in *notices {
+            writeln!(f, "  warning   {notice} [{}]", notice.code)?;
+            to_do(f, &notice.remedy)?;
+        }
         if settings.auth.loopback == Loopback::Open {
             writeln!(
                 f,
@@ -105,17 +134,31 @@ impl Started<'_> {
         match &self.contexts {
             Err(problem) => {
                 writeln!(f, "  clusters  none: {problem}")?;
-                writeln!(f, "            what to do: {}", problem.remedy)
+                to_do(f, &problem.remedy)
             }
             Ok(contexts) => {
-                let names: Vec<_> = contexts
+                let (usable, unusable): (Vec<_>, Vec<_>) =
+                    contexts.iter().partition(|context| context.problem.is_none());
+                let names: Vec<_> = usable
                     .iter()
                     .map(|context| {
                         let current = if context.current { " (current)" } else { "" };
                         format!("{}{current}", context.context)
                     })
                     .collect();
-                writeln!(f, "  clusters  {}", names.join(", "))
+                let names = if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                writeln!(f, "  clusters  {names}")?;
+                for context in unusable {
+                    if let Some(problem) = &context.problem {
+                        writeln!(f, "  unusable  {}: {problem} [{}]", context.context, problem.code)?;
+                        to_do(f, &problem.remedy)?;
+                    }
+                }
+                Ok(())
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Where a value comes from (default, `meshery.toml`, `MESHERY_*`, flag) is decided in [`layers`]; this file only
 //! says what there is. Every field has a default, and the defaults are also the list of known keys.
 
+mod environment;
 pub mod flags;
 mod layers;
 
@@ -198,9 +199,79 @@ impl Settings {
             })
             .or_else(|| {
                 let level = &self.log.level;
-                let parsed = level.parse::<tracing_subscriber::EnvFilter>();
-                let why = |error| format!("\"{level}\" is no level or filter: {error}");
-                parsed.err().map(|error| ("log.level", why(error)))
+                level_fault(level)
+                    .map(|why| ("log.level", format!("\"{level}\" is no level or filter: {why}")))
             })
+    }
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// What is wrong with a level or filter.
+fn level_fault(text: &str) -> Option<String> {
+    let mut parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .peekable();
+    let hint = || {
+        format!(
+            "a level is one of {}; for one module, write module=level",
+            LEVELS.join(", ")
+        )
+    };
+    if parts.peek().is_none() {
+        return Some(hint());
+    }
+    // A filter takes any word for the name of a module, and then nothing but that module would be logged.
+    let is_word = |part: &str| {
+        part.chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    let is_level = |part: &str| {
+        LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
+            || matches!(part, "0" | "1" | "2" | "3" | "4" | "5")
+    };
+    if parts.any(|part| is_word(part) && !is_level(part)) {
+        return Some(hint());
+    }
+    let parsed = text.parse::<tracing_subscriber::EnvFilter>();
+    parsed.err().map(|error| format!("{error}; {}", hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_log_level_is_refused_with_the_levels_there_are() {
+        for level in [
+            "info",
+            "DEBUG",
+            "off",
+            "3",
+            "warn,meshery_core=debug",
+            "hyper::proto=trace,info",
+            "warn,",
+        ] {
+            assert_eq!(level_fault(level), None, "{level}");
+        }
+        for level in [
+            "inof",
+            "",
+            " ",
+            ",",
+            "verbose",
+            "info,hypr",
+            "meshery_core=inof",
+            "6",
+            "a=b=c",
+        ] {
+            let why = level_fault(level).unwrap_or_else(|| panic!("\"{level}\" is taken"));
+            assert!(
+                why.contains("error, warn, info, debug, trace, off"),
+                "{level}: {why}"
+            );
+        }
     }
 }

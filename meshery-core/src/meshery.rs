@@ -1,6 +1,7 @@
 //! The engine as a whole: built once, then one handle per concept.
 
 mod builder;
+mod key_watch;
 mod uploads;
 
 pub use builder::MesheryBuilder;
@@ -13,11 +14,11 @@ use meshery_plugin_api::message::finding::Installation;
 use crate::cluster::chart::Charts;
 use crate::cluster::clusters::Uploaded;
 use crate::cluster::{Cluster, Clusters, ContextInfo};
-use crate::operation::seal::HostKey;
 use crate::operation::{Operations, clock};
 use crate::plugin::{Adapter, Plugins};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
+use uploads::{IfThere, Uploads};
 
 /// The engine: plugins, clusters, the store, operations. Cheap to clone.
 ///
@@ -50,9 +51,10 @@ struct Inner {
     plugins: Arc<Plugins>,
     clusters: Clusters,
     charts: Charts,
-    key: Arc<HostKey>,
     store: Option<Store>,
+    uploads: Option<Arc<Uploads>>,
     operations: Option<Operations>,
+    notices: Vec<Problem>,
 }
 
 impl std::fmt::Debug for Meshery {
@@ -112,30 +114,47 @@ impl Meshery {
         Ok(self.adapter(adapter)?.detect(&facts).await?)
     }
 
-    /// Adds a kubeconfig that came from outside; it is kept, sealed, and there again after a restart.
+    /// Adds a kubeconfig that came from outside; it is kept, sealed, and there again after a restart. The problem
+    /// is `cluster-exists` when one has this name already.
     pub async fn add_cluster(&self, name: &str, kubeconfig: &str) -> Result<Uploaded, Problem> {
-        uploads::add(
-            self.store()?,
-            &self.inner.key,
-            &self.inner.clusters,
-            name,
-            kubeconfig,
-        )
-        .await
+        self.upload(name, kubeconfig, IfThere::Refuse).await
+    }
+
+    /// As [`Meshery::add_cluster`], in the place of the one that has this name, if there is one.
+    pub async fn replace_cluster(&self, name: &str, kubeconfig: &str) -> Result<Uploaded, Problem> {
+        self.upload(name, kubeconfig, IfThere::Replace).await
+    }
+
+    async fn upload(&self, name: &str, kubeconfig: &str, if_there: IfThere) -> Result<Uploaded, Problem> {
+        let (name, kubeconfig) = (name.to_owned(), kubeconfig.to_owned());
+        let uploads = self.uploads()?;
+        to_its_end(async move { uploads.add(&name, &kubeconfig, if_there).await }).await
     }
 
     /// Forgets such a kubeconfig. Those in the host owner's files are not ours to remove.
     pub async fn remove_cluster(&self, name: &str) -> Result<(), Problem> {
-        uploads::remove(self.store()?, &self.inner.clusters, name).await
+        let name = name.to_owned();
+        let uploads = self.uploads()?;
+        to_its_end(async move { uploads.remove(&name).await }).await
+    }
+
+    fn uploads(&self) -> Result<Arc<Uploads>, Problem> {
+        self.inner.uploads.clone().ok_or_else(|| self.no_provider())
+    }
+
+    /// What was found at the start that its owner should know, and that was no reason not to start.
+    pub fn notices(&self) -> &[Problem] {
+        &self.inner.notices
     }
 
     /// One context by name, or the current one.
     pub fn context(&self, name: Option<&str>) -> Result<ContextInfo, Problem> {
         let contexts = self.inner.clusters.contexts()?;
         let known = contexts.iter().map(|context| context.context.clone()).collect();
+        let alone = contexts.len() == 1;
         contexts
             .into_iter()
-            .find(|context| name.map_or(context.current, |name| context.context == name))
+            .find(|context| name.map_or(context.current || alone, |name| context.context == name))
             .ok_or_else(|| {
                 crate::cluster::ClusterError::UnknownContext {
                     context: name.unwrap_or_default().to_owned(),
@@ -174,6 +193,16 @@ impl Meshery {
             }
         }
     }
+}
+
+/// Works to the end even when whoever waits for it goes away, so that store and memory stay alike.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        let message = format!("the host failed while it worked on this: {error}");
+        Err(Problem::new(ProblemKind::Internal, "host-panicked", message))
+    })
 }
 
 /// Reads what a method of an adapter needs, its braces filled in before.

@@ -6,6 +6,8 @@ mod documents;
 mod life;
 mod on_cluster;
 mod pressure;
+mod settings;
+mod uploads;
 
 use libtest_mimic::Trial;
 
@@ -17,6 +19,8 @@ pub fn trials() -> Vec<Trial> {
         bad_input::trials(),
         pressure::trials(),
         documents::trials(),
+        settings::trials(),
+        uploads::trials(),
     ]
     .into_iter()
     .flatten()

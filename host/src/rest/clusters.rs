@@ -19,6 +19,9 @@ pub struct NewCluster {
     name: String,
     /// The text of a kubeconfig, YAML or JSON.
     kubeconfig: String,
+    /// Whether it may take the place of one of the same name.
+    #[serde(default)]
+    replace: bool,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +49,11 @@ pub async fn add(
     State(app): State<App>,
     body::Json(new): body::Json<NewCluster>,
 ) -> Result<(StatusCode, Json<Uploaded>)> {
-    let added = app.meshery.add_cluster(&new.name, &new.kubeconfig).await?;
+    let added = if new.replace {
+        app.meshery.replace_cluster(&new.name, &new.kubeconfig).await?
+    } else {
+        app.meshery.add_cluster(&new.name, &new.kubeconfig).await?
+    };
     Ok((StatusCode::CREATED, Json(added)))
 }
 

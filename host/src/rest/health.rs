@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
+use meshery_core::cluster::ClusterError;
 use meshery_core::operation::Selection;
 use meshery_core::plugin::PluginState;
 use serde_json::{Value, json};
@@ -54,6 +55,21 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     }
     if app.meshery.plugins().adapters().next().is_none() {
         notes.push("no adapter is loaded".to_owned());
+    }
+    notes.extend(app.meshery.notices().iter().map(|notice| notice.message.clone()));
+    // Which ones is for those who may ask for the list.
+    match app.meshery.clusters().contexts() {
+        Ok(contexts) => match contexts
+            .iter()
+            .filter(|context| context.problem.is_some())
+            .count()
+        {
+            0 => {}
+            unusable => notes.push(format!("uploaded clusters that cannot be used: {unusable}")),
+        },
+        // The host may be there for uploads that are to come.
+        Err(ClusterError::NoKubeconfig { .. }) => {}
+        Err(error) => notes.push(format!("the kubeconfig cannot be used: {}", error.code())),
     }
     if app.settings.auth.loopback == Loopback::Open {
         notes.push("callers on this machine need no token ([auth] loopback = \"open\")".to_owned());

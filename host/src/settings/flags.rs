@@ -30,6 +30,10 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", env = "MESHERY_CONFIG")]
     pub config: Option<PathBuf>,
 
+    /// Take the present host.key for the right one: what a lost one sealed stays lost, and is reported no more
+    #[arg(long)]
+    pub accept_key: bool,
+
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,

@@ -4,6 +4,7 @@
 //! of the type each has, so that a new setting needs no line here.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use super::Settings;
+use super::environment;
 use super::flags::Flags;
 
 /// Settings as they are in force, and where each comes from.
@@ -72,7 +74,7 @@ impl Effective {
     /// Reads all sources. `environment` are the variables of the process.
     pub fn read(
         flags: &Flags,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
         let mut all = Table::try_from(Settings::default()).expect("the defaults can be written as TOML");
         let mut origins = BTreeMap::new();
@@ -80,7 +82,7 @@ impl Effective {
             origins.insert(key.to_owned(), Origin::Default);
         });
         let from_environment = environment_layer(&all, environment)?;
-        let from_flags = flag_layer(flags);
+        let from_flags = flag_layer(flags)?;
         let file = if let Some(file) = &flags.config {
             Some(absolute(file))
         } else {
@@ -229,13 +231,15 @@ fn read_file(file: &Path) -> Result<Table, SettingsError> {
 
 fn environment_layer(
     defaults: &Table,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Layer, SettingsError> {
-    let variables: BTreeMap<String, String> = environment.into_iter().collect();
+    let variables: BTreeMap<String, String> = environment::ours(environment)?.into_iter().collect();
     let mut layer = Layer::new();
+    let mut names = Vec::new();
     let mut fault = None;
     for_each_leaf(defaults, "", &mut |key, default| {
         let name = format!("MESHERY_{}", key.replace('.', "_").to_uppercase());
+        names.push(name.clone());
         let Some(text) = variables.get(&name) else { return };
         match like(key, default, text) {
             Ok(value) => {
@@ -250,7 +254,14 @@ fn environment_layer(
             }
         }
     });
-    fault.map_or(Ok(layer), Err)
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    environment::check(variables, &names)?;
+    Ok(layer)
 }
 
 /// A text as a value of the type that the default has.
@@ -281,7 +292,20 @@ fn like(key: &str, default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
-fn flag_layer(flags: &Flags) -> Layer {
+fn flag_layer(flags: &Flags) -> Result<Layer, SettingsError> {
+    for (flag, path) in flags
+        .data
+        .iter()
+        .map(|path| ("--data", path))
+        .chain(flags.plugins.iter().map(|path| ("--plugins", path)))
+    {
+        if path.to_str().is_none() {
+            return Err(SettingsError::Value {
+                origin: flag.to_owned(),
+                message: format!("the path {} is not UTF-8", path.display()),
+            });
+        }
+    }
     let path = |path: &Path| Value::String(absolute(path).to_string_lossy().into_owned());
     let mut layer = Layer::new();
     let mut put = |key: &str, value: Option<Value>, flag| {
@@ -295,7 +319,7 @@ fn flag_layer(flags: &Flags) -> Layer {
     let plugins = flags.plugins.iter().map(|folder| path(folder)).collect();
     let plugins = (!flags.plugins.is_empty()).then_some(Value::Array(plugins));
     put("plugins", plugins, "--plugins");
-    layer
+    Ok(layer)
 }
 
 /// Makes paths absolute, so that nothing depends on the present folder later. A bare `helm` is searched on PATH.
@@ -332,7 +356,7 @@ mod tests {
         };
         let environment = environment
             .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            .map(|(k, v)| (OsString::from(k), OsString::from(v)));
         Effective::read(&flags, environment)
     }
 
@@ -388,6 +412,21 @@ mod tests {
         assert!(message.contains("wide"), "{message}");
         let message = fault("", &[("MESHERY_LIMITS_CONNECTIONS", "0")]);
         assert!(message.starts_with("MESHERY_LIMITS_CONNECTIONS: "), "{message}");
+    }
+
+    #[test]
+    fn a_mistyped_variable_is_an_error_like_a_mistyped_key() {
+        let message = fault("", &[("MESHERY_LISTN", "127.0.0.1:1")]);
+        assert!(
+            message.starts_with("MESHERY_LISTN: ") && message.contains("nearest is MESHERY_LISTEN"),
+            "{message}"
+        );
+        let message = fault("", &[("MESHERY_LOG_LEVEL", "inof")]);
+        assert!(message.starts_with("MESHERY_LOG_LEVEL: "), "{message}");
+        assert!(
+            message.contains("\"inof\"") && message.contains("error, warn, info"),
+            "{message}"
+        );
     }
 
     #[test]

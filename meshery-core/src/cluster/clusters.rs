@@ -13,6 +13,7 @@ use super::error::ClusterError;
 use super::handle::Cluster;
 use super::kubeconfig::{self, Entry, KubeconfigSource, Loaded, upload};
 use super::settings::ClusterSettings;
+use crate::problem::Problem;
 
 /// A context: a cluster, a user and a namespace under one name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct ContextInfo {
     pub current: bool,
     /// Where it comes from: a file, `in-cluster`, or `uploaded`.
     pub source: String,
+    /// Why it cannot be used: an uploaded kubeconfig that cannot be opened any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// What became of an uploaded kubeconfig.
@@ -57,12 +61,21 @@ struct Inner {
 struct State {
     loaded: Option<Arc<Loaded>>,
     uploads: BTreeMap<String, Upload>,
+    /// Uploads that are kept and cannot be used, and why.
+    unusable: BTreeMap<String, Problem>,
     slots: HashMap<String, Slot>,
 }
 
 struct Upload {
     text: String,
     config: Arc<Kubeconfig>,
+}
+
+/// A kubeconfig that came from outside and may be taken.
+pub(crate) struct Checked {
+    name: String,
+    upload: Upload,
+    warnings: Vec<String>,
 }
 
 /// A connection, or the making of one, and what it is made of.
@@ -122,12 +135,25 @@ impl Clusters {
                 }
             }
             // A host that lives on uploads needs no file.
-            Err(ClusterError::NoKubeconfig { .. }) if !state.uploads.is_empty() => {}
+            Err(ClusterError::NoKubeconfig { .. })
+                if !state.uploads.is_empty() || !state.unusable.is_empty() => {}
             Err(error) => return Err(error),
         }
-        let alone = contexts.is_empty() && state.uploads.len() == 1;
+        // One that cannot be used counts: it must not be by its loss that another becomes the current one.
+        let alone = contexts.is_empty() && state.uploads.len() + state.unusable.len() == 1;
         for (name, upload) in &state.uploads {
             contexts.extend(infos_of(name, &upload.config, alone));
+        }
+        for (name, problem) in &state.unusable {
+            contexts.push(ContextInfo {
+                context: name.clone(),
+                server: String::new(),
+                namespace: String::new(),
+                user: None,
+                current: false,
+                source: UPLOADED.to_owned(),
+                problem: Some(problem.clone()),
+            });
         }
         Ok(contexts)
     }
@@ -162,6 +188,23 @@ impl Clusters {
     /// Adds a kubeconfig that came from outside, under a name: that is the name of its current (or only) context;
     /// further ones are listed as `name/context`. One of the same name is replaced. Checks its server's address.
     pub async fn add_uploaded(&self, name: &str, text: &str) -> Result<Uploaded, ClusterError> {
+        let checked = self.check_upload(name, text).await?;
+        Ok(self.take_upload(checked))
+    }
+
+    /// Whether a kubeconfig may be added under this name; nothing is added yet.
+    pub(crate) async fn check_upload(&self, name: &str, text: &str) -> Result<Checked, ClusterError> {
+        let checked = self.read_upload(name, text)?;
+        let config = &*checked.upload.config;
+        for context in &config.contexts {
+            upload::check_address(name, Entry { config, context }).await?;
+        }
+        Ok(checked)
+    }
+
+    /// As [`Clusters::check_upload`], without looking for its servers: one that was taken in the past stays, and
+    /// their addresses are checked before each connection.
+    pub(crate) fn read_upload(&self, name: &str, text: &str) -> Result<Checked, ClusterError> {
         let refuse = |reason: &str| ClusterError::KubeconfigRefused {
             source_name: name.to_owned(),
             what: "the name".to_owned(),
@@ -179,29 +222,41 @@ impl Clusters {
             return Err(refuse("is that of a context in the host's own files"));
         }
         let (config, warnings) = upload::read(name, text)?;
-        for context in &config.contexts {
-            let config = &config;
-            upload::check_address(name, Entry { config, context }).await?;
-        }
-        let contexts = infos_of(name, &config, false);
         let upload = Upload {
             text: text.to_owned(),
             config: Arc::new(config),
         };
-        self.inner.state.lock().uploads.insert(name.to_owned(), upload);
-        Ok(Uploaded { contexts, warnings })
+        Ok(Checked {
+            name: name.to_owned(),
+            upload,
+            warnings,
+        })
+    }
+
+    /// Adds what was checked, in the place of one that has its name.
+    pub(crate) fn take_upload(&self, checked: Checked) -> Uploaded {
+        let Checked {
+            name,
+            upload,
+            warnings,
+        } = checked;
+        let contexts = infos_of(&name, &upload.config, false);
+        let mut state = self.inner.state.lock();
+        state.forget(&name);
+        state.uploads.insert(name, upload);
+        Uploaded { contexts, warnings }
+    }
+
+    /// Lists an upload that is kept somewhere and cannot be used, in the place of one that has its name.
+    pub(crate) fn take_unusable(&self, name: &str, problem: Problem) {
+        let mut state = self.inner.state.lock();
+        state.forget(name);
+        state.unusable.insert(name.to_owned(), problem);
     }
 
     /// Forgets an uploaded kubeconfig and the connections made by it; whether there was one.
     pub fn remove_uploaded(&self, name: &str) -> bool {
-        let mut state = self.inner.state.lock();
-        let Some(upload) = state.uploads.remove(name) else {
-            return false;
-        };
-        for info in infos_of(name, &upload.config, false) {
-            state.slots.remove(&info.context);
-        }
-        true
+        self.inner.state.lock().forget(name)
     }
 
     /// The text of an uploaded kubeconfig, for who keeps it sealed. It is full of secrets.
@@ -223,6 +278,20 @@ impl Clusters {
                 known: contexts.into_iter().map(|info| info.context).collect(),
             }),
         }
+    }
+}
+
+impl State {
+    /// Whether there was such an upload.
+    fn forget(&mut self, name: &str) -> bool {
+        let unusable = self.unusable.remove(name).is_some();
+        let Some(upload) = self.uploads.remove(name) else {
+            return unusable;
+        };
+        for info in infos_of(name, &upload.config, false) {
+            self.slots.remove(&info.context);
+        }
+        true
     }
 }
 
@@ -266,6 +335,14 @@ impl Inner {
                 }
                 known.push(listed);
             }
+        }
+        let upload = name.split_once('/').map_or(name, |(upload, _)| upload);
+        if let Some(problem) = state.unusable.get(upload) {
+            return Err(ClusterError::UploadUnusable {
+                context: name.to_owned(),
+                reason: problem.message.clone(),
+                remedy: problem.remedy.clone(),
+            });
         }
         match loaded {
             Ok(loaded) => {
@@ -342,6 +419,7 @@ fn info(entry: Entry<'_>, context: String, current: bool, source: &str) -> Conte
         user: inside.and_then(|context| context.user.clone()),
         current,
         source: source.to_owned(),
+        problem: None,
     }
 }
 

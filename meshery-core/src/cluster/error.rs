@@ -221,6 +221,16 @@ pub enum ClusterError {
         /// Why it is refused.
         reason: String,
     },
+    /// An uploaded kubeconfig is kept, and cannot be opened any more.
+    #[error("the uploaded cluster \"{context}\" cannot be used: {reason}")]
+    UploadUnusable {
+        /// Context that was asked for.
+        context: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
 }
 
 /// A field that another manager owns.
@@ -355,6 +365,7 @@ impl ClusterError {
             Self::NoKubeconfig { .. } => (K::NotFound, "no-kubeconfig", false),
             Self::BadKubeconfig { .. } => (K::Invalid, "bad-kubeconfig", false),
             Self::KubeconfigRefused { .. } => (K::Forbidden, "kubeconfig-refused", false),
+            Self::UploadUnusable { .. } => (K::Unavailable, "cluster-unusable", false),
         }
     }
 
@@ -431,6 +442,7 @@ impl ClusterError {
             }
             Self::NotGone { .. } => "make what holds the object let go of it, then try again".into(),
             Self::UnknownContext { context, .. } if context.is_empty() => "name a context".into(),
+            Self::UploadUnusable { remedy, .. } => remedy.clone(),
             Self::UnknownContext { .. } => "use one of the contexts that there are".into(),
             Self::NoKubeconfig { .. } => {
                 "set KUBECONFIG, or put a kubeconfig where kubectl looks for it, or upload one".into()

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Inner, Meshery, uploads};
+use super::key_watch::{self, KeyId};
+use super::uploads::Uploads;
+use super::{Inner, Meshery};
 use crate::cluster::chart::{ChartSettings, Charts};
 use crate::cluster::{Clusters, KubeconfigSource};
 use crate::operation::Operations;
@@ -23,6 +25,7 @@ pub struct MesheryBuilder {
     kubeconfig: KubeconfigSource,
     charts: ChartSettings,
     take_up: bool,
+    accept_key: bool,
 }
 
 impl MesheryBuilder {
@@ -36,6 +39,7 @@ impl MesheryBuilder {
             plugins,
             kubeconfig: KubeconfigSource::Default,
             take_up: true,
+            accept_key: false,
         }
     }
 
@@ -112,42 +116,80 @@ impl MesheryBuilder {
         self
     }
 
+    /// Takes the key in `host.key` for the right one, although the provider's content was sealed with another that
+    /// is lost: what was sealed stays closed, and is not spoken of any more in [`Meshery::notices`].
+    pub fn accept_key(mut self, accept: bool) -> Self {
+        self.accept_key = accept;
+        self
+    }
+
     /// Starts: makes the data folder, loads plugins, and takes up what was interrupted. Plugins that cannot be
     /// loaded are no reason to fail; see [`Plugins::list`].
     pub async fn build(self) -> Result<Meshery, Problem> {
         let data = self.plugins.data.clone();
         make_folder(&data)?;
-        let key = Arc::new(HostKey::load_or_create(&data.join("host.key"))?);
+        let key_file = data.join("host.key");
+        let key = Arc::new(HostKey::load_or_create(&key_file)?);
+        let key_id = KeyId::of_file(&key_file)?;
         let charts = Charts::new(self.charts);
         let clusters = Clusters::new(self.kubeconfig);
         let plugins = Arc::new(Plugins::load(self.plugins).await);
         let store = plugins.provider().map(|provider| Store::new(provider));
-        let operations = match &store {
-            None => None,
+        let mut notices = Vec::new();
+        let (uploads, operations) = match &store {
+            None => (None, None),
             Some(store) => {
-                uploads::restore(store, &key, &clusters).await;
+                let uploads = Uploads::new(store.clone(), key.clone(), key_id.clone(), clusters.clone());
+                match uploads.restore().await {
+                    Ok(opened) => {
+                        let compared = key_watch::compare(store, &key_id, opened, self.accept_key).await;
+                        notices.extend(compared.unwrap_or_else(|problem| Some(not_compared(problem))));
+                    }
+                    Err(problem) => notices.push(not_restored(problem)),
+                }
                 let operations = Operations::new(
                     store.clone(),
                     plugins.clone(),
                     clusters.clone(),
                     charts.clone(),
-                    key.clone(),
+                    key,
                 );
                 operations.recover(self.take_up).await;
-                Some(operations)
+                (Some(Arc::new(uploads)), Some(operations))
             }
         };
+        for notice in &notices {
+            tracing::warn!(code = %notice.code, "{notice}");
+        }
         Ok(Meshery {
             inner: Arc::new(Inner {
                 plugins,
                 clusters,
                 charts,
-                key,
                 store,
+                uploads,
                 operations,
+                notices,
             }),
         })
     }
+}
+
+fn not_restored(problem: Problem) -> Problem {
+    let message = format!("uploaded clusters could not be read: {}", problem.message);
+    Problem::new(problem.kind, "clusters-unread", message)
+        .cause(problem.cause)
+        .remedy("make the provider work and start the host again; nothing is lost")
+}
+
+fn not_compared(problem: Problem) -> Problem {
+    let message = format!(
+        "whether the host's key is the right one could not be found out: {}",
+        problem.message
+    );
+    Problem::new(problem.kind, "host-key-unknown", message)
+        .cause(problem.cause)
+        .remedy("make the provider work and start the host again")
 }
 
 fn make_folder(path: &std::path::Path) -> Result<(), Problem> {

@@ -1,8 +1,15 @@
 //! Kubeconfigs that came from outside: kept by the provider, sealed with the host's key.
+//!
+//! What the provider keeps comes first, what is in memory follows it: whatever fails in between, the same request
+//! can be made again, and a restart finds what was answered.
+
+use std::sync::Arc;
 
 use meshery_plugin_api::message::document::{Document, Expect, Query};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
+use super::key_watch::{KeyId, Opened};
 use crate::cluster::Clusters;
 use crate::cluster::clusters::Uploaded;
 use crate::operation::seal::HostKey;
@@ -12,76 +19,145 @@ use crate::provider::Store;
 /// Kind of the documents.
 const KIND: &str = "cluster";
 
+/// What to do when a cluster of the same name is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfThere {
+    Refuse,
+    Replace,
+}
+
+pub(super) struct Uploads {
+    store: Store,
+    key: Arc<HostKey>,
+    key_id: KeyId,
+    clusters: Clusters,
+    /// Store and memory change together.
+    changing: Mutex<()>,
+}
+
+impl Uploads {
+    pub fn new(store: Store, key: Arc<HostKey>, key_id: KeyId, clusters: Clusters) -> Self {
+        Self {
+            store,
+            key,
+            key_id,
+            clusters,
+            changing: Mutex::default(),
+        }
+    }
+
+    pub async fn add(&self, name: &str, kubeconfig: &str, if_there: IfThere) -> Result<Uploaded, Problem> {
+        check_name(name)?;
+        let checked = self.clusters.check_upload(name, kubeconfig).await?;
+        let _changing = self.changing.lock().await;
+        let sealed = self.key.seal(&purpose(name), kubeconfig.as_bytes())?;
+        let document = Document {
+            kind: KIND.into(),
+            id: name.into(),
+            owner: self.store.user().await?.name,
+            body: json!({"sealed": sealed, "key": self.key_id.to_string()}),
+            ..Document::default()
+        };
+        let expect = match if_there {
+            IfThere::Refuse => Expect::Absent,
+            IfThere::Replace => Expect::Any,
+        };
+        match self.store.put(document, expect).await {
+            Ok(_) => {}
+            Err(problem) if problem.code == "revision-conflict" => return Err(exists(name)),
+            // Whether it was stored is not known then; no two sealings are alike.
+            Err(problem) => match self.store.get(KIND, name).await {
+                Ok(Some(document)) if document.body["sealed"] == *sealed => {}
+                _ => return Err(problem),
+            },
+        }
+        Ok(self.clusters.take_upload(checked))
+    }
+
+    pub async fn remove(&self, name: &str) -> Result<(), Problem> {
+        let _changing = self.changing.lock().await;
+        let kept = self.store.get(KIND, name).await?.is_some();
+        if kept {
+            self.store.delete(KIND, name).await?;
+        }
+        if self.clusters.remove_uploaded(name) || kept {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ProblemKind::NotFound,
+            "unknown-cluster",
+            format!("no uploaded cluster is named \"{}\"", name.escape_debug()),
+        )
+        .cause("contexts of the host owner's own kubeconfig are not kept by Meshery")
+        .remedy("remove those with kubectl config delete-context"))
+    }
+
+    /// Adds again what was uploaded in the past. What does not work any more is listed with the reason.
+    pub async fn restore(&self) -> Result<Opened, Problem> {
+        let query = Query {
+            kind: KIND.into(),
+            ..Query::default()
+        };
+        let mut count = Opened::default();
+        for document in self.store.list_all(query).await? {
+            let name = document.id;
+            let opened = self.open(&name, &document.body);
+            match opened {
+                Ok(_) => count.opened += 1,
+                Err(_) => count.closed += 1,
+            }
+            let checked = opened.and_then(|text| Ok(self.clusters.read_upload(&name, &text)?));
+            match checked {
+                Ok(checked) => {
+                    self.clusters.take_upload(checked);
+                }
+                Err(problem) => {
+                    tracing::warn!(cluster = %name, code = %problem.code, "an uploaded cluster cannot be used: {problem}");
+                    self.clusters.take_unusable(&name, problem);
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    fn open(&self, name: &str, body: &Value) -> Result<String, Problem> {
+        let sealed = body["sealed"].as_str().unwrap_or_default();
+        let closed = |_| {
+            let present = &self.key_id;
+            let by = KeyId::stored(body["key"].as_str().unwrap_or_default());
+            let (message, cause) = match by.filter(|by| by != present) {
+                Some(by) => (
+                    format!("it is sealed with another key (id {by}) than the host's (id {present})"),
+                    "host.key was lost or replaced",
+                ),
+                None => (
+                    format!("the host's key (id {present}) does not open it"),
+                    "host.key was lost or replaced, or what the provider keeps was changed",
+                ),
+            };
+            Problem::new(ProblemKind::Conflict, "cluster-sealed", message)
+                .cause(cause)
+                .remedy(format!(
+                    "put the host.key that sealed it back into the data folder and start the host again; or upload \
+                     it again: mesheryctl cluster add FILE --name {name} --replace; or remove it"
+                ))
+        };
+        let bytes = self.key.open(&purpose(name), sealed).map_err(closed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
 fn purpose(name: &str) -> String {
     format!("cluster {name}")
 }
 
-pub(super) async fn add(
-    store: &Store,
-    key: &HostKey,
-    clusters: &Clusters,
-    name: &str,
-    kubeconfig: &str,
-) -> Result<Uploaded, Problem> {
-    check_name(name)?;
-    let uploaded = clusters.add_uploaded(name, kubeconfig).await?;
-    let document = Document {
-        kind: KIND.into(),
-        id: name.into(),
-        owner: store.user().await?.name,
-        body: json!({"sealed": key.seal(&purpose(name), kubeconfig.as_bytes())?}),
-        ..Document::default()
-    };
-    if let Err(problem) = store.put(document, Expect::Any).await {
-        clusters.remove_uploaded(name);
-        return Err(problem);
-    }
-    Ok(uploaded)
-}
-
-pub(super) async fn remove(store: &Store, clusters: &Clusters, name: &str) -> Result<(), Problem> {
-    if !clusters.remove_uploaded(name) {
-        return Err(Problem::new(
-            ProblemKind::NotFound,
-            "unknown-cluster",
-            format!("no uploaded cluster is named \"{name}\""),
-        )
-        .cause("contexts of the host owner's own kubeconfig are not kept by Meshery")
-        .remedy("remove those with kubectl config delete-context"));
-    }
-    store.delete(KIND, name).await
-}
-
-/// Adds again what was uploaded in the past. One that does not work any more is logged and left where it is.
-pub(super) async fn restore(store: &Store, key: &HostKey, clusters: &Clusters) {
-    let query = Query {
-        kind: KIND.into(),
-        ..Query::default()
-    };
-    let documents = match store.list_all(query).await {
-        Ok(documents) => documents,
-        Err(problem) => {
-            tracing::warn!(code = %problem.code, "uploaded clusters cannot be read: {problem}");
-            return;
-        }
-    };
-    for document in documents {
-        let name = document.id;
-        let sealed = document.body["sealed"].as_str().unwrap_or_default();
-        let opened = key.open(&purpose(&name), sealed);
-        let text = opened.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let added = match text {
-            Ok(text) => clusters
-                .add_uploaded(&name, &text)
-                .await
-                .map(drop)
-                .map_err(Problem::from),
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = added {
-            tracing::warn!(cluster = %name, code = %problem.code, "an uploaded cluster cannot be used: {problem}");
-        }
-    }
+fn exists(name: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Conflict,
+        "cluster-exists",
+        format!("there is an uploaded cluster \"{name}\" already"),
+    )
+    .remedy("give another name; or say that it is to be replaced: \"replace\": true, or --replace with mesheryctl")
 }
 
 /// Names go into addresses and contexts.
@@ -96,10 +172,14 @@ fn check_name(name: &str) -> Result<(), Problem> {
     if fits {
         return Ok(());
     }
+    let shown: String = name.chars().take(80).collect();
     Err(Problem::new(
         ProblemKind::Invalid,
         "bad-name",
-        format!("\"{}\" cannot be the name of a cluster", name.escape_debug()),
+        format!("\"{}\" cannot be the name of a cluster", shown.escape_debug()),
     )
-    .remedy("use letters, digits, dots, dashes and underscores, at most 63 of them"))
+    .remedy("use letters, digits, dots, dashes and underscores, at most 63 of them, and no dot first"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ struct State {
 /// What goes wrong with one call.
 #[derive(Debug, Clone)]
 enum Trouble {
+    None,
     Fails(PluginError),
     Hangs,
     LosesAcknowledgement,
@@ -66,6 +67,14 @@ impl MemoryProvider {
             .lock()
             .trouble
             .extend(std::iter::repeat_n(Trouble::Fails(error), n));
+    }
+
+    /// The next `n` calls go well; the trouble that is made to order after this comes after them.
+    pub fn pass_next(&self, n: usize) {
+        self.state
+            .lock()
+            .trouble
+            .extend(std::iter::repeat_n(Trouble::None, n));
     }
 
     /// The next `n` calls are not carried out, and fail only at their deadline.
@@ -139,7 +148,7 @@ impl ProviderCall for MemoryProvider {
                 Some(Trouble::LosesAcknowledgement) => dispatch::provider(self, method, &payload)
                     .await
                     .and(Err(timeout())),
-                None => dispatch::provider(self, method, &payload).await,
+                None | Some(Trouble::None) => dispatch::provider(self, method, &payload).await,
             }
         }
         .boxed()

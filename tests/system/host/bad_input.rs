@@ -356,7 +356,7 @@ fn unknown_things() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kubeconfig(cluster: &str, user: &str) -> String {
+pub(super) fn kubeconfig(cluster: &str, user: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
          clusters: [{{name: k, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"

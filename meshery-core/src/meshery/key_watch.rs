@@ -1,0 +1,178 @@
+//! Whether the host's key is the one that the provider's content was sealed with.
+//!
+//! The key has an id that tells nothing of it. The provider keeps the id of the key that is the right one, in one
+//! document, and each uploaded kubeconfig has the id of the key that sealed it beside it; so that a lost key is
+//! noticed when the host starts and not when something is needed, and one that is put back is recognised. Changing
+//! the key on purpose, which is not there yet, will be a new id in that document after everything was sealed anew.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use meshery_plugin_api::message::document::{Document, Expect};
+use serde_json::json;
+
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::Store;
+
+/// Kind and id of the document.
+const KIND: &str = "host-key";
+const ID: &str = "current";
+
+/// Digits of an id: enough to tell keys apart, and of no use to who looks for the key.
+const DIGITS: usize = 16;
+
+/// Which key it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyId(String);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl KeyId {
+    /// The id of the key in this file, which was found to be one.
+    pub fn of_file(path: &Path) -> Result<Self, Problem> {
+        let key = std::fs::read(path).map_err(|error| {
+            let message = format!("the host's key {} cannot be read: {error}", path.display());
+            Problem::new(ProblemKind::Internal, "host-key", message)
+                .remedy("put the key back that belongs to this data folder")
+        })?;
+        Ok(Self::of(&key))
+    }
+
+    fn of(key: &[u8]) -> Self {
+        // The words before the key make it another digest than anything else that is ever made of the key.
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        digest.update(b"meshery host key id\0");
+        digest.update(key);
+        let mut id = String::with_capacity(DIGITS);
+        for byte in &digest.finish().as_ref()[..DIGITS / 2] {
+            let _ = write!(id, "{byte:02x}");
+        }
+        Self(id)
+    }
+
+    /// As it was stored.
+    pub fn stored(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+}
+
+/// What became of the kubeconfigs that are kept sealed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Opened {
+    pub opened: usize,
+    pub closed: usize,
+}
+
+/// Compares the key with what the store remembers, and remembers it where nothing says otherwise, or when it is to
+/// be accepted. The problem, if it is another one than before.
+pub(super) async fn compare(
+    store: &Store,
+    present: &KeyId,
+    sealed: Opened,
+    accept: bool,
+) -> Result<Option<Problem>, Problem> {
+    let known = store.get(KIND, ID).await?;
+    let before = known
+        .as_ref()
+        .and_then(|document| KeyId::stored(document.body["id"].as_str().unwrap_or_default()));
+    // A store from before ids were kept.
+    let strange = before.is_none() && sealed.closed > 0 && sealed.opened == 0;
+    let same = before.as_ref() == Some(present);
+    if same {
+        return Ok(None);
+    }
+    if (before.is_none() && !strange) || accept {
+        let document = Document {
+            kind: KIND.into(),
+            id: ID.into(),
+            owner: store.user().await?.name,
+            body: json!({"id": present.0}),
+            ..Document::default()
+        };
+        store.put(document, Expect::Any).await?;
+        return Ok(None);
+    }
+    Ok(Some(changed(before.as_ref(), present, sealed.closed)))
+}
+
+fn changed(before: Option<&KeyId>, present: &KeyId, clusters: usize) -> Problem {
+    let before = before.map_or_else(String::new, |before| format!(" (id {before})"));
+    let clusters = match clusters {
+        0 => String::new(),
+        1 => "1 uploaded cluster cannot be opened; ".to_owned(),
+        n => format!("{n} uploaded clusters cannot be opened; "),
+    };
+    Problem::new(
+        ProblemKind::Conflict,
+        "host-key-changed",
+        format!(
+            "the host's key (id {present}) is another than the one{before} that sealed what the provider keeps: \
+             {clusters}operations from before can be undone only as far as they kept no secrets"
+        ),
+    )
+    .cause("host.key was lost, and a new one was made; or it is that of another data folder")
+    .remedy(
+        "stop the host, put the old host.key back into the data folder and start again; if it is lost for good, \
+         upload the clusters again and start once with --accept-key",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::provider::memory::MemoryProvider;
+
+    const NONE: Opened = Opened { opened: 0, closed: 0 };
+
+    #[test]
+    fn the_id_is_the_same_for_the_same_key_and_tells_nothing_of_it() {
+        let id = KeyId::of(&[7; 32]).to_string();
+        assert_eq!(id, KeyId::of(&[7; 32]).to_string());
+        assert_ne!(id, KeyId::of(&[8; 32]).to_string());
+        assert!(id.len() == DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert!(!id.contains("0707"), "{id}");
+    }
+
+    #[tokio::test]
+    async fn another_key_is_recognised_until_the_old_one_is_back_or_the_new_one_is_accepted() {
+        let store = Store::new(Arc::new(MemoryProvider::new()));
+        let (old, new) = (KeyId::of(b"old"), KeyId::of(b"new"));
+        let compare = |id: &KeyId, accept| {
+            let (store, id) = (store.clone(), id.clone());
+            async move { compare(&store, &id, NONE, accept).await.unwrap() }
+        };
+        assert_eq!(compare(&old, false).await, None);
+        for _ in 0..2 {
+            let problem = compare(&new, false).await.unwrap();
+            assert_eq!(problem.code, "host-key-changed");
+            assert!(
+                problem.message.contains(&old.0) && problem.message.contains(&new.0),
+                "{problem}"
+            );
+        }
+        assert_eq!(compare(&old, false).await, None);
+        assert_eq!(compare(&new, true).await, None);
+        assert_eq!(compare(&new, false).await, None);
+        assert!(compare(&old, false).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_opens_nothing_of_an_older_store_is_not_taken_for_the_right_one() {
+        let store = Store::new(Arc::new(MemoryProvider::new()));
+        let id = KeyId::of(b"new");
+        let closed = Opened { opened: 0, closed: 2 };
+        for _ in 0..2 {
+            let problem = compare(&store, &id, closed, false).await.unwrap().unwrap();
+            assert!(problem.message.contains("2 uploaded clusters"), "{problem}");
+        }
+        let some = Opened { opened: 1, closed: 2 };
+        assert_eq!(compare(&store, &id, some, false).await.unwrap(), None);
+    }
+}
