@@ -1,5 +1,6 @@
 //! The command line, declared in one place. Parsing does no work: it only says what was asked for.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,7 +42,7 @@ pub struct Global {
     /// File with the host's token [default: ~/.meshery/token].
     #[arg(long, global = true, env = "MESHERY_TOKEN_FILE", value_name = "PATH")]
     pub token_file: Option<PathBuf>,
-    /// Form of the output. json and yaml are the host's own answers.
+    /// Form of the output. json and yaml are the host's own answers; problems come in the same form on standard error.
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
     pub output: Form,
     /// No colours, whatever the terminal can do.
@@ -62,6 +63,32 @@ pub enum Form {
     Json,
     /// YAML; with watch, one document an event.
     Yaml,
+}
+
+/// The form of the output that a command line asks for which cannot be read as a whole.
+pub fn wanted_form(arguments: impl Iterator<Item = OsString>) -> Form {
+    let mut form = Form::default();
+    let mut value_follows = false;
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        if text == "--" {
+            break;
+        }
+        let value = if std::mem::take(&mut value_follows) {
+            Some(&*text)
+        } else if text == "-o" || text == "--output" {
+            value_follows = true;
+            None
+        } else {
+            text.strip_prefix("--output=")
+                .or_else(|| text.strip_prefix("-o"))
+                .map(|value| value.trim_start_matches('='))
+        };
+        form = value
+            .and_then(|value| Form::from_str(value, false).ok())
+            .unwrap_or(form);
+    }
+    form
 }
 
 #[derive(Debug, Subcommand)]
@@ -365,6 +392,9 @@ pub enum ClusterCommand {
         /// Name to keep it under [default: the file's name without its ending].
         #[arg(long)]
         name: Option<String>,
+        /// Replace the one that has this name.
+        #[arg(long)]
+        replace: bool,
     },
     /// Makes the host forget an uploaded kubeconfig.
     Remove {
@@ -385,6 +415,26 @@ pub enum PluginCommand {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    use super::Form;
+
+    #[test]
+    fn the_form_is_found_in_a_command_line_that_cannot_be_read() {
+        for (line, form) in [
+            ("mesh fly -o json", Form::Json),
+            ("-ojson x", Form::Json),
+            ("x --output=yaml", Form::Yaml),
+            ("x --output yaml y", Form::Yaml),
+            ("x -o=json", Form::Json),
+            ("x -o xml", Form::Table),
+            ("x -o", Form::Table),
+            ("x -- -o json", Form::Table),
+            ("json", Form::Table),
+        ] {
+            let words = line.split(' ').map(std::ffi::OsString::from);
+            assert_eq!(super::wanted_form(words), form, "{line}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

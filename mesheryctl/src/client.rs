@@ -70,12 +70,13 @@ impl Client {
     }
 
     /// What the user should know about the connection before the token goes over it.
-    pub fn warning(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<Problem> {
         (self.token.is_there() && !self.address.is_encrypted() && !self.address.is_loopback()).then(|| {
-            format!(
-                "warning: the token goes to {} unencrypted; anybody on the way can use it",
+            let message = format!(
+                "the token goes to {} unencrypted; anybody on the way can use it",
                 self.server()
-            )
+            );
+            Problem::new("token-unencrypted", message)
         })
     }
 
@@ -184,14 +185,15 @@ impl Client {
             return Ok(response);
         }
         let body = self.read(response).await?;
-        let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_default();
+        let problem = Problem::of_host(&body);
         if status == StatusCode::UNAUTHORIZED {
+            let problem = problem.unwrap_or_default();
             return Err(Failure::Unauthorised(self.token.problem(problem, self.server())));
         }
-        if problem.code.is_empty() && problem.message.is_empty() {
-            return Err(self.not_a_host(&format!("it answered {status}")));
-        }
-        Err(Failure::Problem(problem))
+        Err(problem.map_or_else(
+            || self.not_a_host(&format!("it answered {status}")),
+            Failure::Problem,
+        ))
     }
 
     async fn read(&self, response: Response) -> Result<Vec<u8>, Failure> {

@@ -17,8 +17,7 @@ use crate::failure::Failure;
 pub async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Failure> {
     let client = Client::new(&arguments.global)?;
     if let Some(warning) = client.warning() {
-        let warning = console.paint_err.notable(&warning);
-        console.tell(&warning)?;
+        console.warn(&warning)?;
     }
     match &arguments.command {
         Command::Adapter(command) => adapter::run(&client, console, command).await,

@@ -1,7 +1,8 @@
 //! The terminal, or what stands in for it: colours, a line that is overwritten, questions.
 //!
 //! Standard output carries what was asked for; progress, questions and errors go to standard error, so that
-//! `-o json | jq` gets nothing else. Everything that a host sends passes [`plain`] before a terminal sees it:
+//! `-o json | jq` gets nothing else. With `-o json` and `-o yaml`, a standard error that is no terminal carries
+//! problems only, as documents: what reads it is a program, too. Everything that a host sends passes [`plain`] before a terminal sees it:
 //! a cluster's objects may hold escape sequences.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -79,6 +80,8 @@ pub struct Console {
     pub paint: Paint,
     /// For standard error.
     pub paint_err: Paint,
+    /// Whether standard error is read by people.
+    told: bool,
     /// Whether progress may overwrite its last line.
     live: bool,
     /// A line is shown that the next one replaces.
@@ -94,7 +97,20 @@ impl Console {
             form: global.output,
             paint: Paint(wanted && io::stdout().is_terminal()),
             paint_err: Paint(wanted && io::stderr().is_terminal()),
+            told: global.output == Form::Table || io::stderr().is_terminal(),
             live: !dumb && io::stderr().is_terminal(),
+            pending: false,
+        }
+    }
+
+    /// Without colours and overwritten lines, whatever there is.
+    pub fn plain(form: Form) -> Self {
+        Self {
+            form,
+            paint: Paint::off(),
+            paint_err: Paint::off(),
+            told: form == Form::Table,
+            live: false,
             pending: false,
         }
     }
@@ -113,10 +129,45 @@ impl Console {
         Ok(())
     }
 
-    /// Writes what happens to standard error.
+    /// Writes what happens to standard error, for people.
     pub fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        if self.told {
+            self.settle()?;
+            writeln!(io::stderr().lock(), "{text}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes why the command did not do what was asked to standard error.
+    pub fn fail(&mut self, failure: &Failure) -> Result<(), Failure> {
+        if self.for_people() {
+            return failure
+                .lines(self.paint_err)
+                .map_or(Ok(()), |lines| self.tell(&lines));
+        }
+        match failure.problem() {
+            Some(problem) => self.tell_document(&problem.document()),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what the user should know before anything is done to standard error.
+    pub fn warn(&mut self, problem: &Problem) -> Result<(), Failure> {
+        if self.for_people() {
+            let line = self
+                .paint_err
+                .notable(&format!("warning: {}", plain(&problem.message)));
+            return self.tell(&line);
+        }
+        let mut document = problem.document();
+        document["title"] = "warning".into();
+        self.tell_document(&document)
+    }
+
+    /// A line of JSON, or a document of YAML, on standard error.
+    fn tell_document(&mut self, value: &Value) -> Result<(), Failure> {
         self.settle()?;
-        writeln!(io::stderr().lock(), "{text}")?;
+        writeln!(io::stderr().lock(), "{}", self.one_of_many(value)?)?;
         Ok(())
     }
 
@@ -153,11 +204,16 @@ impl Console {
 
     /// Writes one of many answers: a line of JSON, or a document of YAML.
     pub fn record(&mut self, value: &Value) -> Result<(), Failure> {
+        let text = self.one_of_many(value)?;
+        self.say(&text)
+    }
+
+    fn one_of_many(&self, value: &Value) -> Result<String, Failure> {
         let text = match self.form {
             Form::Yaml => format!("---\n{}", yaml(value)?),
             Form::Table | Form::Json => serde_json::to_string(value).map_err(io::Error::from)?,
         };
-        self.say(text.trim_end())
+        Ok(text.trim_end().to_owned())
     }
 
     /// Asks. Only on a terminal: anything else could not have read what it agrees to.

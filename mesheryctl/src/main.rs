@@ -19,26 +19,46 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Form};
 use console::Console;
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
     let mut console = Console::new(&arguments.global);
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failure::Failure::from)
+        .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(command::run(&arguments, &mut console)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(lines) = failure.lines(console.paint_err) {
-                // Nobody is left to tell when this fails.
-                let _ = console.tell(&lines);
-            }
+            // Nobody is left to tell when this fails.
+            let _ = console.fail(&failure);
             let _ = std::io::stderr().flush();
             failure.exit_code()
         }
     }
+}
+
+/// A command line that means nothing, told in the form that it asks for as far as that can be seen.
+fn refused(error: &clap::Error) -> ExitCode {
+    let form = arguments::wanted_form(std::env::args_os().skip(1));
+    // Help and version are no errors.
+    if form == Form::Table || !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.trim().splitn(2, "\n\n");
+    let message = paragraphs
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    let failure = Failure::usage("command-line", message, paragraphs.next().unwrap_or_default());
+    let _ = Console::plain(form).fail(&failure);
+    failure.exit_code()
 }

@@ -5,7 +5,11 @@
 use serde_json::{Map, Value};
 
 use crate::adapter::Operation;
+use crate::console::brief;
 use crate::failure::Failure;
+
+/// Longest part of a word that is repeated, in characters.
+const SHOWN: usize = 200;
 
 /// Parameters by name, from what the user wrote.
 pub fn read(operation: &Operation, words: &[(String, String)]) -> Result<Map<String, Value>, Failure> {
@@ -18,7 +22,11 @@ pub fn read(operation: &Operation, words: &[(String, String)]) -> Result<Map<Str
             }
             return Err(Failure::usage(
                 "unknown-parameter",
-                format!("operation {} has no parameter \"{name}\"", operation.name),
+                format!(
+                    "operation {} has no parameter \"{}\"",
+                    operation.name,
+                    brief(name, SHOWN)
+                ),
                 match operation.parameter_names().join(", ") {
                     names if names.is_empty() => "it takes none".to_owned(),
                     names => format!("it takes {names}"),
@@ -42,7 +50,7 @@ pub fn split(text: &str) -> Result<(String, String), Failure> {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err(Failure::usage(
             "bad-parameter",
-            format!("--set \"{text}\" is not of the form key=value"),
+            format!("--set \"{}\" is not of the form key=value", brief(text, SHOWN)),
             "write it as --set key=value",
         )),
     }
@@ -53,7 +61,14 @@ fn value(name: &str, word: &str, schema: &Value) -> Result<Value, Failure> {
     let refused = |expected: &str| {
         Err(Failure::usage(
             "bad-parameter",
-            format!("parameter \"{name}\" is \"{word}\", not {expected}"),
+            if schema["writeOnly"] == true || schema["format"] == "password" {
+                format!("parameter \"{name}\" (not shown) is not {expected}")
+            } else {
+                format!(
+                    "parameter \"{name}\" is \"{}\", not {expected}",
+                    brief(word, SHOWN)
+                )
+            },
             match schema["description"].as_str() {
                 Some(description) => format!("it means: {description}"),
                 None => "see `mesheryctl adapter view`".to_owned(),

@@ -57,8 +57,7 @@ pub async fn follow(
             })
         }
         _ = interrupts.recv() => {
-            detach(console, &record.id, "no longer following")?;
-            Err(Failure::Detached)
+            Err(Failure::Detached(detached(&record.id, "no longer following")))
         }
     }
 }
@@ -108,9 +107,15 @@ async fn watch(
 
 /// Says that the operation goes on without anybody watching.
 pub fn detach(console: &mut Console, id: &str, why: &str) -> Result<(), Failure> {
-    console.tell(&format!(
-        "{why}: the operation goes on\n  follow it: mesheryctl operation watch {id}\n  stop it:   mesheryctl operation \
-         cancel {id}"
+    match Failure::Detached(detached(id, why)).lines(console.paint_err) {
+        Some(lines) => console.tell(&lines),
+        None => Ok(()),
+    }
+}
+
+fn detached(id: &str, why: &str) -> Problem {
+    Problem::new("detached", format!("{why}: the operation goes on")).remedy(format!(
+        "follow it: mesheryctl operation watch {id}; stop it: mesheryctl operation cancel {id}"
     ))
 }
 

@@ -107,6 +107,27 @@ impl Record {
         matches!(self.state.as_str(), "planned" | "previewed" | "awaiting-approval")
     }
 
+    /// That it came to another end than the one asked for.
+    pub fn problem(&self) -> Problem {
+        let state = &self.state;
+        let message = format!(
+            "operation {} is {}: {}",
+            self.id,
+            state.replace('-', " "),
+            self.summary
+        );
+        let why = self.error.clone().unwrap_or_default();
+        let cause = match why.code.as_str() {
+            "" => why.message,
+            code => format!("{} [{code}]", why.message),
+        };
+        let look = format!("mesheryctl operation view --events {}", self.id);
+        let remedy = if why.remedy.is_empty() { look } else { why.remedy };
+        Problem::new(&format!("operation-{state}"), message)
+            .cause(cause)
+            .remedy(remedy)
+    }
+
     /// How it ended, in a few lines.
     pub fn ending(&self, paint: Paint) -> String {
         let state = self.state.replace('-', " ");

@@ -90,6 +90,8 @@ impl Token {
                 .into(),
             remedy: "name the token of this host with --token-file or MESHERY_TOKEN_FILE".into(),
             retryable: false,
+            // What the host says of itself does not name the file.
+            said: None,
         }
     }
 }

@@ -180,7 +180,7 @@ pub fn ended(console: &mut Console, end: &Value, good: &[&str]) -> Result<(), Fa
     if good.contains(&record.state.as_str()) {
         Ok(())
     } else {
-        Err(Failure::Operation)
+        Err(Failure::Operation(record.problem()))
     }
 }
 
@@ -201,6 +201,6 @@ pub async fn watch(client: &Client, console: &mut Console, id: &str, options: Fo
     if record.state == "succeeded" {
         Ok(())
     } else {
-        Err(Failure::Operation)
+        Err(Failure::Operation(record.problem()))
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::arguments::ClusterCommand;
@@ -34,7 +35,9 @@ pub async fn run(client: &Client, console: &mut Console, command: &ClusterComman
                 .collect();
             console.say(&text.join("\n"))
         }
-        ClusterCommand::Add { file, name } => add(client, console, file, name.as_deref()).await,
+        ClusterCommand::Add { file, name, replace } => {
+            add(client, console, file, name.as_deref(), *replace).await
+        }
         ClusterCommand::Remove { context, yes } => {
             if !yes {
                 require_terminal()?;
@@ -67,14 +70,34 @@ async fn list(client: &Client, console: &mut Console) -> Result<(), Failure> {
             &text("source"),
         ]);
     }
+    let unusable: Vec<String> = answer["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| {
+            let problem = Problem::deserialize(item.get("problem")?).ok()?;
+            let context = plain(item["context"].as_str().unwrap_or_default());
+            Some(format!("{context}: {}", problem.lines(console.paint)))
+        })
+        .collect();
     if table.is_empty() {
         return console.say("The host knows no cluster. Give it a kubeconfig: mesheryctl cluster add FILE");
     }
-    let lines = table.lines(console.paint);
+    let mut lines = table.lines(console.paint);
+    for problem in unusable {
+        lines.push_str("\n\n");
+        lines.push_str(&problem);
+    }
     console.say(&lines)
 }
 
-async fn add(client: &Client, console: &mut Console, file: &Path, name: Option<&str>) -> Result<(), Failure> {
+async fn add(
+    client: &Client,
+    console: &mut Console,
+    file: &Path,
+    name: Option<&str>,
+    replace: bool,
+) -> Result<(), Failure> {
     let (text, stem) = if file.as_os_str() == "-" {
         (read(std::io::stdin().lock()), None)
     } else {
@@ -83,7 +106,10 @@ async fn add(client: &Client, console: &mut Console, file: &Path, name: Option<&
     };
     let text = text.map_err(|e| {
         let message = format!("cannot read the kubeconfig {}: {e}", file.display());
-        Failure::Problem(Problem::new("kubeconfig", message))
+        Failure::Problem(
+            Problem::new("kubeconfig", message)
+                .remedy("name a file with a kubeconfig, in UTF-8, or `-` for standard input"),
+        )
     })?;
     let Some(name) = name.map(str::to_owned).or(stem) else {
         return Err(Failure::usage(
@@ -92,7 +118,11 @@ async fn add(client: &Client, console: &mut Console, file: &Path, name: Option<&
             "give one with --name",
         ));
     };
-    let body = json!({"name": name, "kubeconfig": text});
+    let mut body = json!({"name": name, "kubeconfig": text});
+    // Hosts that do not know the field refuse it.
+    if replace {
+        body["replace"] = true.into();
+    }
     let answer = client.post(&["clusters"], Some(&body), Patience::Normal).await?;
     if !console.for_people() {
         return console.document(&answer);

@@ -178,6 +178,13 @@ fn clusters_are_listed_added_and_removed() {
         .err_has(&["added: prod"]);
     let sent = json!({"name": "prod", "kubeconfig": "apiVersion: v1\nkind: Config\n"});
     assert_eq!(host.body_of("POST /clusters"), sent);
+    home.run(
+        &host,
+        &["cluster", "add", "prod.yaml", "--name", "other", "--replace"],
+    )
+    .code(0);
+    let last = host.asked().pop().unwrap().body;
+    assert_eq!((&last["name"], &last["replace"]), (&"other".into(), &true.into()));
     home.run(&host, &["cluster", "add", "missing.yaml"])
         .code(1)
         .err_has(&["missing.yaml"]);
@@ -191,6 +198,21 @@ fn clusters_are_listed_added_and_removed() {
     ctl(&host, &["cluster", "remove", "a/b", "--yes"])
         .code(0)
         .err_has(&["removed: a/b"]);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_used_is_listed_with_the_reason_and_the_remedy() {
+    let host = FakeHost::start();
+    let items = json!({"items": [
+        {"context": "dev", "server": "https://10.0.0.1", "current": true, "source": "file"},
+        {"context": "prod", "server": "", "current": false, "source": "uploaded", "problem":
+            {"code": "cluster-sealed", "message": "it is sealed with another key", "remedy": "put it back"}}]});
+    host.on("GET /clusters", items);
+    ctl(&host, &["cluster", "list"]).code(0).out_has(&[
+        "dev",
+        "prod: error[cluster-sealed]: it is sealed with another key",
+        "remedy: put it back",
+    ]);
 }
 
 #[test]

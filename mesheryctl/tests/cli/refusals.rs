@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answers::host;
 use crate::fake_host::{Answer, FakeHost};
@@ -161,4 +161,66 @@ fn help_names_the_commands_the_environment_and_the_exit_codes() {
     let ran = finish(&mut home.command(&["--help"])).code(0);
     ran.out_has(&["Exit codes:", "MESHERY_TOKEN_FILE", "operation"]);
     finish(&mut home.command(&[])).code(2);
+}
+
+#[test]
+fn with_json_or_yaml_a_problem_is_a_document_on_standard_error_and_nothing_is_on_standard_output() {
+    let host = host();
+    let said = json!({"type": "urn:meshery:problem:too-late", "title": "Conflict", "status": 409, "detail": "no",
+        "code": "too-late", "cause": "c", "remedy": "r", "retryable": false, "instance": "urn:meshery:request:1",
+        "of-the-future": [1]});
+    host.then("GET /operations/op9", Answer::Json(409, said.clone()));
+    let home = Home::new();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{unused}");
+    let cases = [
+        (&["operation", "view", "op9"][..], 1, "too-late"),
+        (&["mesh", "plan", "nowhere"], 1, "unknown-adapter"),
+        (&["mesh", "remove", "lattice"], 2, "confirmation-needed"),
+        (&["mesh", "fly"], 2, "command-line"),
+        (&["adapter", "list", "--timeout", "soon"], 2, "command-line"),
+        (&["adapter", "list", "--token-file", "none"], 1, "token-file"),
+        (&["adapter", "list", "--server", &nobody], 4, "host-unreachable"),
+    ];
+    for (arguments, code, expected) in cases {
+        for form in ["json", "yaml"] {
+            let arguments = [arguments, &["-o", form]].concat();
+            let ran = home.run(&host, &arguments).code(code);
+            assert_eq!(ran.out, "", "{ran:#?}");
+            let problem = read(form, &ran.err);
+            assert_eq!(problem["code"], expected, "{ran:#?}");
+            assert!(!problem["detail"].as_str().unwrap().is_empty(), "{ran:#?}");
+            assert_eq!(problem["type"], format!("urn:meshery:problem:{expected}"));
+            assert!(problem["retryable"].is_boolean(), "{ran:#?}");
+            if expected == "too-late" {
+                assert_eq!(problem, said);
+            }
+        }
+    }
+    let token = home.0.path().join(".meshery/token");
+    std::fs::write(token, "of-another-host").unwrap();
+    let ran = home.run(&host, &["adapter", "list", "-o", "json"]).code(5);
+    assert_eq!(read("json", &ran.err)["code"], "unauthorized", "{ran:#?}");
+}
+
+fn read(form: &str, text: &str) -> Value {
+    match form {
+        "json" => serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}")),
+        _ => serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}")),
+    }
+}
+
+#[test]
+fn what_was_given_for_a_secret_is_not_repeated() {
+    let host = FakeHost::start();
+    let mut adapter = crate::answers::adapter();
+    adapter["operations"][0]["parameters"]["properties"]["pin"] =
+        json!({"type": "integer", "writeOnly": true});
+    host.on("GET /adapters", json!({"items": [adapter.clone()]}));
+    host.on("GET /adapters/lattice", adapter);
+    let ran = ctl(&host, &["mesh", "plan", "lattice", "--set", "pin=hunter2"]).code(2);
+    assert!(
+        ran.err.contains("\"pin\"") && !ran.err.contains("hunter2"),
+        "{ran:#?}"
+    );
 }

@@ -135,6 +135,8 @@ fn each_event_is_a_line_of_json_as_the_host_sent_it() {
         (&lines[0]["state"], &lines[1]["unknown"]),
         (&"running".into(), &json!([1]))
     );
+    let problem: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(problem["code"], "operation-failed", "{ran:#?}");
 }
 
 #[test]
