@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use arguments::{Arguments, Form};
 use console::Console;
@@ -54,11 +55,20 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     let mut paragraphs = text.trim().splitn(2, "\n\n");
-    let message = paragraphs
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ");
-    let failure = Failure::usage("command-line", message, paragraphs.next().unwrap_or_default());
+    let (message, remedy) = match error.kind() {
+        // It is told by the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            ("a command is missing", "see `mesheryctl --help`")
+        }
+        _ => (
+            paragraphs
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: "),
+            paragraphs.next().unwrap_or_default(),
+        ),
+    };
+    let failure = Failure::usage("command-line", message, remedy);
     let _ = Console::plain(form).fail(&failure);
     failure.exit_code()
 }

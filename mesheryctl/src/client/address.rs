@@ -13,9 +13,14 @@ impl Address {
     /// Reads `http://host:port`; the scheme may be left out.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let refused = |why: &str| {
+            // What stands before an @ may be a password.
+            let shown = match text.rsplit_once('@') {
+                Some((_, after)) => format!("...@{after}"),
+                None => text.to_owned(),
+            };
             Failure::usage(
                 "bad-server",
-                format!("\"{text}\" is not the address of a host: {why}"),
+                format!("\"{shown}\" is not the address of a host: {why}"),
                 "give it as http://127.0.0.1:9081, with --server or MESHERY_SERVER",
             )
         };
