@@ -11,6 +11,7 @@ use axum::response::Response;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode, header};
 use meshery_core::problem::{Problem, ProblemKind};
+use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::failure::{Failure, Result};
@@ -126,7 +127,14 @@ impl Access {
 /// The layer.
 pub async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
     let peer = request.extensions().get::<Peer>().copied();
-    app.access.check(request.uri().path(), request.headers(), peer)?;
+    let path = request.uri().path();
+    app.access.check(path, request.headers(), peer)?;
+    if percent_decode_str(path).decode_utf8().is_err() {
+        let message = format!("the path {path} does not stand for UTF-8");
+        let problem = Problem::new(ProblemKind::Invalid, "bad-path", message)
+            .remedy("write each byte of a name's UTF-8 that is not allowed in an address as %XX");
+        return Err(problem.into());
+    }
     Ok(next.run(request).await)
 }
 

@@ -23,7 +23,7 @@ pub struct Token {
 /// A token file that cannot be used.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    #[error("the token file {} cannot be used: {source}", file.display())]
+    #[error("the token file {} cannot be used", file.display())]
     Unusable { file: PathBuf, source: io::Error },
     #[error(
         "the token in {} has {length} characters, fewer than {SHORTEST}: delete the file, a new one will be written",

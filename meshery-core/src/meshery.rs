@@ -187,6 +187,10 @@ impl Meshery {
             "no provider is loaded, so nothing can be kept or changed",
         );
         match refused {
+            Some(why) if why.code == "plugin-other-provider" => problem.cause(why.message).remedy(
+                "name the provider that is there by `name` under [provider] in the settings, or put the one that is \
+                 named there beside the host",
+            ),
             Some(why) => problem.cause(why.message).remedy(why.remedy),
             None => {
                 problem.remedy("put a provider plugin beside the host, or name its folder with --plugins")

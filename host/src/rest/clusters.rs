@@ -30,12 +30,17 @@ pub struct Of {
     adapter: String,
 }
 
+/// A query that must be empty: `?replace=true`, say, would be taken for granted by who writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
 /// `-` stands for the current context.
 fn named(context: &str) -> Option<&str> {
     (context != "-").then_some(context)
 }
 
-pub async fn list(State(app): State<App>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<App>, _: Asked<Nothing>) -> Result<Json<Value>> {
     let contexts = match app.meshery.clusters().contexts() {
         Ok(contexts) => contexts,
         // Nobody asked for one in particular.
@@ -47,6 +52,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<Value>> {
 
 pub async fn add(
     State(app): State<App>,
+    _: Asked<Nothing>,
     body::Json(new): body::Json<NewCluster>,
 ) -> Result<(StatusCode, Json<Uploaded>)> {
     let added = if new.replace {

@@ -48,7 +48,7 @@ impl fmt::Display for Origin {
 /// Settings that cannot be used.
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    #[error("the settings file {} cannot be read: {source}", file.display())]
+    #[error("the settings file {} cannot be read", file.display())]
     Unreadable { file: PathBuf, source: std::io::Error },
     #[error("{}:{line}:{column}: {message}", file.display())]
     File {

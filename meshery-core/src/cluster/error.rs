@@ -186,7 +186,7 @@ pub enum ClusterError {
         message: String,
     },
     /// There is no such context.
-    #[error("there is no context \"{context}\"; there is {}", known_contexts(known))]
+    #[error("{}; there is {}", missing_context(context), known_contexts(known))]
     UnknownContext {
         /// What was asked for; empty when no context was named and none is current.
         context: String,
@@ -292,6 +292,17 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
         text.push(format!("and {} more", items.len() - SHOWN));
     }
     text.join("; ")
+}
+
+fn missing_context(context: &str) -> String {
+    const SHOWN: usize = 200;
+    if context.is_empty() {
+        return "no context is named, and none is the current one".into();
+    }
+    match context.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("there is no context \"{}...\"", &context[..end]),
+        None => format!("there is no context \"{context}\""),
+    }
 }
 
 fn known_contexts(known: &[String]) -> String {

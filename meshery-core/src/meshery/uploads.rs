@@ -75,6 +75,10 @@ impl Uploads {
     }
 
     pub async fn remove(&self, name: &str) -> Result<(), Problem> {
+        // The store would call it a bad request.
+        if check_name(name).is_err() {
+            return Err(unknown(name));
+        }
         let _changing = self.changing.lock().await;
         let kept = self.store.get(KIND, name).await?.is_some();
         if kept {
@@ -83,13 +87,7 @@ impl Uploads {
         if self.clusters.remove_uploaded(name) || kept {
             return Ok(());
         }
-        Err(Problem::new(
-            ProblemKind::NotFound,
-            "unknown-cluster",
-            format!("no uploaded cluster is named \"{}\"", name.escape_debug()),
-        )
-        .cause("contexts of the host owner's own kubeconfig are not kept by Meshery")
-        .remedy("remove those with kubectl config delete-context"))
+        Err(unknown(name))
     }
 
     /// Adds again what was uploaded in the past. What does not work any more is listed with the reason.
@@ -149,6 +147,17 @@ impl Uploads {
 
 fn purpose(name: &str) -> String {
     format!("cluster {name}")
+}
+
+fn unknown(name: &str) -> Problem {
+    let shown: String = name.chars().take(80).collect();
+    Problem::new(
+        ProblemKind::NotFound,
+        "unknown-cluster",
+        format!("no uploaded cluster is named \"{}\"", shown.escape_debug()),
+    )
+    .cause("contexts of the host owner's own kubeconfig are not kept by Meshery")
+    .remedy("remove those with kubectl config delete-context; of an upload with several contexts, name the upload")
 }
 
 fn exists(name: &str) -> Problem {

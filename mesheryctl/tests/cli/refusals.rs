@@ -179,7 +179,6 @@ fn with_json_or_yaml_a_problem_is_a_document_on_standard_error_and_nothing_is_on
         (&["mesh", "remove", "lattice"], 2, "confirmation-needed"),
         (&["mesh", "fly"], 2, "command-line"),
         (&["operation"], 2, "command-line"),
-        (&["operation"], 2, "command-line"),
         (&["adapter", "list", "--timeout", "soon"], 2, "command-line"),
         (&["adapter", "list", "--token-file", "none"], 1, "token-file"),
         (&["adapter", "list", "--server", &nobody], 4, "host-unreachable"),
@@ -200,6 +199,13 @@ fn with_json_or_yaml_a_problem_is_a_document_on_standard_error_and_nothing_is_on
             }
         }
     }
+    // Without anything after it, it is answered with the whole help.
+    let ran = home.run(&host, &["-o", "json", "operation"]).code(2);
+    assert_eq!(
+        read("json", &ran.err)["detail"],
+        "a command is missing",
+        "{ran:#?}"
+    );
     let token = home.0.path().join(".meshery/token");
     std::fs::write(token, "of-another-host").unwrap();
     let ran = home.run(&host, &["adapter", "list", "-o", "json"]).code(5);

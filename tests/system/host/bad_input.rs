@@ -257,6 +257,7 @@ fn wrong_queries() -> anyhow::Result<()> {
             ["after", "invalid digit"],
         ),
         ("/api/v1/documents/note?limit=1&page=2", ["unknown field", "page"]),
+        ("/api/v1/clusters?replace=true", ["unknown field", "replace"]),
         ("/api/v1/clusters/-/facts", ["missing field", "adapter"]),
         (
             "/api/v1/clusters/-/detect?adapter=a&adapter=b",
@@ -353,6 +354,18 @@ fn unknown_things() -> anyhow::Result<()> {
     ] {
         ensure!(host.get(path)?.status == 400, "{path}: {:?}", host.get(path)?);
     }
+    let problem = host.get("/api/v1/clusters/%FF")?.problem(400, "bad-path")?;
+    ensure!(
+        problem["detail"].to_string().contains("/clusters/%FF"),
+        "{problem}"
+    );
+    let problem = host
+        .get(&format!("/api/v1/clusters/{long}", long = "x".repeat(5000)))?
+        .json()["detail"]
+        .to_string();
+    ensure!(problem.len() < 1000, "{problem}");
+    host.delete("/api/v1/clusters/a%2Fb")?
+        .problem(404, "unknown-cluster")?;
     Ok(())
 }
 

@@ -41,6 +41,10 @@ fn mistyped_variables() -> anyhow::Result<()> {
         Host::builder().env("MESHERY_LOG_LEVEL", "inof"),
         &["MESHERY_LOG_LEVEL", "\"inof\"", "error, warn, info, debug, trace"],
     )?;
+    let data = tempfile::tempdir()?;
+    fs::create_dir(data.path().join("token"))?;
+    let (_, said) = Host::builder().data(data.path()).refused()?;
+    ensure!(said.matches("(os error").count() == 1, "said twice: {said}");
     let no_text = OsString::from_vec(b"/\xff".to_vec());
     refused(
         Host::builder().env("MESHERY_MIRROR", no_text.clone()),
@@ -74,6 +78,9 @@ fn no_provider() -> anyhow::Result<()> {
     ] {
         ensure!(report.contains(words), "no {words} in {report}");
     }
+    let other = Host::builder().env("MESHERY_PROVIDER_NAME", "cloud").start()?;
+    let words = "what to do: name the provider that is there by `name` under [provider]";
+    ensure!(other.report().contains(words), "{}", other.report());
     Ok(())
 }
 

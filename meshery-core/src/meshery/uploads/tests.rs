@@ -93,7 +93,11 @@ async fn a_removal_that_fails_in_the_middle_can_be_made_again_and_lasts() {
     let again = host(&folder, &memory, "key");
     again.restore().await.unwrap();
     assert_eq!(listed(&again), []);
-    assert_eq!(again.remove("up").await.unwrap_err().code, "unknown-cluster");
+    for name in ["up", "", "up/x", "a b", "\0", &"x".repeat(5000)] {
+        let problem = again.remove(name).await.unwrap_err();
+        assert_eq!(problem.code, "unknown-cluster", "{name}");
+        assert!(problem.message.len() < 200, "{problem}");
+    }
 }
 
 #[tokio::test]
