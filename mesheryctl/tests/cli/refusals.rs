@@ -199,8 +199,8 @@ fn with_json_or_yaml_a_problem_is_a_document_on_standard_error_and_nothing_is_on
             }
         }
     }
-    // Without anything after it, it is answered with the whole help.
-    let ran = home.run(&host, &["-o", "json", "operation"]).code(2);
+    // Without anything after it, nor in the environment, it is answered with the whole help.
+    let ran = finish(&mut home.command(&["-o", "json", "operation"])).code(2);
     assert_eq!(
         read("json", &ran.err)["detail"],
         "a command is missing",
