@@ -23,7 +23,7 @@ test:
 system *filter:
     cargo test -p meshery-tests --test system -- {{ filter }}
 
-# Every test with many more random instants at which the host is killed; the seed is printed
+# Every test; the host is killed between any two entries of its journal, and at many random instants: the seed is printed
 long seed=`date +%s` kills="60":
     MESHERY_TEST_SEED={{ seed }} MESHERY_TEST_KILLS={{ kills }} .ci/run
 

@@ -20,6 +20,8 @@ const RESTLESS: &[&str] = &[
 ];
 /// Metadata that says nothing about what an object is. The uid stays: an object that was made again is another one.
 const BOOKKEEPING: &[&str] = &["generation", "managedFields", "resourceVersion"];
+/// Metadata that an object has not for what it is, but for when and as which one it was made.
+const IDENTITY: &[&str] = &["creationTimestamp", "uid"];
 
 /// The objects of a cluster, without status and bookkeeping.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,9 +102,31 @@ impl Snapshot {
 
     /// Waits until the cluster is as it was; controllers need a moment. Fails with what is different.
     pub fn await_same(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.await_like(cluster, Self::clone)
+    }
+
+    /// The same, for those who do not mind that objects were deleted and made again: whatever controllers made for
+    /// them is not looked at.
+    pub fn await_remade(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.await_like(cluster, Self::without_identity)
+    }
+
+    fn without_identity(&self) -> Self {
+        let mut objects = self.objects.clone();
+        objects.retain(|_, object| object["metadata"]["ownerReferences"].is_null());
+        for object in objects.values_mut() {
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.retain(|key, _| !IDENTITY.contains(&key.as_str()));
+            }
+        }
+        Self { objects }
+    }
+
+    fn await_like(&self, cluster: &Cluster, view: fn(&Self) -> Self) -> anyhow::Result<()> {
+        let before = view(self);
         let end = Instant::now() + Duration::from_secs(30);
         loop {
-            let differences = self.differences(&Self::take(cluster)?);
+            let differences = before.differences(&view(&Self::take(cluster)?));
             if differences.is_empty() {
                 return Ok(());
             }

@@ -4,6 +4,8 @@
 //!
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
+mod boundaries;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +35,10 @@ pub fn trials() -> Vec<Trial> {
             "kills::a_host_killed_while_it_takes_back_goes_on_taking_back",
             while_undoing,
         ),
+        trial(
+            "kills::a_host_killed_between_any_two_entries_of_its_journal_goes_on_or_takes_back",
+            boundaries::every,
+        ),
     ]
 }
 
@@ -51,6 +57,10 @@ enum Point {
 struct Seeded(u64);
 
 impl Seeded {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         // A linear congruential generator, by Knuth's numbers; its high bits are the good ones.
         self.0 = self
@@ -114,7 +124,7 @@ fn any_point() -> anyhow::Result<()> {
     let seed = setting("MESHERY_TEST_SEED", SEED);
     let kills = setting("MESHERY_TEST_KILLS", KILLS);
     println!("{writes} writes in {took:?}; MESHERY_TEST_SEED={seed} MESHERY_TEST_KILLS={kills}");
-    let mut seeded = Seeded(seed);
+    let mut seeded = Seeded::new(seed);
     for round in 0..kills {
         let point = match seeded.below(3) {
             0 => Point::Before(usize::try_from(1 + seeded.below(writes))?),
@@ -186,7 +196,7 @@ fn while_undoing() -> anyhow::Result<()> {
     let before = Snapshot::take(&cluster)?;
     let seed = setting("MESHERY_TEST_SEED", SEED);
     println!("MESHERY_TEST_SEED={seed}");
-    let mut seeded = Seeded(seed);
+    let mut seeded = Seeded::new(seed);
     for round in 0..3 {
         let record = host.perform(&install(), "succeeded", LIMIT)?;
         let id = record["id"].as_str().context("an id")?.to_owned();

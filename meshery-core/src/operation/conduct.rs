@@ -72,6 +72,7 @@ impl Engine {
         } else {
             OperationState::Running
         };
+        Stored::announce(&self.store, live.id(), state).await?;
         // Before it is visible: who asks for its state next sees that it was begun.
         conduct.state(state, None, None).await?;
         claim.show(live.clone());

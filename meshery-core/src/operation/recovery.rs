@@ -73,7 +73,9 @@ impl Engine {
         };
         Stored::update(&self.store, id, |stored| stored.record = record.clone()).await?;
         drop(claim);
-        tracing::warn!(operation = %id, what = %record.summary, policy = ?record.policy.on_interruption, "interrupted");
+        if record.state == OperationState::Interrupted {
+            tracing::warn!(operation = %id, what = %record.summary, policy = ?record.policy.on_interruption, "interrupted");
+        }
         let task = match record.policy.on_interruption {
             _ if was_to_undo && take_up => Task::Undo,
             _ if record.state != OperationState::Interrupted || !take_up => return Ok(()),

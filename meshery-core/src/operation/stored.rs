@@ -10,6 +10,7 @@ use super::entry::Timed;
 use super::preview::Preview;
 use super::record::OperationRecord;
 use super::relied::Relied;
+use super::state::OperationState;
 use super::stored_plan::{StoredPlan, unreadable};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, Store};
@@ -77,12 +78,31 @@ impl Stored {
     }
 
     /// Changes what is stored of an operation.
-    pub async fn update(store: &Store, id: &str, mut change: impl FnMut(&mut Self)) -> Result<(), Problem> {
+    pub async fn update(store: &Store, id: &str, change: impl FnMut(&mut Self)) -> Result<(), Problem> {
+        Self::rewrite(store, id, None, change).await
+    }
+
+    /// Lists an operation under the state that its journal is about to have: who is killed in between finds it when
+    /// he looks for what he has begun.
+    pub async fn announce(store: &Store, id: &str, state: OperationState) -> Result<(), Problem> {
+        Self::rewrite(store, id, Some(state), |_| {}).await
+    }
+
+    async fn rewrite(
+        store: &Store,
+        id: &str,
+        listed_as: Option<OperationState>,
+        mut change: impl FnMut(&mut Self),
+    ) -> Result<(), Problem> {
         let mut attempts = 0;
         loop {
             let (mut stored, revision) = Self::read(store, id).await?;
             change(&mut stored);
-            match store.put(stored.document()?, Expect::Revision(revision)).await {
+            let mut document = stored.document()?;
+            if let Some(state) = listed_as {
+                document.labels.insert("state".into(), state.to_string());
+            }
+            match store.put(document, Expect::Revision(revision)).await {
                 Err(problem) if problem.code == "revision-conflict" && attempts < ATTEMPTS => attempts += 1,
                 result => return result.map(drop),
             }
