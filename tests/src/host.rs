@@ -12,9 +12,11 @@
 
 mod client;
 mod events;
+mod world;
 
 pub use client::{Answer, Client};
 pub use events::{Events, Frame};
+pub use world::Filler;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,6 +33,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::artifacts;
+use world::Mount;
 
 /// A debug build on a busy machine, with plugins that are looked at for the first time.
 const START: Duration = Duration::from_mins(1);
@@ -49,6 +52,8 @@ pub struct HostBuilder {
     arguments: Vec<OsString>,
     data: Option<PathBuf>,
     log: Option<Arc<OwnedFd>>,
+    provider_disk: Option<u32>,
+    mounts: Vec<Mount>,
 }
 
 impl HostBuilder {
@@ -109,6 +114,21 @@ impl HostBuilder {
     /// A data folder that stays when the host is dropped.
     pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
+        self
+    }
+
+    /// Gives the provider a disk of its own, of so many mebibytes. It is empty at each start.
+    pub fn provider_disk(mut self, mebibytes: u32) -> Self {
+        self.provider_disk = Some(mebibytes);
+        self
+    }
+
+    /// Shows the host another file in the place of one of the machine's.
+    pub fn file_over(mut self, file: impl Into<PathBuf>, over: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount::File {
+            file: file.into(),
+            over: over.into(),
+        });
         self
     }
 
@@ -195,12 +215,19 @@ impl Host {
             arguments: Vec::new(),
             data: None,
             log: None,
+            provider_disk: None,
+            mounts: Vec::new(),
         }
     }
 
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The provider's part of the data folder, as the host sees it.
+    pub fn provider_folder(&self) -> anyhow::Result<PathBuf> {
+        Ok(world::seen_by(self.pid()?, &self.data.join("provider")))
     }
 
     /// The folder with the binary and the plugins beside it.
@@ -352,7 +379,12 @@ impl Host {
         let builder = &self.builder;
         let config = folder.join("settings.toml");
         fs::write(&config, &builder.settings)?;
-        let mut command = Command::new(self.bin().join("meshery"));
+        let mut mounts = builder.mounts.clone();
+        mounts.extend(builder.provider_disk.map(|mebibytes| Mount::Disk {
+            mebibytes,
+            folder: self.data.join("provider"),
+        }));
+        let mut command = world::command(&mounts, &self.bin().join("meshery"))?;
         command
             .args(["--listen", &builder.listen])
             .arg("--data")

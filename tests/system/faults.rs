@@ -1,10 +1,13 @@
-//! What goes wrong around an operation: no rights, no chart, no helm, a plan beyond its rights, a provider that hangs
-//! and dies. Each ends with an error that says what and what to do, and nothing half-done.
+//! What goes wrong around an operation: no rights, no chart, no helm, no network, a plan beyond its rights, a provider
+//! that hangs and dies, a full disk. Each ends with an error that says what and what to do, and nothing half-done.
+
+mod full_disk;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
+use meshery_tests::host::Host;
 use meshery_tests::proxy::FaultProxy;
 use meshery_tests::snapshot::Snapshot;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +27,15 @@ pub fn trials() -> Vec<Trial> {
             "faults::a_chart_that_cannot_be_had_or_rendered_changes_nothing",
             charts,
         ),
+        trial(
+            "faults::without_internet_and_mirror_nothing_begins_and_it_is_said_why",
+            no_internet,
+        ),
+        trial(
+            "faults::a_disk_that_fills_up_meanwhile_blocks_neither_undo_nor_host",
+            full_disk::meanwhile,
+        ),
+        trial("faults::on_a_full_disk_nothing_is_begun", full_disk::before),
         trial("faults::a_plan_beyond_its_rights_is_refused", beyond_rights),
         trial(
             "faults::nothing_is_written_while_the_provider_is_away",
@@ -135,6 +147,46 @@ fn charts() -> anyhow::Result<()> {
         "{}",
         answer.text()
     );
+    before.await_same(&cluster)
+}
+
+fn no_internet() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let before = Snapshot::take(&cluster)?;
+    let install = request("install", json!({"namespace": "offline"}));
+    let folder = tempfile::tempdir()?;
+    // Whoever asks for a name asks this machine, where nobody answers.
+    let resolver = folder.path().join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+    let refused = |host: &Host, status: u16, code: &str, words: &[&str]| -> anyhow::Result<()> {
+        let began = Instant::now();
+        let problem = host.post(OPERATIONS, &install)?.problem(status, code)?;
+        let took = began.elapsed();
+        ensure!(took < Duration::from_secs(40), "only after {took:?}: {problem:#}");
+        let text = problem.to_string();
+        for word in words {
+            ensure!(text.contains(word), "no {word} in {problem:#}");
+        }
+        ensure!(problem["remedy"].to_string().contains("mirror"), "{problem:#}");
+        let planned = host.get(OPERATIONS)?.expect(200)?;
+        ensure!(planned["items"] == json!([]), "{planned:#}");
+        Ok(())
+    };
+    let connected = invented_host(&cluster, cluster.kubeconfig())?.mirror("");
+    let host = connected
+        .clone()
+        .env("MESHERY_OFFLINE", "false")
+        .file_over(&resolver, "/etc/resolv.conf")
+        .start()?;
+    refused(
+        &host,
+        503,
+        "chart-repository-unreachable",
+        &["charts.invented.example", "there is no mirror"],
+    )?;
+    drop(host);
+    let host = connected.start()?;
+    refused(&host, 404, "chart-not-found", &["offline", "there is no mirror"])?;
     before.await_same(&cluster)
 }
 
