@@ -13,8 +13,12 @@ use crate::{failed, trial};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial(
-            "plugins::each_wrong_file_is_refused_for_its_own_reason",
-            wrong_files,
+            "plugins::each_wrong_file_is_refused_for_its_own_reason_in_process",
+            || wrong_files(Isolation::InProcess),
+        ),
+        trial(
+            "plugins::each_wrong_file_is_refused_for_its_own_reason_in_a_child",
+            || wrong_files(Isolation::Child),
         ),
         Trial::ignorable_test("plugins::a_file_that_may_not_be_read_is_refused", || {
             if rustix::process::geteuid().is_root() {
@@ -32,8 +36,12 @@ pub fn trials() -> Vec<Trial> {
 
 /// The fixture with a part of its bytes replaced by others of the same length.
 fn patched(from: &str, to: &str) -> anyhow::Result<Vec<u8>> {
+    with_text(std::fs::read(fixture("misbehaving")?)?, from, to)
+}
+
+/// Bytes with a part of them replaced, wherever it is, by others of the same length.
+pub fn with_text(mut bytes: Vec<u8>, from: &str, to: &str) -> anyhow::Result<Vec<u8>> {
     assert_eq!(from.len(), to.len(), "a patch must not move anything");
-    let mut bytes = std::fs::read(fixture("misbehaving")?)?;
     let mut patched = 0;
     for at in 0..bytes.len() - from.len() {
         if &bytes[at..at + from.len()] == from.as_bytes() {
@@ -54,7 +62,7 @@ fn with_bytes(changes: &[(usize, u8)]) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn wrong_files() -> anyhow::Result<()> {
+fn wrong_files(isolation: Isolation) -> anyhow::Result<()> {
     let place = Place::with(&["misbehaving"])?;
     let folder = place.plugins();
     place.put("text.so", b"this is no library")?;
@@ -85,6 +93,10 @@ fn wrong_files() -> anyhow::Result<()> {
         "next-major.so",
         &patched("\"api\":\"1.0.0\"", "\"api\":\"2.0.0\"")?,
     )?;
+    place.put(
+        "other-version.so",
+        &patched("\"version\":\"0.1.0\"", "\"version\":\"0.2.0\"")?,
+    )?;
     place.put("writable.so", &std::fs::read(fixture("misbehaving")?)?)?;
     std::fs::set_permissions(folder.join("writable.so"), Permissions::from_mode(0o666))?;
     place.put("second.so", &std::fs::read(fixture("misbehaving")?)?)?;
@@ -105,12 +117,6 @@ fn wrong_files() -> anyhow::Result<()> {
     File::create(folder.join("huge.so"))?.set_len(1 << 40)?;
     place.put("notes.txt", b"not looked at")?;
 
-    let plugins = run(Plugins::load(place.settings(Isolation::InProcess)))?;
-    ensure!(
-        line(&plugins, "misbehaving.so")?.state == PluginState::Loaded,
-        "{:#?}",
-        plugins.list()
-    );
     let expected = [
         ("text.so", "plugin-not-elf", "not a shared library"),
         ("empty.so", "plugin-empty", "it is empty"),
@@ -126,6 +132,7 @@ fn wrong_files() -> anyhow::Result<()> {
         ("bad-name.so", "plugin-bad-manifest", "MISBEHAVING"),
         ("next-major.so", "plugin-api-version", "plugin API 2.0.0"),
         ("writable.so", "plugin-writable-by-others", "mode 666"),
+        ("other-version.so", "plugin-duplicate-name", "misbehaving.so"),
         ("second.so", "plugin-duplicate-name", "misbehaving.so"),
         ("folder.so", "plugin-not-regular-file", "a folder"),
         ("pipe.so", "plugin-not-regular-file", "a pipe"),
@@ -136,24 +143,33 @@ fn wrong_files() -> anyhow::Result<()> {
         ("loop-b.so", "plugin-unreadable", "symbolic links"),
         ("huge.so", "plugin-too-large", "1099511627776 bytes"),
     ];
-    for (file, code, words) in expected {
-        let problem = refusal(&plugins, file)?;
-        ensure!(problem.code == code, "{file}: expected {code}, got {problem:?}");
+    run(async {
+        let plugins = Plugins::load(place.settings(isolation)).await;
         ensure!(
-            problem.message.contains(words),
-            "{file}: \"{words}\" is missing in {problem:?}"
+            line(&plugins, "misbehaving.so")?.state == PluginState::Loaded,
+            "{:#?}",
+            plugins.list()
         );
+        for (file, code, words) in expected {
+            let problem = refusal(&plugins, file)?;
+            ensure!(problem.code == code, "{file}: expected {code}, got {problem:?}");
+            ensure!(
+                problem.message.contains(words),
+                "{file}: \"{words}\" is missing in {problem:?}"
+            );
+            ensure!(
+                problem.message.contains(file) && !problem.remedy.is_empty(),
+                "{file}: {problem:?}"
+            );
+        }
         ensure!(
-            problem.message.contains(file) && !problem.remedy.is_empty(),
-            "{file}: {problem:?}"
+            plugins.list().len() == expected.len() + 1,
+            "{:#?}",
+            plugins.list()
         );
-    }
-    ensure!(
-        plugins.list().len() == expected.len() + 1,
-        "{:#?}",
-        plugins.list()
-    );
-    run(async move { plugins.shutdown().await })
+        plugins.shutdown().await;
+        Ok(())
+    })?
 }
 
 fn unreadable() -> anyhow::Result<()> {
@@ -178,12 +194,14 @@ fn cut_off() -> anyhow::Result<()> {
         place.put(&format!("{tenth}.so"), &whole[..whole.len() * tenth / 10])?;
     }
     place.put("last-byte.so", &whole[..whole.len() - 1])?;
-    let plugins = run(Plugins::load(place.settings(Isolation::InProcess)))?;
-    for status in plugins.list() {
-        let problem = status.error.context("a part of a library was loaded")?;
-        ensure!(problem.code == "plugin-truncated", "{problem:?}");
+    for isolation in [Isolation::InProcess, Isolation::Child] {
+        let plugins = run(Plugins::load(place.settings(isolation)))?;
+        for status in plugins.list() {
+            let problem = status.error.context("a part of a library was loaded")?;
+            ensure!(problem.code == "plugin-truncated", "{problem:?}");
+        }
+        ensure!(plugins.list().len() == 10);
     }
-    ensure!(plugins.list().len() == 10);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use anyhow::ensure;
 use libtest_mimic::Trial;
 use meshery_core::plugin::{ChildProgram, Isolation, Mode, PluginSettings, PluginState, Plugins};
 
+use super::files::with_text;
 use super::{Place, fixture, line, refusal, run};
 use crate::trial;
 
@@ -74,8 +75,25 @@ fn failures(isolation: Isolation) -> anyhow::Result<()> {
             "this adapter cannot be made",
         ),
         ("undescribed", "plugin-bad-descriptor", "does not know what it is"),
+        ("unguarded", "plugin-killed-its-loader", "signal 6 (abort)"),
+        (
+            "missing-library",
+            "plugin-not-loadable",
+            "libgcc_q.so.1: cannot open shared object file",
+        ),
     ];
-    let place = Place::with(&expected.map(|(name, _, _)| name))?;
+    let place = Place::new()?;
+    for (name, _, _) in expected {
+        let bytes = match name {
+            "missing-library" => {
+                let other = std::fs::read(fixture("misbehaving")?)?;
+                let other = with_text(other, "\"name\":\"misbehaving\"", "\"name\":\"libraryless\"")?;
+                with_text(other, "libgcc_s.so.1", "libgcc_q.so.1")?
+            }
+            name => std::fs::read(fixture(name)?)?,
+        };
+        place.put(&format!("{name}.so"), &bytes)?;
+    }
     place.put("well.so", &std::fs::read(fixture("misbehaving")?)?)?;
     run(async {
         let plugins = Plugins::load(place.settings(isolation)).await;
@@ -120,18 +138,24 @@ fn corrupt() -> anyhow::Result<()> {
         }
         place.put(&format!("{part}.so"), &bytes)?;
     }
-    run(async {
-        let plugins = Plugins::load(place.settings(Isolation::Child)).await;
-        ensure!(plugins.list().len() == 7, "{:#?}", plugins.list());
-        let refused = plugins.list().into_iter().filter(|status| status.error.is_some());
-        ensure!(
-            refused.count() >= 4,
-            "a library full of holes was loaded: {:#?}",
-            plugins.list()
-        );
-        plugins.shutdown().await;
-        Ok(())
-    })?
+    for isolation in [Isolation::Child, Isolation::InProcess] {
+        let mut settings = place.settings(isolation);
+        // Each mode for itself, without what the other has found out.
+        settings.cache = place.root.path().join(format!("{isolation:?}"));
+        run(async {
+            let plugins = Plugins::load(settings).await;
+            ensure!(plugins.list().len() == 7, "{:#?}", plugins.list());
+            let refused = plugins.list().into_iter().filter(|status| status.error.is_some());
+            ensure!(
+                refused.count() >= 4,
+                "a library full of holes was loaded: {:#?}",
+                plugins.list()
+            );
+            plugins.shutdown().await;
+            Ok(())
+        })??;
+    }
+    Ok(())
 }
 
 fn by_trust() -> anyhow::Result<()> {
