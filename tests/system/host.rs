@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod documents;
+mod every_field;
 mod life;
 mod on_cluster;
 mod pressure;
@@ -21,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         documents::trials(),
         settings::trials(),
         uploads::trials(),
+        every_field::trials(),
     ]
     .into_iter()
     .flatten()
