@@ -63,6 +63,7 @@
 //! assert_eq!(restart.workloads.len(), 1);
 //! ```
 
+pub mod conformance;
 mod objects;
 mod reading;
 

@@ -6,6 +6,7 @@
 
 mod charts;
 mod cluster;
+mod conformance;
 mod control_plane;
 mod faults;
 mod host;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let trials = [
         charts::trials(),
         cluster::trials(),
+        conformance::trials(),
         control_plane::trials(),
         faults::trials(),
         host::trials(),
