@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use meshery_core::problem::{Problem, ProblemKind};
@@ -21,13 +21,14 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        check_media_type(&parts.headers)?;
+        check_media_type(&parts.headers, "application/json")?;
         let bytes = read(&parts.headers, body, app.settings.limits.body_bytes).await?;
         parse(&bytes).map(Self)
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<()> {
+/// What the body is said to be must be this.
+pub fn check_media_type(headers: &HeaderMap, expected: &str) -> Result<()> {
     let shown = headers
         .get(header::CONTENT_TYPE)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -35,7 +36,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<()> {
         .as_deref()
         .and_then(|value| value.split(';').next())
         .map(|value| value.trim().to_ascii_lowercase());
-    if essence.is_some_and(|essence| essence == "application/json") {
+    if essence.is_some_and(|essence| essence == expected) {
         return Ok(());
     }
     let message = match shown {
@@ -43,7 +44,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<()> {
         None => "nothing says what the body is".to_owned(),
     };
     let problem = Problem::new(ProblemKind::Invalid, "unsupported-media-type", message)
-        .remedy("send JSON, with the header Content-Type: application/json");
+        .remedy(format!("send it with the header Content-Type: {expected}"));
     Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem))
 }
 
@@ -112,6 +113,45 @@ pub fn bad_field(path: &str, what: &str) -> Failure {
         format!("{path}: {what}")
     };
     Problem::new(ProblemKind::Invalid, "bad-field", message).into()
+}
+
+/// A body that is worked on while it comes: with a limit for all of it, and a deadline for each of its pieces.
+pub fn bounded(
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+    patience: Duration,
+) -> Result<impl Stream<Item = std::result::Result<Bytes, String>> + Send + use<>> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if let Some(bytes) = announced.filter(|bytes| *bytes > limit) {
+        let message = format!("the body has {bytes} bytes, the limit is {limit} bytes");
+        return Err(Problem::new(ProblemKind::TooLarge, "body-too-large", message)
+            .remedy("raise `backup_bytes` under [limits] in the settings")
+            .into());
+    }
+    let seconds = patience.as_secs();
+    Ok(stream::unfold(
+        (body.into_data_stream(), 0_u64, false),
+        move |(mut chunks, before, failed): (BodyDataStream, u64, bool)| async move {
+            if failed {
+                return None;
+            }
+            let chunk = match tokio::time::timeout(patience, chunks.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(chunk))) if before + chunk.len() as u64 <= limit => Ok(chunk),
+                Ok(Some(Ok(_))) => Err(format!("it has more than the {limit} bytes of `backup_bytes`")),
+                Ok(Some(Err(error))) => Err(error.to_string()),
+                Err(_) => Err(format!("nothing came for {seconds} s")),
+            };
+            let (bytes, failed) = chunk
+                .as_ref()
+                .map_or((0, true), |chunk| (chunk.len() as u64, false));
+            Some((chunk, (chunks, before + bytes, failed)))
+        },
+    ))
 }
 
 /// A query string.

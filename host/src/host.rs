@@ -23,6 +23,8 @@ const FOR_THE_ENGINE: u32 = 2;
 
 /// How long the helm program may take to say its version, before the host goes on without knowing.
 const HELM: Duration = Duration::from_secs(5);
+/// How long the start waits for the provider to say how it is.
+const HEALTH: Duration = Duration::from_secs(2);
 
 /// Until a signal says to stop.
 pub fn run(effective: &Effective, accept_key: bool) -> anyhow::Result<()> {
@@ -67,6 +69,7 @@ async fn serve(
         helm: helm(&meshery).await,
         contexts: meshery.clusters().contexts().map_err(Problem::from),
         notices: meshery.notices(),
+        store: read_only(&meshery).await,
     });
     let access = Access::new(token, settings);
     let app = App::new(meshery.clone(), settings.clone(), access, stopping);
@@ -96,6 +99,13 @@ async fn helm(meshery: &Meshery) -> Result<String, Problem> {
     );
     Err(Problem::new(ProblemKind::Timeout, "helm-timeout", message)
         .remedy("run `helm version`; name another program by `helm` in meshery.toml or by MESHERY_HELM"))
+}
+
+/// Why the store cannot be written to; nothing when it can, or when it does not say so in time.
+async fn read_only(meshery: &Meshery) -> Option<String> {
+    let store = meshery.store().ok()?;
+    let health = timeout(HEALTH, store.health()).await.ok()?.ok()?;
+    (!health.writable).then_some(health.message)
 }
 
 fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {

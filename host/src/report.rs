@@ -22,6 +22,8 @@ pub struct Started<'a> {
     pub helm: Result<String, Problem>,
     pub contexts: Result<Vec<ContextInfo>, Problem>,
     pub notices: &'a [Problem],
+    /// Why the store cannot be written to.
+    pub store: Option<String>,
 }
 
 /// Whoever started us may not listen; that is no reason to end.
@@ -78,6 +80,9 @@ impl fmt::Display for Started<'_> {
                 )?;
                 to_do(f, &problem.remedy)?;
             }
+        }
+        if let Some(why) = &self.store {
+            writeln!(f, "  NO WRITES the provider can only be read: {why}")?;
         }
         self.clusters(f)?;
         for notice in *notices {

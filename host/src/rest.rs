@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod operations;
 mod plugins;
+mod provider;
 mod version;
 
 use axum::Router;
@@ -42,6 +43,7 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/operations/{id}/resume", post(operations::resume))
         .route("/api/v1/operations/{id}/record", get(operations::record))
         .route("/api/v1/operations/{id}/events", get(events::listen))
+        .route("/api/v1/provider", get(provider::show))
         .route("/api/v1/documents/{kind}", get(documents::list))
         .route(
             "/api/v1/documents/{kind}/{id}",
@@ -57,7 +59,11 @@ pub fn router(app: &App) -> Router {
             get(operations::stored_preview).post(operations::preview),
         )
         .route_layer(from_fn_with_state(limits.plan(), request::deadline));
-    layered(quick.merge(slow), app)
+    // As long as they have bytes to move.
+    let streams = Router::new()
+        .route("/api/v1/provider/backup", get(provider::backup))
+        .route("/api/v1/provider/restore", post(provider::restore));
+    layered(quick.merge(slow).merge(streams), app)
 }
 
 /// What every request goes through, whatever its route.

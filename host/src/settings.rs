@@ -71,6 +71,8 @@ pub enum Loopback {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     pub body_bytes: usize,
+    /// Of a backup that is sent to be restored.
+    pub backup_bytes: u64,
     pub header_bytes: usize,
     pub connections: usize,
     pub header_seconds: u64,
@@ -132,6 +134,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            backup_bytes: 4 << 30,
             header_bytes: 64 << 10,
             connections: 256,
             header_seconds: 15,
@@ -187,6 +190,7 @@ impl Settings {
         };
         let limits = &self.limits;
         within("limits.body_bytes", limits.body_bytes as u64, 1024, 64 << 20)
+            .or_else(|| within("limits.backup_bytes", limits.backup_bytes, 1024, 1 << 40))
             .or_else(|| within("limits.header_bytes", limits.header_bytes as u64, 8192, 1 << 20))
             .or_else(|| within("limits.connections", limits.connections as u64, 1, 65_536))
             .or_else(|| within("limits.header_seconds", limits.header_seconds, 1, 3600))

@@ -8,4 +8,4 @@ pub mod plugin;
 pub mod problem;
 pub mod provider;
 
-pub use meshery::{Meshery, MesheryBuilder};
+pub use meshery::{Meshery, MesheryBuilder, Restored};

@@ -2,9 +2,11 @@
 
 mod builder;
 mod key_watch;
+mod restoring;
 mod uploads;
 
 pub use builder::MesheryBuilder;
+pub use restoring::Restored;
 
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ struct Inner {
     uploads: Option<Arc<Uploads>>,
     operations: Option<Operations>,
     notices: Vec<Problem>,
+    take_up: bool,
 }
 
 impl std::fmt::Debug for Meshery {

@@ -100,9 +100,8 @@ impl From<PluginError> for Problem {
     fn from(error: PluginError) -> Self {
         let kind = match error.code.as_str() {
             "store-full" => ProblemKind::Full,
-            "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" => {
-                ProblemKind::Conflict
-            }
+            "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" | "store-not-empty"
+            | "no-such-session" => ProblemKind::Conflict,
             "beyond-rights" => ProblemKind::Forbidden,
             "plugin-timeout" => ProblemKind::Timeout,
             "plugin-unavailable" | "store-failed" | "store-busy" => ProblemKind::Unavailable,

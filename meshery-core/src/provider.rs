@@ -6,11 +6,13 @@
 //! the provider runs and how it is restarted ([`ProviderCall`] is all that is asked of that side), and what the
 //! documents mean.
 
+mod backup;
 mod call;
 mod content;
 pub mod memory;
 mod store;
 
+pub use backup::{Backup, FORMAT as BACKUP_FORMAT, Summary as BackupSummary};
 pub use call::ProviderCall;
 pub(crate) use content::sha256;
 pub use content::{BlobRef, MAX_CONTENT};

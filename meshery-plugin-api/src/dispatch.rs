@@ -12,6 +12,7 @@
 //! | `provider.put_blobs`, `provider.get_blobs` | [`PutBlobs`], [`GetBlobs`] | null, `[Blob]` |
 //! | `provider.append`, `provider.read` | `Append`, `Read` | sequence number, `[Entry]` |
 //! | `provider.reserve`, `provider.forget` | `Reserve`, [`Forget`] | null |
+//! | `provider.backup`, `provider.restore` | `ReadBackup`, `WriteBackup` | `BackupPart`, `Restoring` |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,8 @@ pub async fn provider<P: Provider>(
             let Forget { stream } = read(method, payload)?;
             write(method, &provider.forget(&stream).await?)
         }
+        "provider.backup" => write(method, &provider.backup(read(method, payload)?).await?),
+        "provider.restore" => write(method, &provider.restore(read(method, payload)?).await?),
         "provider.health" => write(method, &provider.health().await?),
         other => Err(unknown(other)),
     }

@@ -4,6 +4,7 @@
 //! enum has an arm for what an older side does not know. The same bytes cross a function call and a socket.
 //! Their version is [`SCHEMA`], apart from the version of the ABI that carries them.
 
+pub mod backup;
 pub mod descriptor;
 pub mod document;
 pub mod facts;

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::error::PluginError;
+use crate::message::backup::{BackupPart, ReadBackup, Restoring, WriteBackup};
 use crate::message::document::{Blob, Document, Page, Query, StoreHealth, User, Write};
 use crate::message::journal::{Append, Entry, Read, Reserve};
 
@@ -13,8 +14,9 @@ use crate::message::journal::{Append, Entry, Read, Reserve};
 /// does not lose it. A batch is written as a whole or not at all. Journals only grow, without gaps.
 ///
 /// Futures must not need a particular runtime: the host polls them. Errors have the codes `revision-conflict`,
-/// `journal-conflict`, `no-such-blob`, `bad-request`, `store-full`, `store-corrupt`, `store-failed`, and `store-busy`
-/// when too much waits: nothing of that call was done, and the host asks again.
+/// `journal-conflict`, `no-such-blob`, `bad-request`, `store-full`, `store-corrupt`, `store-failed`, `store-busy`
+/// when too much waits: nothing of that call was done, and the host asks again; and for backups `not-supported`,
+/// `no-such-session` and `store-not-empty`.
 pub trait Provider: Send + Sync + 'static {
     /// The user who works with this host.
     fn user(&self) -> impl Future<Output = Result<User, PluginError>> + Send;
@@ -53,4 +55,23 @@ pub trait Provider: Send + Sync + 'static {
 
     /// How the store is.
     fn health(&self) -> impl Future<Output = Result<StoreHealth, PluginError>> + Send;
+
+    /// The next part of a backup, or the first. A provider that does not override it cannot be backed up this way.
+    fn backup(&self, read: ReadBackup) -> impl Future<Output = Result<BackupPart, PluginError>> + Send {
+        let _ = read;
+        async { Err(not_supported("backup")) }
+    }
+
+    /// Takes a part of a restore. A provider that does not override it cannot be restored this way.
+    fn restore(&self, write: WriteBackup) -> impl Future<Output = Result<Restoring, PluginError>> + Send {
+        let _ = write;
+        async { Err(not_supported("restore")) }
+    }
+}
+
+/// The error of a method that a provider leaves as it is.
+fn not_supported(method: &str) -> PluginError {
+    PluginError::new("not-supported", format!("the provider has no {method}"))
+        .cause("its author left this to its users")
+        .remedy("use the backup of what the provider keeps its data in")
 }

@@ -111,6 +111,9 @@ pub enum Command {
     /// The plugin files that the host has looked at, loaded or refused.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// What the host keeps: how it is, its backup, and a backup back.
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// Versions of this program and of the host.
     Version,
 }
@@ -410,6 +413,28 @@ pub enum ClusterCommand {
 pub enum PluginCommand {
     /// Lists the plugin files.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProviderCommand {
+    /// Shows how the store is.
+    View,
+    /// Saves everything the host keeps, as it is at this moment, while the host works. The host's key is not in it.
+    Backup {
+        /// A new file, which only its owner can read.
+        file: PathBuf,
+    },
+    /// Gives the host everything of a backup. Refused while operations are active.
+    Restore {
+        /// A file that `provider backup` made.
+        file: PathBuf,
+        /// Replace what the host keeps; without this, only an empty store is filled.
+        #[arg(long)]
+        replace: bool,
+        /// Do not ask for confirmation.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ mod token;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -18,6 +20,8 @@ use token::Token;
 
 /// Largest answer that is read; the largest real ones are previews of thousands of objects.
 const LARGEST_ANSWER: usize = 64 << 20;
+/// Bytes a second that an upload makes at least.
+const SLOWEST: u64 = 1 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
@@ -157,6 +161,51 @@ impl Client {
         }
     }
 
+    /// Opens an answer of any size, to be read piece by piece.
+    pub async fn download(&self, path: &[&str]) -> Result<Response, Failure> {
+        let url = self.address.api(path, &[])?;
+        let request = self.authorised(self.http.get(url));
+        let opening = async {
+            let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+            self.accept(response).await
+        };
+        // Until it begins; each piece has a deadline of its own.
+        tokio::time::timeout(self.timeout, opening)
+            .await
+            .map_err(|_| self.no_answer(self.timeout))?
+    }
+
+    /// The next piece of such an answer; nothing at its end.
+    pub async fn piece(&self, answer: &mut Response) -> Result<Option<Bytes>, Failure> {
+        let piece = tokio::time::timeout(self.timeout, answer.chunk())
+            .await
+            .map_err(|_| self.no_answer(self.timeout))?;
+        piece.map_err(|e| self.broke_off(&e))
+    }
+
+    /// Sends a file piece by piece.
+    pub async fn upload(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        pieces: BoxStream<'static, std::io::Result<Vec<u8>>>,
+        size: u64,
+    ) -> Result<Value, Failure> {
+        let url = self.address.api(path, query)?;
+        let request = self
+            .http
+            .post(url.clone())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .body(reqwest::Body::wrap_stream(pieces));
+        let timeout = self.timeout * 5 + Duration::from_secs(size / SLOWEST);
+        let response = self.send(request, timeout).await?;
+        let response = self.accept(response).await?;
+        let bytes = self.read(response).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| self.not_a_host(&format!("{url} answered what is not JSON: {e}")))
+    }
+
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
         match self.token.header() {
             Some(token) => request.header(AUTHORIZATION, token.clone()),
@@ -200,10 +249,7 @@ impl Client {
         let mut bytes = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|e| {
-                let message = format!("the answer of {} broke off: {}", self.server(), chain(&e));
-                Failure::Unreachable(Problem::new("answer-broke-off", message).remedy("try again"))
-            })?;
+            let chunk = chunk.map_err(|e| self.broke_off(&e))?;
             if bytes.len() + chunk.len() > LARGEST_ANSWER {
                 let message = format!(
                     "the answer of {} is larger than {LARGEST_ANSWER} bytes",
@@ -214,6 +260,11 @@ impl Client {
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
+    }
+
+    fn broke_off(&self, error: &reqwest::Error) -> Failure {
+        let message = format!("the answer of {} broke off: {}", self.server(), chain(error));
+        Failure::Unreachable(Problem::new("answer-broke-off", message).remedy("try again"))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

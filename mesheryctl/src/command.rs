@@ -7,6 +7,7 @@ mod cluster;
 mod mesh;
 mod operation;
 mod plugin;
+mod provider;
 mod version;
 
 use crate::arguments::{Arguments, Command};
@@ -26,6 +27,7 @@ pub async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Fai
         Command::Operation(command) => operation::run(&client, console, command).await,
         Command::Cluster(command) => cluster::run(&client, console, command).await,
         Command::Plugin(command) => plugin::run(&client, console, command).await,
+        Command::Provider(command) => provider::run(&client, console, command).await,
         Command::Version => version::run(&client, console).await,
     }
 }

@@ -1,6 +1,7 @@
 //! The host as those see it who start it and those who ask it, the hostile ones included.
 
 mod access;
+mod backup;
 mod bad_input;
 mod documents;
 mod every_field;
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         settings::trials(),
         uploads::trials(),
         every_field::trials(),
+        backup::trials(),
     ]
     .into_iter()
     .flatten()

@@ -42,7 +42,7 @@ fn command(host: &Host, line: &str) -> anyhow::Result<Command> {
 }
 
 /// Runs it and checks its exit code; what it said on standard output and on standard error.
-fn ctl(host: &Host, code: i32, line: &str) -> anyhow::Result<(String, String)> {
+pub fn ctl(host: &Host, code: i32, line: &str) -> anyhow::Result<(String, String)> {
     ended(command(host, line)?.output()?, code).with_context(|| format!("mesheryctl {line}"))
 }
 
@@ -57,7 +57,7 @@ fn ended(output: Output, code: i32) -> anyhow::Result<(String, String)> {
     Ok((out, err))
 }
 
-fn has(text: &str, parts: &[&str]) -> anyhow::Result<()> {
+pub fn has(text: &str, parts: &[&str]) -> anyhow::Result<()> {
     for part in parts {
         ensure!(text.contains(part), "no \"{part}\" in:\n{text}");
     }

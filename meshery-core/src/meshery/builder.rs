@@ -170,6 +170,7 @@ impl MesheryBuilder {
                 uploads,
                 operations,
                 notices,
+                take_up: self.take_up,
             }),
         })
     }

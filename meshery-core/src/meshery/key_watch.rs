@@ -16,7 +16,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
 /// Kind and id of the document.
-const KIND: &str = "host-key";
+pub(super) const KIND: &str = "host-key";
 const ID: &str = "current";
 
 /// Digits of an id: enough to tell keys apart, and of no use to who looks for the key.
@@ -98,6 +98,20 @@ pub(super) async fn compare(
         return Ok(None);
     }
     Ok(Some(changed(before.as_ref(), present, sealed.closed)))
+}
+
+/// Takes the document away if it is `alone` in the store, which is then empty.
+pub(super) async fn take_alone(store: &Store, alone: bool) -> Result<Option<Document>, Problem> {
+    let own = if alone { store.get(KIND, ID).await? } else { None };
+    if own.is_some() {
+        store.delete(KIND, ID).await?;
+    }
+    Ok(own)
+}
+
+/// Puts back what was taken away.
+pub(super) async fn put_back(store: &Store, own: Document) -> Result<(), Problem> {
+    store.put(own, Expect::Any).await.map(drop)
 }
 
 fn changed(before: Option<&KeyId>, present: &KeyId, clusters: usize) -> Problem {

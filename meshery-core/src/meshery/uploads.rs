@@ -90,6 +90,21 @@ impl Uploads {
         Err(unknown(name))
     }
 
+    /// Which key seals them.
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// The names of all that are kept.
+    pub async fn names(&self) -> Result<Vec<String>, Problem> {
+        let query = Query {
+            kind: KIND.into(),
+            ..Query::default()
+        };
+        let documents = self.store.list_all(query).await?;
+        Ok(documents.into_iter().map(|document| document.id).collect())
+    }
+
     /// Adds again what was uploaded in the past. What does not work any more is listed with the reason.
     pub async fn restore(&self) -> Result<Opened, Problem> {
         let query = Query {

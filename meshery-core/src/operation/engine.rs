@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +39,8 @@ pub(super) struct Engine {
     pub tasks: TaskTracker,
     /// Operations that somebody has in hand: nothing while they are being read.
     in_hand: Mutex<HashMap<String, Option<Arc<Live>>>>,
+    /// While the store is exchanged, nobody may take an operation in hand.
+    exchanging: AtomicBool,
     /// Changes whenever an operation is taken in hand.
     taken: watch::Sender<u64>,
 }
@@ -52,6 +55,15 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.engine.in_hand.lock().remove(&self.id);
         self.engine.taken.send_modify(|count| *count += 1);
+    }
+}
+
+/// The store may be exchanged: no operation is in anybody's hands until this is dropped.
+pub(super) struct Idle(Arc<Engine>);
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.exchanging.store(false, Ordering::SeqCst);
     }
 }
 
@@ -82,6 +94,7 @@ impl Engine {
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
             in_hand: Mutex::new(HashMap::new()),
+            exchanging: AtomicBool::new(false),
             taken: watch::Sender::new(0),
         }
     }
@@ -103,6 +116,11 @@ impl Engine {
             return Err(super::journal::stopped());
         }
         let mut in_hand = self.in_hand.lock();
+        if self.exchanging.load(Ordering::SeqCst) {
+            return Err(restoring()
+                .remedy("ask again when the restore has ended")
+                .retryable(true));
+        }
         if in_hand.contains_key(id) {
             return Err(Problem::new(
                 ProblemKind::Conflict,
@@ -116,6 +134,25 @@ impl Engine {
             engine: self.clone(),
             id: id.to_owned(),
         })
+    }
+
+    /// Keeps all hands off operations; refused while there are any in hand.
+    pub fn idle(self: &Arc<Self>) -> Result<Idle, Problem> {
+        let in_hand = self.in_hand.lock();
+        let mut active: Vec<&str> = in_hand.keys().map(String::as_str).collect();
+        if !active.is_empty() {
+            active.sort_unstable();
+            return Err(Problem::new(
+                ProblemKind::Conflict,
+                "operations-active",
+                format!("operations are being worked on: {}", active.join(", ")),
+            )
+            .remedy("wait until they have ended, or cancel them"));
+        }
+        if self.exchanging.swap(true, Ordering::SeqCst) {
+            return Err(restoring().remedy("wait until it has ended"));
+        }
+        Ok(Idle(self.clone()))
     }
 
     /// An operation that is at work.
@@ -167,4 +204,12 @@ impl Engine {
         .cause("the kubeconfig was changed, or the cluster was made anew")
         .remedy("correct the kubeconfig, or plan again"))
     }
+}
+
+fn restoring() -> Problem {
+    Problem::new(
+        ProblemKind::Conflict,
+        "restore-active",
+        "a backup is being restored",
+    )
 }

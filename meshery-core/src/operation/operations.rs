@@ -1,5 +1,6 @@
 //! Operations as they are asked for: planned, looked at, run, stopped, taken back.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,19 @@ impl Operations {
         if let Err(problem) = self.engine.recover(take_up).await {
             tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
         }
+    }
+
+    /// Lets the store be exchanged while no operation is in anybody's hands, and takes up what the new one has.
+    pub(crate) async fn exchange<T>(
+        &self,
+        take_up: bool,
+        exchange: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let idle = self.engine.idle()?;
+        let result = exchange.await?;
+        drop(idle);
+        self.recover(take_up).await;
+        Ok(result)
     }
 
     pub(crate) async fn shutdown(&self) {

@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::Stream;
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::dispatch::{Forget, GetBlobs, GetDocument, PutBlobs, WriteBatch};
+use meshery_plugin_api::message::backup::{BackupPart, ReadBackup, Restoring, WriteBackup};
 use meshery_plugin_api::message::document::{Blob, Document, Expect, Page, Query, StoreHealth, User, Write};
 use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
 use serde::Serialize;
@@ -18,6 +21,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::backup::{self, Backup, Summary};
 use super::call::ProviderCall;
 use super::content::{self, BlobRef, MAX_CONTENT};
 use crate::problem::{Problem, ProblemKind};
@@ -54,6 +58,12 @@ const APPENDING: Patience = Patience {
 const CONTENT: Patience = Patience {
     attempt: Duration::from_secs(15),
     total: Duration::from_secs(30),
+};
+
+/// A part of a backup; the last of a restore moves the whole store.
+const BACKUP: Patience = Patience {
+    attempt: Duration::from_mins(5),
+    total: Duration::from_mins(5),
 };
 
 /// Whether a call may be made twice.
@@ -286,6 +296,31 @@ impl Store {
         self.ask("provider.forget", &args, WRITING, Repeat::Safe).await
     }
 
+    /// Begins a backup of everything the provider keeps, as it is now.
+    pub async fn backup(&self) -> Result<Backup, Problem> {
+        Backup::begin(self.clone()).await
+    }
+
+    /// Takes a backup into the provider, as a whole or not at all; what is there goes away only if `replace` says so.
+    /// Its checksum is compared before the provider shows any of it.
+    pub async fn restore<E: std::fmt::Display>(
+        &self,
+        input: impl Stream<Item = Result<Bytes, E>> + Send,
+        replace: bool,
+    ) -> Result<Summary, Problem> {
+        backup::restore(self, input, replace).await
+    }
+
+    pub(crate) async fn backup_part(&self, read: &ReadBackup) -> Result<BackupPart, Problem> {
+        let part = self.ask("provider.backup", read, BACKUP, Repeat::Never).await;
+        part.map_err(or_not_supported)
+    }
+
+    pub(super) async fn restore_part(&self, write: &WriteBackup) -> Result<Restoring, Problem> {
+        let taken = self.ask("provider.restore", write, BACKUP, Repeat::Never).await;
+        taken.map_err(or_not_supported)
+    }
+
     /// How the provider's store is.
     pub async fn health(&self) -> Result<StoreHealth, Problem> {
         self.ask("provider.health", &serde_json::json!({}), READING, Repeat::Never)
@@ -363,6 +398,20 @@ fn unavailable(method: &str, error: &PluginError, repeat: Repeat) -> Problem {
     .cause(error.to_string())
     .remedy("look at the provider in the list of plugins and in the host's log; it is restarted by itself")
     .retryable(true)
+}
+
+/// A provider of before there were backups says it in other words.
+fn or_not_supported(problem: Problem) -> Problem {
+    if problem.code != "unknown-method" {
+        return problem;
+    }
+    Problem::new(
+        ProblemKind::Invalid,
+        "not-supported",
+        "the provider has no backup and no restore",
+    )
+    .cause("it is older than these")
+    .remedy("use a newer version of it, or the backup of what it keeps its data in")
 }
 
 fn unexpected(method: &str, what: &str) -> Problem {

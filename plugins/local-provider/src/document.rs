@@ -162,9 +162,63 @@ pub fn get(conn: &Connection, kind: &str, id: &str) -> Result<Option<Document>, 
         "SELECT kind, id, owner, revision, created, updated, labels, body FROM document WHERE kind = ?1 AND id = ?2",
     )?;
     let found = statement
-        .query_row(params![kind, id], |row| Ok(document(row)))
+        .query_row(params![kind, id], |row| Ok(from_row(row, 0)))
         .optional()?;
     found.transpose().map(|found| found.map(|(document, _)| document))
+}
+
+/// As [`list`], of a damaged store: documents that cannot be read are passed over.
+pub fn list_readable(conn: &Connection, query: &Query) -> Result<Page, StoreError> {
+    match list(conn, query) {
+        Err(StoreError::Corrupt(_)) => {}
+        other => return other,
+    }
+    limits::size("labels of a query", query.labels.len(), limits::LABELS)?;
+    let (beyond, order) = if query.descending {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
+    let all = query.after.is_empty();
+    // The index alone, one by one: what it leads to may be on a damaged page.
+    let mut ids = conn.prepare_cached(&format!(
+        "SELECT id FROM document WHERE kind = ?1 AND (?2 OR id {beyond} ?3) ORDER BY id {order}"
+    ))?;
+    let mut rows = ids.query(params![query.kind, all, query.after])?;
+    let limit = page_items(query);
+    let (mut page, mut bytes) = (Page::default(), 0);
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        let document = match get(conn, &query.kind, &id) {
+            Ok(Some(document)) => document,
+            Ok(None) | Err(StoreError::Corrupt(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let wanted = (query.owner.is_empty() || document.owner == query.owner)
+            && query
+                .labels
+                .iter()
+                .all(|(label, value)| document.labels.get(label) == Some(value));
+        if !wanted {
+            continue;
+        }
+        bytes += document.body.to_string().len();
+        let full = page.documents.len() == limit || bytes > limits::PAGE_BYTES;
+        if let Some(last) = page.documents.last().filter(|_| full) {
+            page.next.clone_from(&last.id);
+            break;
+        }
+        page.documents.push(document);
+    }
+    Ok(page)
+}
+
+fn page_items(query: &Query) -> usize {
+    if query.limit == 0 {
+        100
+    } else {
+        query.limit.min(limits::PAGE_ITEMS) as usize
+    }
 }
 
 /// A page of documents, cut short where it would become too large.
@@ -175,11 +229,7 @@ pub fn list(conn: &Connection, query: &Query) -> Result<Page, StoreError> {
     if !query.after.is_empty() {
         limits::id("after", &query.after)?;
     }
-    let limit = if query.limit == 0 {
-        100
-    } else {
-        query.limit.min(limits::PAGE_ITEMS)
-    } as usize;
+    let limit = page_items(query);
 
     let mut sql = String::from(
         "SELECT kind, id, owner, revision, created, updated, labels, body FROM document WHERE kind = ?",
@@ -213,7 +263,7 @@ pub fn list(conn: &Connection, query: &Query) -> Result<Page, StoreError> {
     let mut rows = statement.query(params_from_iter(values))?;
     let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
-        let (document, size) = document(row)?;
+        let (document, size) = from_row(row, 0)?;
         bytes += size;
         let full = page.documents.len() == limit || bytes > limits::PAGE_BYTES;
         if let Some(last) = page.documents.last().filter(|_| full) {
@@ -225,19 +275,20 @@ pub fn list(conn: &Connection, query: &Query) -> Result<Page, StoreError> {
     Ok(page)
 }
 
-fn document(row: &Row<'_>) -> Result<(Document, usize), StoreError> {
-    let (labels, body) = (row.get_ref(6)?, row.get_ref(7)?);
+/// A document and its size, from the columns from this one on.
+pub fn from_row(row: &Row<'_>, first: usize) -> Result<(Document, usize), StoreError> {
+    let (labels, body) = (row.get_ref(first + 6)?, row.get_ref(first + 7)?);
     let (labels, body) = (
         labels.as_bytes().unwrap_or_default(),
         body.as_bytes().unwrap_or_default(),
     );
-    let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
+    let (kind, id): (String, String) = (row.get(first)?, row.get(first + 1)?);
     let damaged = |error: serde_json::Error| StoreError::Corrupt(format!("document {kind}/{id}: {error}"));
     let document = Document {
-        owner: row.get(2)?,
-        revision: row.get(3)?,
-        created: row.get(4)?,
-        updated: row.get(5)?,
+        owner: row.get(first + 2)?,
+        revision: row.get(first + 3)?,
+        created: row.get(first + 4)?,
+        updated: row.get(first + 5)?,
         labels: serde_json::from_slice(labels).map_err(damaged)?,
         body: serde_json::from_slice(body).map_err(damaged)?,
         kind,

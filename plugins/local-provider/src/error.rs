@@ -8,12 +8,22 @@ use meshery_plugin_api::message::document::Expect;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 
+/// What to do with a store that can only be read.
+pub const RESCUE: &str = "restore a backup: `mesheryctl provider restore FILE --replace`; without one, save what can be \
+     read with `mesheryctl provider backup FILE` and restore that";
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("there is no room on the disk")]
     Full,
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+    #[error("the store is damaged and can only be read: {0}")]
+    ReadOnly(String),
+    #[error("the store is not empty")]
+    NotEmpty,
+    #[error("there is no session {0:?}")]
+    NoSuchSession(String),
     #[error("the store has schema version {found}, this provider knows versions up to {known}")]
     Newer { found: u32, known: u32 },
     #[error("the folder is in use by another provider{}", holder(.0))]
@@ -81,7 +91,9 @@ impl StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::Full => "store-full",
-            Self::Corrupt(_) => "store-corrupt",
+            Self::Corrupt(_) | Self::ReadOnly(_) => "store-corrupt",
+            Self::NotEmpty => "store-not-empty",
+            Self::NoSuchSession(_) => "no-such-session",
             Self::Newer { .. } => "store-newer",
             Self::Locked(_) => "store-locked",
             Self::RevisionConflict { .. } => "revision-conflict",
@@ -103,15 +115,27 @@ impl StoreError {
                 .remedy(format!(
                     "make room on the disk of {place}; the store goes on by itself"
                 )),
+            Self::ReadOnly(what) => PluginError::new(
+                self.code(),
+                format!("the store in {place} is damaged and can only be read: {what}"),
+            )
+            .cause("a fault of the disk, or the file was changed by another program")
+            .remedy(RESCUE),
+            Self::NotEmpty => PluginError::new(self.code(), format!("the store in {place} is not empty"))
+                .cause("a restore does not mix with what is there")
+                .remedy("make a backup of it, and restore with the word to replace it (`--replace`)"),
+            Self::NoSuchSession(_) => error
+                .cause("it has ended, nobody went on with it for a minute, or another was begun")
+                .remedy("begin again"),
             Self::Corrupt(what) => PluginError::new(
                 self.code(),
                 format!("the store in {place} is damaged: {what}"),
             )
             .cause("a fault of the disk, or the file was changed by another program")
-            .remedy(format!(
-                "stop the host and restore {place}/meshery.db from a backup, or try `sqlite3 meshery.db \
-                         .recover`; without either, move the folder away to start with an empty store"
-            )),
+            .remedy(
+                "move the folder away, start the host with an empty store, and restore a backup: `mesheryctl provider \
+                 restore FILE`; without one, `sqlite3 meshery.db .recover` may save something",
+            ),
             Self::Newer { .. } => error
                 .cause(format!("{place} was written by a newer version of this provider"))
                 .remedy("use that version or a later one, or another data folder; there is no way back"),

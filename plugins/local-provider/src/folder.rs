@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::StoreError;
 use crate::reserve::Reserve;
-use crate::schema;
+use crate::{restore, schema};
+
+/// The database's file in the folder.
+pub const DATABASE: &str = "meshery.db";
 
 /// How long to wait for a process that was killed to let go of the lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
@@ -26,6 +30,12 @@ const READERS: usize = 2;
 pub struct Folder {
     path: PathBuf,
     _lock: File,
+}
+
+/// A store that can only be read.
+pub struct Rescued {
+    pub readers: Vec<Connection>,
+    pub schema: u32,
 }
 
 /// What opening leads to.
@@ -91,6 +101,7 @@ impl Folder {
 
     /// Opens, checks and migrates the database. On a full disk, room that was reserved is used to come up.
     pub fn open(&self) -> Result<Opened, StoreError> {
+        restore::finish(&self.path)?;
         let mut reserve = Reserve::open(&self.path)?;
         loop {
             match self.open_once() {
@@ -122,6 +133,8 @@ impl Folder {
             .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
             .map_err(StoreError::io("cannot open", &file))?;
         let mut writer = connect(&file)?;
+        // Closing would copy the log into the database, which is not to be touched if it turns out to be damaged.
+        writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let mode: String = writer
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
             .map_err(StoreError::from)?;
@@ -136,6 +149,7 @@ impl Folder {
         writer.pragma_update(None, "cache_size", -8000)?;
         let note = check(&writer)?;
         let schema = schema::migrate(&mut writer, schema::MIGRATIONS)?;
+        writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let reader = connect(&file)?;
@@ -146,8 +160,26 @@ impl Folder {
         Ok((writer, readers, schema, note))
     }
 
+    /// Connections to a damaged database that can do it no more harm. An error when it is not ours, or newer, or when
+    /// not even that can be read.
+    pub fn rescue(&self) -> Result<Rescued, StoreError> {
+        let readers = (0..READERS)
+            .map(|_| self.reader())
+            .collect::<Result<Vec<_>, _>>()?;
+        let schema = readers.first().map_or(Ok(0), schema::known_version)?;
+        Ok(Rescued { readers, schema })
+    }
+
+    /// A connection that cannot write.
+    pub fn reader(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = connect_with(&self.database(), flags)?;
+        conn.pragma_update(None, "cache_size", -2000)?;
+        Ok(conn)
+    }
+
     fn database(&self) -> PathBuf {
-        self.path.join("meshery.db")
+        self.path.join(DATABASE)
     }
 
     /// Bytes of the database and its log on the disk.
@@ -168,7 +200,13 @@ impl Folder {
 }
 
 fn connect(file: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect_with(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+}
+
+fn connect_with(file: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(64);

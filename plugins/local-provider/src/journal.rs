@@ -180,6 +180,11 @@ fn seq(key: i64) -> u64 {
     key.cast_unsigned() & u64::from(u32::MAX)
 }
 
+/// The stream's number and the sequence number in an entry's key.
+pub fn of_key(key: i64) -> (i64, u64) {
+    (key >> 32, seq(key))
+}
+
 fn same_json(a: &str, b: &str) -> bool {
     let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
     parse(a).is_some_and(|a| Some(a) == parse(b))

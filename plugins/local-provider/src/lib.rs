@@ -1,9 +1,10 @@
 //! The local provider: the user "meshery", and everything the host must not lose, in one SQLite file.
 //!
 //! `<data>/meshery.db` is the store, `lock` beside it keeps a second provider out, `reserve` is room set aside for
-//! journals. One thread writes, two read; the futures given to the host only wait for their answers, so they need
+//! journals. A store that is found damaged at the start can be read and replaced, and nothing else. One thread writes, two read; the futures given to the host only wait for their answers, so they need
 //! no runtime. What an answer promises: it was on the disk before it was given.
 
+mod backup;
 mod blob;
 mod document;
 mod error;
@@ -13,25 +14,30 @@ mod limits;
 mod queue;
 mod readers;
 mod reserve;
+mod restore;
 mod schema;
+mod session;
+mod store;
 #[cfg(test)]
 mod tests;
 mod work;
 mod writer;
 
+use std::sync::Arc;
+
+use meshery_plugin_api::message::backup::{AfterRecords, BackupPart, ReadBackup, Restoring, WriteBackup};
 use meshery_plugin_api::message::document::{Blob, Document, Page, Query, StoreHealth, User, Write};
 use meshery_plugin_api::message::journal::{Append, Entry, Read, Reserve};
-use meshery_plugin_api::tracing::warn;
 use meshery_plugin_api::{PluginError, Provider, ProviderConfig, export_provider};
+use parking_lot::RwLock;
 
+use backup::Reading;
 use error::StoreError;
 use folder::Folder;
-use readers::Readers;
+use restore::Staging;
+use session::Sessions;
+use store::OpenStore;
 use work::Work;
-use writer::Writer;
-
-/// Less room than this on the disk is worth a word.
-const LITTLE_ROOM: u64 = 64 << 20;
 
 export_provider! {
     name: "local",
@@ -40,11 +46,11 @@ export_provider! {
 
 /// The provider. Fields are dropped in their order: the threads end before the folder is unlocked.
 struct LocalProvider {
-    readers: Readers,
-    writer: Writer,
-    schema: u32,
-    note: String,
-    folder: Folder,
+    /// Replaced by a restore.
+    store: Arc<RwLock<Arc<OpenStore>>>,
+    backups: Sessions<Reading>,
+    restores: Sessions<Staging>,
+    folder: Arc<Folder>,
 }
 
 impl LocalProvider {
@@ -58,22 +64,20 @@ impl LocalProvider {
             .remedy("name the folder for the store with its full path"));
         }
         let open = || {
-            let folder = Folder::lock(&config.data)?;
-            let opened = folder.open()?;
-            if !opened.note.is_empty() {
-                warn!(store = %config.data.display(), "{}", opened.note);
-            }
-            let readers = Readers::start(opened.readers)?;
-            let writer = Writer::start(opened.writer, opened.reserve)?;
+            let folder = Arc::new(Folder::lock(&config.data)?);
+            let store = Arc::new(OpenStore::open(&folder)?);
             Ok(Self {
-                readers,
-                writer,
-                schema: opened.schema,
-                note: opened.note,
+                store: Arc::new(RwLock::new(store)),
+                backups: Sessions::new(),
+                restores: Sessions::new(),
                 folder,
             })
         };
         open().map_err(|error: StoreError| error.report(&config.data))
+    }
+
+    fn store(&self) -> Arc<OpenStore> {
+        self.store.read().clone()
     }
 
     fn report(&self, error: StoreError) -> PluginError {
@@ -82,10 +86,69 @@ impl LocalProvider {
 
     async fn submit(&self, work: Result<(Work, usize), StoreError>) -> Result<Vec<u64>, PluginError> {
         let done = match work {
-            Ok(work) => self.writer.submit(work).await,
+            Ok(work) => self.store().submit(work).await,
             Err(error) => Err(error),
         };
         done.map_err(|error| self.report(error))
+    }
+
+    async fn next_part(&self, read: ReadBackup) -> Result<BackupPart, StoreError> {
+        if read.end {
+            self.backups.end(&read.session);
+            return Ok(BackupPart {
+                last: true,
+                ..BackupPart::default()
+            });
+        }
+        let session = if read.session.is_empty() {
+            let folder = self.folder.clone();
+            self.backups
+                .begin(move || Reading::begin(folder.reader()?))
+                .await?
+        } else {
+            read.session
+        };
+        let part = self.backups.work(&session, Reading::part, |part| part.last);
+        let part = part.await?;
+        Ok(BackupPart { session, ..part })
+    }
+
+    async fn take_part(&self, write: WriteBackup) -> Result<Restoring, StoreError> {
+        let WriteBackup {
+            session,
+            replace,
+            records,
+            then,
+        } = write;
+        let session = if session.is_empty() {
+            if !replace {
+                self.store().refuse_what_is_there().await?;
+            }
+            let folder = self.folder.clone();
+            self.restores.begin(move || Staging::begin(folder.path())).await?
+        } else {
+            session
+        };
+        let taken = move |staging: &mut Staging| staging.take(records);
+        match then {
+            AfterRecords::More => self.restores.work(&session, taken, |()| false).await?,
+            AfterRecords::Abandon => self.restores.end(&session),
+            AfterRecords::Unknown => return Err(limits::bad("what to do after a part is not known")),
+            AfterRecords::Commit => {
+                let (folder, current) = (self.folder.clone(), self.store.clone());
+                // On the session's thread to its end, whether the caller waits for it or not.
+                let commit = move |staging: &mut Staging| {
+                    taken(staging)?;
+                    current.read().close();
+                    let replaced = store::replace(&folder, staging, replace);
+                    // Whatever came of it, there is a store again.
+                    *current.write() = Arc::new(OpenStore::open(&folder)?);
+                    replaced
+                };
+                self.restores.work(&session, commit, |()| true).await?;
+            }
+        }
+        Ok(Restoring { session })
     }
 }
 
@@ -100,8 +163,8 @@ impl Provider for LocalProvider {
     async fn get(&self, kind: &str, id: &str) -> Result<Option<Document>, PluginError> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         let found = self
-            .readers
-            .run(256, move |conn| document::get(conn, &kind, &id))
+            .store()
+            .read(256, move |conn| document::get(conn, &kind, &id))
             .await;
         found.map_err(|error| self.report(error))
     }
@@ -111,10 +174,7 @@ impl Provider for LocalProvider {
     }
 
     async fn list(&self, query: Query) -> Result<Page, PluginError> {
-        let page = self
-            .readers
-            .run(256, move |conn| document::list(conn, &query))
-            .await;
+        let page = self.store().list(query).await;
         page.map_err(|error| self.report(error))
     }
 
@@ -122,16 +182,16 @@ impl Provider for LocalProvider {
         let owner = owner.to_owned();
         let bytes = blobs.iter().map(|blob| blob.data.len()).sum();
         let work = self
-            .readers
-            .run(bytes, move |_| Work::put_blobs(owner, &blobs))
+            .store()
+            .read(bytes, move |_| Work::put_blobs(owner, &blobs))
             .await;
         self.submit(work).await.map(drop)
     }
 
     async fn get_blobs(&self, sha256: Vec<String>) -> Result<Vec<Blob>, PluginError> {
         let blobs = self
-            .readers
-            .run(sha256.len() * 64, move |conn| blob::get(conn, &sha256))
+            .store()
+            .read(sha256.len() * 64, move |conn| blob::get(conn, &sha256))
             .await;
         blobs.map_err(|error| self.report(error))
     }
@@ -143,8 +203,8 @@ impl Provider for LocalProvider {
 
     async fn read(&self, read: Read) -> Result<Vec<Entry>, PluginError> {
         let entries = self
-            .readers
-            .run(256, move |conn| journal::read(conn, &read))
+            .store()
+            .read(256, move |conn| journal::read(conn, &read))
             .await;
         entries.map_err(|error| self.report(error))
     }
@@ -158,31 +218,14 @@ impl Provider for LocalProvider {
     }
 
     async fn health(&self) -> Result<StoreHealth, PluginError> {
-        // After trouble only a write shows whether it is over; without, a write for each question would be a waste.
-        if self.writer.condition().lock().trouble.is_some() {
-            let _ = self.writer.submit((Work::Probe, 0)).await;
-        }
-        let mut notes = vec![self.note.clone()];
-        let (trouble, reserved, missing) = {
-            let condition = self.writer.condition().lock();
-            (condition.trouble.clone(), condition.reserved, condition.missing)
-        };
-        let writable = trouble.is_none();
-        notes.extend(trouble);
-        if missing > 0 {
-            notes.push(format!(
-                "{missing} bytes of the room reserved for journals are missing on the disk"
-            ));
-        }
-        if let Some(free) = self.folder.free().filter(|free| *free < LITTLE_ROOM) {
-            notes.push(format!("only {} KiB are free on the disk", free >> 10));
-        }
-        notes.retain(|note| !note.is_empty());
-        Ok(StoreHealth {
-            writable,
-            message: notes.join("; "),
-            bytes: self.folder.bytes() + reserved,
-            schema: self.schema,
-        })
+        Ok(self.store().health(&self.folder).await)
+    }
+
+    async fn backup(&self, read: ReadBackup) -> Result<BackupPart, PluginError> {
+        self.next_part(read).await.map_err(|error| self.report(error))
+    }
+
+    async fn restore(&self, write: WriteBackup) -> Result<Restoring, PluginError> {
+        self.take_part(write).await.map_err(|error| self.report(error))
     }
 }

@@ -53,6 +53,36 @@ pub fn label(key: &str, value: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Bytes to set aside for a stream.
+pub fn reserve(stream: &str, bytes: u64) -> Result<(), StoreError> {
+    if bytes <= RESERVE_BYTES {
+        return Ok(());
+    }
+    Err(bad(format!(
+        "{bytes} bytes for {stream} are more than the {RESERVE_BYTES} allowed"
+    )))
+}
+
+/// RFC 3339 in UTC with milliseconds, as times are stored.
+pub fn time(what: &str, text: &str) -> Result<(), StoreError> {
+    let pattern = b"0000-00-00T00:00:00.000Z";
+    let fine = text.len() == pattern.len()
+        && text.bytes().zip(pattern).all(|(found, form)| {
+            if *form == b'0' {
+                found.is_ascii_digit()
+            } else {
+                found == *form
+            }
+        });
+    if fine {
+        return Ok(());
+    }
+    Err(bad(format!(
+        "{what} {} is not a time like 2026-01-01T00:00:00.000Z",
+        shown(text)
+    )))
+}
+
 pub fn size(what: &str, found: usize, most: usize) -> Result<(), StoreError> {
     if found <= most {
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures::channel::oneshot;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::error::StoreError;
@@ -16,14 +17,14 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 pub struct Readers {
     queue: Arc<Queue<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Readers {
     pub fn start(connections: Vec<Connection>) -> Result<Self, StoreError> {
-        let mut readers = Self {
+        let readers = Self {
             queue: Arc::new(Queue::new()),
-            threads: Vec::new(),
+            threads: Mutex::default(),
         };
         for conn in connections {
             let queue: Arc<Queue<Job>> = readers.queue.clone();
@@ -39,7 +40,7 @@ impl Readers {
                     "cannot start a thread for",
                     "the readers".as_ref(),
                 ))?;
-            readers.threads.push(thread);
+            readers.threads.lock().push(thread);
         }
         Ok(readers)
     }
@@ -61,11 +62,18 @@ impl Readers {
     }
 }
 
-impl Drop for Readers {
-    fn drop(&mut self) {
+impl Readers {
+    /// Takes no more work, does what waits, and ends.
+    pub fn close(&self) {
         self.queue.close();
-        for thread in self.threads.drain(..) {
+        for thread in std::mem::take(&mut *self.threads.lock()) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
     }
 }

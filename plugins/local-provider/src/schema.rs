@@ -38,6 +38,16 @@ pub fn migrate(conn: &mut Connection, migrations: &[&str]) -> Result<u32, StoreE
     Ok(known)
 }
 
+/// The version of a store that is not to be changed; an error when it is newer, or there is none.
+pub fn known_version(conn: &Connection) -> Result<u32, StoreError> {
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    match version(conn)? {
+        0 => Err(StoreError::Corrupt("there is no table in meshery.db".into())),
+        found if found > known => Err(StoreError::Newer { found, known }),
+        found => Ok(found),
+    }
+}
+
 /// The version of the store, 0 when it is new.
 fn version(conn: &Connection) -> Result<u32, StoreError> {
     let tables: u32 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -1,5 +1,6 @@
 //! Tests of the provider through its trait, as the host uses it.
 
+mod backup;
 mod blobs;
 mod documents;
 mod full_disk;

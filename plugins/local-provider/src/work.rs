@@ -41,12 +41,7 @@ impl Work {
     pub fn reserve(reserve: Reserve) -> Result<(Self, usize), StoreError> {
         let Reserve { stream, bytes } = reserve;
         limits::id("stream", &stream)?;
-        if bytes > limits::RESERVE_BYTES {
-            let most = limits::RESERVE_BYTES;
-            return Err(limits::bad(format!(
-                "{bytes} bytes for {stream} are more than the {most} allowed"
-            )));
-        }
+        limits::reserve(&stream, bytes)?;
         Ok((Self::Reserve { stream, bytes }, 256))
     }
 

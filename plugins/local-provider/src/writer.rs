@@ -50,7 +50,7 @@ pub struct Condition {
 pub struct Writer {
     queue: Arc<Queue<Job>>,
     condition: Arc<Mutex<Condition>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Job {
@@ -81,7 +81,7 @@ impl Writer {
         Ok(Self {
             queue,
             condition,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -97,12 +97,19 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
+impl Writer {
+    /// Takes no more work, does what waits, and ends.
+    pub fn close(&self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

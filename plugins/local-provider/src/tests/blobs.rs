@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meshery_plugin_api::message::document::Blob;
 
-fn blob(content: &[u8]) -> Blob {
+pub(super) fn blob(content: &[u8]) -> Blob {
     use std::fmt::Write as _;
     let digest = ring::digest::digest(&ring::digest::SHA256, content);
     let sha256 = digest.as_ref().iter().fold(String::new(), |mut text, byte| {

@@ -102,7 +102,7 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_damaged_page_is_found_at_the_start() {
+fn a_damaged_page_is_found_at_the_start_and_nothing_is_written_any_more() {
     let (store, folder) = fresh();
     for n in 0..200 {
         block_on(store.write(vec![put(&n.to_string(), json!("x".repeat(500)), Expect::Any)])).unwrap();
@@ -113,11 +113,26 @@ fn a_damaged_page_is_found_at_the_start() {
         .open(folder.path().join("meshery.db"))
         .unwrap();
     let pages = file.metadata().unwrap().len() / 4096;
-    for page in 2..pages {
+    for page in pages - 5..pages {
         file.write_all_at(&[0xff; 64], page * 4096).unwrap();
     }
-    let error = open(folder.path()).err().unwrap();
-    assert_eq!(error.code, "store-corrupt", "{error}");
+    let as_found = std::fs::read(folder.path().join("meshery.db")).unwrap();
+    let store = open(folder.path()).unwrap();
+    let health = block_on(store.health()).unwrap();
+    assert!(
+        !health.writable && health.message.contains("damaged") && health.message.contains("restore"),
+        "{health:?}"
+    );
+    for error in [
+        block_on(store.write(vec![put("a", json!(1), Expect::Any)])).unwrap_err(),
+        append(&store, "s", 1, &[number(1)]).unwrap_err(),
+        block_on(store.forget("s")).unwrap_err(),
+    ] {
+        assert_eq!(error.code, "store-corrupt", "{error}");
+        assert!(error.remedy.contains("provider restore"), "{}", error.remedy);
+    }
+    drop(store);
+    assert_eq!(std::fs::read(folder.path().join("meshery.db")).unwrap(), as_found);
 }
 
 #[test]
@@ -130,7 +145,10 @@ fn a_store_of_a_newer_version_is_refused() {
     drop(conn);
     let error = open(folder.path()).err().unwrap();
     assert_eq!(error.code, "store-newer");
-    assert!(error.message.contains("99"), "{error}");
+    assert!(
+        error.message.contains("version 99") && error.message.contains("up to 1"),
+        "{error}"
+    );
 }
 
 #[test]
