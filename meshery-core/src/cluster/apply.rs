@@ -50,6 +50,26 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
+impl Guard {
+    /// The object must not be there. A server takes an apply that creates, whatever version it names, and refuses
+    /// one to an object that is there in another: and no object is in the first version of its cluster any more.
+    pub fn absent() -> Self {
+        Self {
+            uid: None,
+            resource_version: Some("1".into()),
+        }
+    }
+
+    /// It must be this very object in this very state.
+    pub fn unchanged(object: &Value) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            uid: text("/metadata/uid"),
+            resource_version: text("/metadata/resourceVersion"),
+        }
+    }
+}
+
 impl Cluster {
     /// Makes an object so, creating it if it is not there. Safe to repeat, and repeated by itself when the
     /// connection breaks or the server asks for it. Waits a moment for a kind that has just been defined.

@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::time::Instant;
 
 use super::entry::{Entry, Intent, ObjectChange, Stored};
-use super::field::changed;
+use super::field::{changed, own_fields};
 use super::mark::{is_only_made, marked, operation_of, text};
-use super::relied::appeared;
+use super::relied::{appeared, replaced};
 use super::resolve::MANAGER;
 use super::run::{StepRun, failure_of};
 use super::stored_plan::{load_waves, nameless};
@@ -33,11 +33,17 @@ const WEBHOOKS: Duration = Duration::from_mins(1);
 const SERVED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An object that is about to be applied, and how it is before.
+/// How often an object that changes under our hands is looked at again.
+const ATTEMPTS: usize = 8;
+
+/// An object that is about to be applied.
 struct Todo {
     reference: ObjectRef,
     manifest: Value,
+    /// How it was before the step, which is what an undo goes by.
     before: Option<Value>,
+    /// How it is now; after an interruption, it may have been applied already.
+    now: Option<Value>,
     /// Whether the intent is in the journal already, from before an interruption.
     intended: bool,
 }
@@ -120,83 +126,71 @@ impl StepRun<'_> {
     /// How an object is before the step; nothing when it was done before an interruption.
     async fn look(&self, manifest: Value) -> Result<Option<Todo>, Problem> {
         let reference = ObjectRef::of(&manifest).ok_or_else(nameless)?;
-        if let Some(history) = self.history.and_then(|history| history.object(&reference)) {
-            if history.outcome.is_some() {
-                return Ok(None);
+        let history = self.history.and_then(|history| history.object(&reference));
+        if history.is_some_and(|history| history.outcome.is_some()) {
+            return Ok(None);
+        }
+        let now = self.run.cluster.get_if_served(&reference).await?;
+        let before = match history {
+            None => {
+                if let Some(now) = &now {
+                    self.run.relied.check_absent(&reference, now, self.run.id())?;
+                }
+                now.clone()
             }
-            let before = match history.before.clone() {
+            Some(history) => match history.before.clone() {
                 None => None,
                 Some(stored) => Some(self.run.opened(stored)?),
-            };
-            if before.is_none()
-                && let Some(now) = self.run.cluster.get_if_served(&reference).await?
-                && operation_of(&now) != Some(self.run.id())
-            {
-                return Err(appeared(&reference));
-            }
-            return Ok(Some(Todo {
-                reference,
-                manifest,
-                before,
-                intended: true,
-            }));
-        }
-        let before = self.run.cluster.get_if_served(&reference).await?;
-        if let Some(now) = &before {
-            self.run.relied.check_absent(&reference, now, self.run.id())?;
+            },
+        };
+        if history.is_some() && before.is_none() {
+            self.is_ours(&reference, now.as_ref())?;
         }
         Ok(Some(Todo {
             reference,
             manifest,
             before,
-            intended: false,
+            now,
+            intended: history.is_some(),
         }))
     }
 
-    async fn apply_one(&self, manager: &str, todo: Todo) -> Result<(), Problem> {
-        let run = self.run;
-        let Todo {
-            reference,
-            manifest,
-            before,
-            ..
-        } = todo;
-        if let Some(before) = &before
-            && is_only_made(&manifest)
+    /// Refuses what is there although the step was to make it, unless the step did.
+    fn is_ours(&self, reference: &ObjectRef, now: Option<&Value>) -> Result<(), Problem> {
+        match now {
+            Some(now) if operation_of(now) != Some(self.run.id()) => Err(appeared(reference)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn apply_one(&self, manager: &str, mut todo: Todo) -> Result<(), Problem> {
+        if let Some(before) = &todo.before
+            && is_only_made(&todo.manifest)
         {
             let uid = text(before, "/metadata/uid").to_owned();
             return self
-                .outcome(reference, ObjectChange::Unchanged, uid, Stored::Nothing)
+                .outcome(todo.reference, ObjectChange::Unchanged, uid, Stored::Nothing)
                 .await;
         }
-        let manifest = marked(manifest, before.as_ref(), run.id());
-        let options = ApplyOptions {
-            manager: manager.to_owned(),
-            force: run.policy.force_conflicts,
-            dry_run: false,
-            guard: before.as_ref().map(|before| Guard {
-                uid: Some(text(before, "/metadata/uid").to_owned()),
-                resource_version: None,
-            }),
-            retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
-        };
-        let served_until = self.deadline.min(Instant::now() + SERVED);
+        let mut attempts = 0;
         let applied = loop {
-            match apply_as_ours(&run.cluster, &manifest, options.clone()).await {
-                Err(ClusterError::NotServed { .. }) if Instant::now() < served_until => {
-                    tokio::time::sleep(PAUSE).await;
+            match self.until_halted(self.send(manager, &todo)).await? {
+                Err(ClusterError::ObjectChanged { .. }) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    todo = self.look_again(todo).await?;
                 }
                 result => break result?,
             }
         };
-        let (change, fields) = match &before {
+        let reference = todo.reference;
+        let (change, fields) = match &todo.before {
             None => (ObjectChange::Created, Stored::Nothing),
             Some(before) => {
                 let fields = changed(before, &applied.object);
                 if fields.is_empty() {
                     (ObjectChange::Unchanged, Stored::Nothing)
                 } else {
-                    (ObjectChange::Updated, run.stored(&reference, fields)?)
+                    (ObjectChange::Updated, self.run.stored(&reference, fields)?)
                 }
             }
         };
@@ -205,15 +199,60 @@ impl StepRun<'_> {
                 step: Some(self.step.id.clone()),
                 message: format!("{reference}: {warning}"),
             };
-            run.journal.note(note).await?;
+            self.run.journal.note(note).await?;
         }
-        self.outcome(
-            reference,
-            change,
-            text(&applied.object, "/metadata/uid").to_owned(),
-            fields,
-        )
-        .await
+        let uid = text(&applied.object, "/metadata/uid").to_owned();
+        self.outcome(reference, change, uid, fields).await
+    }
+
+    /// Applies an object in just the state in which it was seen: what others do to it in between is theirs, and is
+    /// not taken for the run's.
+    async fn send(&self, manager: &str, todo: &Todo) -> Result<Applied, ClusterError> {
+        let run = self.run;
+        let manifest = marked(todo.manifest.clone(), todo.before.as_ref(), run.id());
+        let options = ApplyOptions {
+            manager: manager.to_owned(),
+            force: run.policy.force_conflicts,
+            dry_run: false,
+            guard: Some(todo.now.as_ref().map_or_else(Guard::absent, Guard::unchanged)),
+            retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
+        };
+        let served_until = self.deadline.min(Instant::now() + SERVED);
+        loop {
+            match apply_as_ours(&run.cluster, &manifest, options.clone()).await {
+                Err(ClusterError::NotServed { .. }) if Instant::now() < served_until => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Somebody wrote to the object between our look and our write.
+    async fn look_again(&self, mut todo: Todo) -> Result<Todo, Problem> {
+        let now = self.run.cluster.get_if_served(&todo.reference).await?;
+        let uid = |object: &Option<Value>| {
+            object
+                .as_ref()
+                .map(|object| text(object, "/metadata/uid").to_owned())
+        };
+        if todo.now.is_none() {
+            self.is_ours(&todo.reference, now.as_ref())?;
+        } else if uid(&now) != uid(&todo.now) {
+            return Err(replaced(&todo.reference));
+        } else if !todo.intended && todo.now.as_ref().map(own_fields) != now.as_ref().map(own_fields) {
+            // Not a controller's word on its status: what the run finds is what its undo gives back.
+            todo.before.clone_from(&now);
+            if let Some(before) = &now {
+                let intent = Intent {
+                    object: todo.reference.clone(),
+                    before: Some(self.run.stored(&todo.reference, without_managers(before))?),
+                };
+                self.write_intents(vec![intent]).await?;
+            }
+        }
+        todo.now = now;
+        Ok(todo)
     }
 
     /// Writes what is about to be changed, in entries that the provider takes.

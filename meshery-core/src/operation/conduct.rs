@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Claim, Engine};
+use super::engine::{Claim, Engine, InHand};
 use super::entry::Entry;
 use super::history::History;
 use super::journal::Journal;
@@ -17,7 +17,7 @@ use super::state::OperationState;
 use super::stored::Stored;
 use super::stored_plan::StoredPlan;
 use super::undo::Undo;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
 /// What is to be done with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,6 @@ pub(super) enum Task {
     /// Take it back.
     Undo,
 }
-
-/// Room set aside for a journal before the first step: for the whole run and the whole undo, so that a disk that
-/// becomes full meanwhile blocks neither.
-const ROOM: u64 = 1 << 20;
-const ROOM_OF_AN_OBJECT: u64 = 2 << 10;
-/// An object that is changed is written down twice: as it was, and field by field.
-const ROOM_OF_CONTENT: u64 = 3;
 
 struct Conduct {
     engine: Arc<Engine>,
@@ -56,9 +49,10 @@ impl Engine {
         let relied = stored.relied(&self.store).await?;
         let place = self.queues.enter(&stored.record.cluster.uid)?;
         let live = Arc::new(Live::new(stored.record.clone()));
+        let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
         let conduct = Conduct {
             engine: self.clone(),
-            journal: Journal::open(self.store.clone(), live.clone(), self.abandon.clone()),
+            journal: journal.clone(),
             live: live.clone(),
             record: stored.record,
             plan,
@@ -75,7 +69,10 @@ impl Engine {
         Stored::announce(&self.store, live.id(), state).await?;
         // Before it is visible: who asks for its state next sees that it was begun.
         conduct.state(state, None, None).await?;
-        claim.show(live.clone());
+        claim.show(InHand {
+            live: live.clone(),
+            journal,
+        });
         let record = live.record();
         self.tasks.spawn(async move {
             conduct.conduct(task, place, state).await;
@@ -126,6 +123,12 @@ impl Conduct {
             return self.take_back(shown).await;
         }
         let begun = history.has_written();
+        if history.cancelled {
+            self.live.cancel.cancel();
+        }
+        if !begun && let Some(problem) = self.blocked().await? {
+            return self.state(OperationState::Failed, Some(problem), None).await;
+        }
         let result = self.attempt(history, shown, begun).await;
         let Err(problem) = result else {
             return self.state(OperationState::Succeeded, None, None).await;
@@ -152,11 +155,17 @@ impl Conduct {
         self.take_back(state).await
     }
 
+    /// Why it must not begin although it is its turn: the one before it may have been interrupted meanwhile.
+    async fn blocked(&self) -> Result<Option<Problem>, Problem> {
+        let other = self.engine.interrupted_on(&self.record.cluster.uid).await?;
+        Ok(other.map(|other| cluster_blocked(&other)))
+    }
+
     /// Runs and proves; what was done before an interruption is not done again.
     async fn attempt(&self, history: History, shown: OperationState, begun: bool) -> Result<(), Problem> {
         let cluster = self.engine.cluster(&self.record).await?;
         if !begun {
-            self.set_room_aside().await?;
+            self.engine.set_room_aside(self.live.id(), &self.plan).await?;
         }
         let halt = self.live.cancel.child_token();
         let run = Run {
@@ -188,21 +197,6 @@ impl Conduct {
             () = self.engine.stop.cancelled() => halt.cancel(),
         }
         steps.await
-    }
-
-    async fn set_room_aside(&self) -> Result<(), Problem> {
-        use super::stored_plan::Work;
-        let content: u64 = self
-            .plan
-            .steps
-            .iter()
-            .map(|step| match &step.work {
-                Work::Apply { content, .. } => content.size,
-                _ => 0,
-            })
-            .sum();
-        let bytes = ROOM + ROOM_OF_AN_OBJECT * self.plan.objects() as u64 + ROOM_OF_CONTENT * content;
-        self.engine.store.reserve(self.live.id(), bytes).await
     }
 
     /// Steps that were not begun will not be.
@@ -301,4 +295,17 @@ impl Conduct {
             tracing::warn!(operation = %self.live.id(), code = %problem.code, "its room could not be given back: {problem}");
         }
     }
+}
+
+/// Nothing begins on a cluster on which an operation was interrupted.
+pub(super) fn cluster_blocked(other: &OperationRecord) -> Problem {
+    Problem::new(
+        ProblemKind::Conflict,
+        "cluster-blocked",
+        format!(
+            "operation {} was interrupted on this cluster: {}",
+            other.id, other.summary
+        ),
+    )
+    .remedy(format!("resume or undo operation {} first", other.id))
 }

@@ -117,7 +117,9 @@ impl StepRun<'_> {
         Ok(match target.when {
             Condition::Ours | Condition::OursAndEmpty if !ours => Some("it was not made by Meshery".into()),
             Condition::Always | Condition::Ours => None,
-            Condition::OursAndEmpty => left_inside(&self.run.cluster, &target.object, self.deadline).await?,
+            Condition::OursAndEmpty | Condition::Empty => {
+                left_inside(&self.run.cluster, &target.object, self.deadline).await?
+            }
             Condition::Unknown => Some("the plan's condition is not known to this host".into()),
         })
     }

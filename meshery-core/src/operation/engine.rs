@@ -5,22 +5,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use meshery_plugin_api::message::document::Query;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::journal::Journal;
 use super::live::Live;
 use super::queue::Queues;
 use super::record::OperationRecord;
 use super::seal::HostKey;
 use super::state::OperationState;
-use super::stored::Stored;
+use super::stored::{KIND, Stored};
+use super::stored_plan::{StoredPlan, Work};
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, Clusters};
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
+
+/// Room set aside for a journal.
+const ROOM: u64 = 1 << 20;
+const ROOM_OF_AN_OBJECT: u64 = 2 << 10;
+/// An object that is changed is written down twice: as it was, and field by field.
+const ROOM_OF_CONTENT: u64 = 3;
+
+/// States that an operation has in its document when its host was killed; and those that wait to be taken up.
+pub(super) const UNENDED: [OperationState; 6] = [
+    OperationState::Queued,
+    OperationState::Running,
+    OperationState::Paused,
+    OperationState::Verifying,
+    OperationState::Undoing,
+    OperationState::Interrupted,
+];
 
 /// How long an operation that has ended may take to be let go of: its document is written.
 const LETTING_GO: Duration = Duration::from_secs(15);
@@ -38,11 +57,18 @@ pub(super) struct Engine {
     pub abandon: CancellationToken,
     pub tasks: TaskTracker,
     /// Operations that somebody has in hand: nothing while they are being read.
-    in_hand: Mutex<HashMap<String, Option<Arc<Live>>>>,
+    in_hand: Mutex<HashMap<String, Option<InHand>>>,
     /// While the store is exchanged, nobody may take an operation in hand.
     exchanging: AtomicBool,
     /// Changes whenever an operation is taken in hand.
     taken: watch::Sender<u64>,
+}
+
+/// An operation at work, and where what happens to it is written.
+#[derive(Clone)]
+pub(super) struct InHand {
+    pub live: Arc<Live>,
+    pub journal: Journal,
 }
 
 /// An operation in hand: nobody else may work on it until this is dropped.
@@ -69,8 +95,8 @@ impl Drop for Idle {
 
 impl Claim {
     /// Makes the operation's progress visible to everybody.
-    pub fn show(&self, live: Arc<Live>) {
-        self.engine.in_hand.lock().insert(self.id.clone(), Some(live));
+    pub fn show(&self, in_hand: InHand) {
+        self.engine.in_hand.lock().insert(self.id.clone(), Some(in_hand));
         self.engine.taken.send_modify(|count| *count += 1);
     }
 }
@@ -157,6 +183,11 @@ impl Engine {
 
     /// An operation that is at work.
     pub fn live(&self, id: &str) -> Option<Arc<Live>> {
+        self.in_hand(id).map(|in_hand| in_hand.live)
+    }
+
+    /// An operation that is at work, with its journal.
+    pub fn in_hand(&self, id: &str) -> Option<InHand> {
         self.in_hand.lock().get(id).cloned().flatten()
     }
 
@@ -185,6 +216,48 @@ impl Engine {
         if record.state.is_active() && !self.in_hand.lock().contains_key(&record.id) {
             record.state = OperationState::Interrupted;
         }
+    }
+
+    /// The operation that was interrupted on a cluster and waits to be resumed or taken back: the cluster is half-way
+    /// between two states, and nothing else begins there.
+    pub async fn interrupted_on(&self, cluster: &str) -> Result<Option<OperationRecord>, Problem> {
+        for state in UNENDED {
+            let query = Query {
+                kind: KIND.into(),
+                labels: [
+                    ("state".to_owned(), state.to_string()),
+                    ("cluster".to_owned(), cluster.to_owned()),
+                ]
+                .into(),
+                ..Query::default()
+            };
+            for document in self.store.list_all(query).await? {
+                if self.in_hand.lock().contains_key(&document.id) {
+                    continue;
+                }
+                // The document may be behind the journal.
+                let record = self.load(&document.id).await?.record;
+                if record.state == OperationState::Interrupted {
+                    return Ok(Some(record));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sets room aside for an operation's journal: for the whole run and the whole undo, so that a disk that becomes
+    /// full meanwhile blocks neither.
+    pub async fn set_room_aside(&self, id: &str, plan: &StoredPlan) -> Result<(), Problem> {
+        let content: u64 = plan
+            .steps
+            .iter()
+            .map(|step| match &step.work {
+                Work::Apply { content, .. } => content.size,
+                _ => 0,
+            })
+            .sum();
+        let bytes = ROOM + ROOM_OF_AN_OBJECT * plan.objects() as u64 + ROOM_OF_CONTENT * content;
+        self.store.reserve(id, bytes).await
     }
 
     /// The cluster of an operation, which must be the one it was planned for.

@@ -36,6 +36,8 @@ pub(super) enum Entry {
     },
     /// Somebody said yes.
     Approved { by: String },
+    /// Somebody wants it to stop; durable before it is answered, so that a crash does not forget it.
+    CancelRequested { by: String },
     /// A step changed its state.
     Step {
         step: String,
@@ -199,6 +201,7 @@ impl Timed {
                 event.message = message;
             }
             Entry::Approved { by } => event.message = Some(format!("approved by {by}")),
+            Entry::CancelRequested { by } => event.message = Some(format!("cancelled by {by}")),
             Entry::Step { step, state, error } => {
                 event.kind = EventKind::Step;
                 event.step = Some(step);

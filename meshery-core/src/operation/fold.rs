@@ -47,7 +47,7 @@ impl OperationRecord {
                 self.left.push(left.clone());
             }
             Entry::Reverted { object, .. } => self.left.retain(|left| left.object != *object),
-            Entry::Intent { .. } | Entry::Note { .. } => {}
+            Entry::CancelRequested { .. } | Entry::Intent { .. } | Entry::Note { .. } => {}
         }
     }
 

@@ -106,6 +106,7 @@ impl History {
                 OperationState::Cancelled => self.cancelled = true,
                 _ => {}
             },
+            Entry::CancelRequested { .. } => self.cancelled = true,
             Entry::Step { step, state, .. } => {
                 let step = self.step_mut(&step);
                 step.state = Some(state);
@@ -119,6 +120,11 @@ impl History {
                 let step = self.step_mut(&step);
                 step.latest = moment;
                 for intent in objects {
+                    // Written again: it was changed by others before the step came to it.
+                    if let Some(&at) = step.index.get(&intent.object) {
+                        step.objects[at].before = intent.before;
+                        continue;
+                    }
                     step.index.insert(intent.object.clone(), step.objects.len());
                     step.objects.push(ObjectHistory {
                         object: intent.object,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use meshery_plugin_api::message::document::Query;
 use serde::{Deserialize, Serialize};
 
-use super::conduct::Task;
-use super::engine::Engine;
+use super::conduct::{Task, cluster_blocked};
+use super::engine::{Engine, InHand};
 use super::entry::Entry;
 use super::event::Event;
 use super::event_stream::EventStream;
@@ -27,6 +27,8 @@ use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
+/// How long a request to cancel may take to be durable.
+const HEARD: Duration = Duration::from_secs(5);
 /// How long running operations are given to come to a safe point when the host stops.
 const DRAIN: Duration = Duration::from_secs(15);
 /// And how long their last words may take after that.
@@ -262,39 +264,15 @@ impl Operations {
                 "look at its preview and approve it",
             ));
         }
-        self.refuse_blocked(&stored.record).await?;
-        self.engine.begin(claim, stored, Task::Run).await
-    }
-
-    /// A cluster on which an operation was interrupted is half-way between two states: nothing else begins there.
-    async fn refuse_blocked(&self, record: &OperationRecord) -> Result<(), Problem> {
-        let selection = Selection {
-            state: Some(OperationState::Interrupted),
-            cluster: Some(record.cluster.uid.clone()),
-            limit: Some(1),
-            after: None,
-        };
-        let page = self.list(selection).await?;
-        match page
-            .items
-            .iter()
-            .find(|other| other.state == OperationState::Interrupted)
-        {
-            None => Ok(()),
-            Some(other) => Err(conflict(
-                "cluster-blocked",
-                &format!(
-                    "operation {} was interrupted on this cluster: {}",
-                    other.id, other.summary
-                ),
-                &format!("resume or undo operation {} first", other.id),
-            )),
+        if let Some(other) = self.engine.interrupted_on(&stored.record.cluster.uid).await? {
+            return Err(cluster_blocked(&other));
         }
+        self.engine.begin(claim, stored, Task::Run).await
     }
 
     /// Stops an operation at the next safe point; what it did is taken back if its policy says so.
     pub async fn cancel(&self, id: &str) -> Result<OperationRecord, Problem> {
-        if let Some(live) = self.engine.live(id) {
+        if let Some(InHand { live, journal }) = self.engine.in_hand(id) {
             if live.state() == OperationState::Undoing {
                 return Err(conflict(
                     "not-cancellable",
@@ -303,6 +281,18 @@ impl Operations {
                 ));
             }
             live.cancel.cancel();
+            let by = self.engine.store.user().await?.name;
+            let requested = journal.note(Entry::CancelRequested { by });
+            if tokio::time::timeout(HEARD, requested).await.is_err() {
+                return Err(Problem::new(
+                    ProblemKind::Unavailable,
+                    "cancel-not-recorded",
+                    format!("operation {id} was told to stop, but the provider does not answer"),
+                )
+                .cause("if the host ends before the provider is back, the operation goes on after its next start")
+                .remedy("cancel it again when the provider is back")
+                .retryable(true));
+            }
             return Ok(live.record());
         }
         let claim = self.engine.claim(id).await?;
@@ -350,6 +340,8 @@ impl Operations {
                 "only what has run can be undone",
             ));
         }
+        let plan = stored.plan(&self.engine.store).await?;
+        self.engine.set_room_aside(id, &plan).await?;
         self.engine.begin(claim, stored, Task::Undo).await
     }
 

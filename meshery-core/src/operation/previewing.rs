@@ -188,16 +188,11 @@ impl Previewing<'_> {
                     })
                 })
                 .collect(),
-            Work::Probe { object, .. } => ObjectRef::of(object)
-                .map(|reference| {
-                    Ok(Found {
-                        previewed: blank(step, &reference, Change::Probe, Certainty::DecidedLater),
-                        wanted: None,
-                        now: None,
-                    })
-                })
-                .into_iter()
-                .collect(),
+            Work::Probe { reference, .. } => vec![Ok(Found {
+                previewed: blank(step, reference, Change::Probe, Certainty::DecidedLater),
+                wanted: None,
+                now: None,
+            })],
             Work::Restart { workloads } => {
                 let looks: Vec<_> = workloads
                     .iter()
@@ -324,7 +319,7 @@ impl Previewing<'_> {
                 previewed.change = Change::Keep;
                 previewed.note = Some("it was not made by Meshery".into());
             }
-            Condition::OursAndEmpty => {
+            Condition::OursAndEmpty | Condition::Empty => {
                 previewed.certainty = Certainty::DecidedLater;
                 previewed.note = Some("it goes if nothing of others is left in it".into());
             }

@@ -9,15 +9,18 @@ use std::time::Instant;
 
 use super::entry::{Entry, ObjectChange, Stored};
 use super::run::{StepRun, halted};
-use super::stored_plan::nameless;
 use crate::problem::{Problem, ProblemKind};
 
 /// Between two questions: webhooks need a moment after they are ready.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl StepRun<'_> {
-    pub async fn probe(&self, object: &Value, expect: &BTreeMap<String, String>) -> Result<(), Problem> {
-        let reference = ObjectRef::of(object).ok_or_else(nameless)?;
+    pub async fn probe(
+        &self,
+        reference: &ObjectRef,
+        object: &Value,
+        expect: &BTreeMap<String, String>,
+    ) -> Result<(), Problem> {
         let mut told = String::new();
         loop {
             if self.run.halt.is_cancelled() {
@@ -64,7 +67,12 @@ impl StepRun<'_> {
                 () = tokio::time::sleep(PAUSE) => {}
             }
         }
-        self.outcome(reference, ObjectChange::Accepted, String::new(), Stored::Nothing)
-            .await
+        self.outcome(
+            reference.clone(),
+            ObjectChange::Accepted,
+            String::new(),
+            Stored::Nothing,
+        )
+        .await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use meshery_plugin_api::message::document::Query;
 
 use super::conduct::Task;
-use super::engine::Engine;
+use super::engine::{Engine, UNENDED};
 use super::entry::Entry;
 use super::history::History;
 use super::journal::Journal;
@@ -17,15 +17,6 @@ use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use crate::problem::{Problem, ProblemKind};
 
-/// States that an operation has in its document when its host was killed; and those that wait to be taken up.
-const UNENDED: [OperationState; 6] = [
-    OperationState::Queued,
-    OperationState::Running,
-    OperationState::Paused,
-    OperationState::Verifying,
-    OperationState::Undoing,
-    OperationState::Interrupted,
-];
 /// How long a cluster that cannot be reached is tried again before the operation stays interrupted.
 const PATIENCE: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -52,11 +43,12 @@ impl Engine {
     async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<(), Problem> {
         let claim = self.claim(id).await?;
         let stored = Stored::load(&self.store, id).await?;
+        let history = History::read(&self.store, id).await?;
         let was_to_undo = matches!(
             stored.record.state,
             OperationState::Failed | OperationState::Cancelled
         ) && stored.record.policy.on_failure == OnFailure::Undo
-            && History::read(&self.store, id).await?.has_written();
+            && history.has_written();
         // Killed between the failure and what follows from it.
         let record = if stored.record.state.is_active() || was_to_undo {
             let live = Arc::new(Live::new(stored.record));
@@ -79,6 +71,8 @@ impl Engine {
         let task = match record.policy.on_interruption {
             _ if was_to_undo && take_up => Task::Undo,
             _ if record.state != OperationState::Interrupted || !take_up => return Ok(()),
+            // Somebody has decided already; the run sees it and stops.
+            _ if history.cancelled => Task::Run,
             OnInterruption::Ask => return Ok(()),
             OnInterruption::Resume => Task::Run,
             OnInterruption::Undo => Task::Undo,

@@ -60,8 +60,8 @@ pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(
         }
         if let Some(current) = waves.last_mut() {
             current.push(DeleteTarget {
+                when: condition(&object),
                 object,
-                when: Condition::Always,
                 uid: Some(uid),
             });
         }
@@ -128,4 +128,13 @@ async fn records(cluster: &Cluster, release: &RemoveRelease) -> Result<Vec<Delet
             })
         })
         .collect())
+}
+
+/// What holds others' objects goes only when they are gone, unlike with `helm uninstall`: a chart that brings a
+/// namespace or a definition does not own what people have put inside.
+fn condition(object: &ObjectRef) -> Condition {
+    match (object.group.as_str(), object.kind.as_str()) {
+        ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition") => Condition::Empty,
+        _ => Condition::Always,
+    }
 }

@@ -86,6 +86,11 @@ pub(super) fn appeared(object: &ObjectRef) -> Problem {
     stale(&format!("{object} was not there and is now"))
 }
 
+/// Somebody else has deleted an object that the run was about to change.
+pub(super) fn replaced(object: &ObjectRef) -> Problem {
+    stale(&format!("{object} was deleted meanwhile"))
+}
+
 const STALE: &str = "stale";
 
 fn stale(what: &str) -> Problem {

@@ -137,10 +137,15 @@ impl Resolver<'_> {
             Action::Wait(wait) => Work::Wait {
                 conditions: wait.conditions,
             },
-            Action::Probe(probe) => Work::Probe {
-                object: probe.object,
-                expect: probe.expect,
-            },
+            Action::Probe(probe) => {
+                let reference = reference_of(&step.id, &probe.object)?;
+                rights::check(self.adapter, &step.id, &reference, &probe.object, self.rights)?;
+                Work::Probe {
+                    object: store_value(self.key, self.operation, &reference, probe.object)?,
+                    reference,
+                    expect: probe.expect,
+                }
+            }
             Action::Restart(restart) => {
                 for workload in &restart.workloads {
                     rights::check(self.adapter, &step.id, workload, &Value::Null, self.rights)?;

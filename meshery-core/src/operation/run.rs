@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,9 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 
 /// How long a step may take when its plan does not say.
 const STEP_DEADLINE: Duration = Duration::from_mins(10);
+/// What is under way when a run stops is heard out for so long; after that, what came of it is looked up in the
+/// cluster by whoever goes on.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How many steps run at a time.
 const STEPS: usize = 4;
 
@@ -184,7 +188,14 @@ impl Run {
             Work::Apply { manager, content, .. } => step_run.apply(manager, content).await,
             Work::Delete { waves, kept } => step_run.delete(waves, kept).await,
             Work::Wait { conditions } => step_run.wait(conditions).await,
-            Work::Probe { object, expect } => step_run.probe(object, expect).await,
+            Work::Probe {
+                reference,
+                object,
+                expect,
+            } => {
+                let object: Value = self.opened(object.clone())?;
+                step_run.probe(reference, &object, expect).await
+            }
             Work::Restart { workloads } => step_run.restart(workloads).await,
         }
     }
@@ -201,6 +212,18 @@ impl Run {
 }
 
 impl StepRun<'_> {
+    /// Does something that may take long, unless the run stops before it has an answer.
+    pub async fn until_halted<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
+        let halted = async {
+            self.run.halt.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            () = halted => Err(super::run::halted()),
+        }
+    }
+
     /// An error when nothing new may be begun.
     pub fn go_on(&self) -> Result<(), Problem> {
         if self.run.halt.is_cancelled() {

@@ -56,7 +56,9 @@ pub(super) enum Work {
         conditions: Vec<Readiness>,
     },
     Probe {
-        object: Value,
+        #[serde(rename = "ref")]
+        reference: ObjectRef,
+        object: Stored<Value>,
         expect: BTreeMap<String, String>,
     },
     Restart {

@@ -161,19 +161,25 @@ impl Undo {
             return Err(halted());
         }
         let deadline = Instant::now() + GONE;
-        let taken = match &done.step.work {
-            Work::Apply { .. } => match self
-                .applied(object, done.manifests.get(&object.object), deadline)
-                .await
-            {
-                Err(problem) => self.gave_up(problem)?,
-                Ok(taken) => taken,
-            },
-            Work::Delete { .. } => match self.deleted(object, deadline).await {
-                Err(problem) => self.gave_up(problem)?,
-                Ok(taken) => taken,
-            },
-            Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => return Ok(true),
+        let taking = async {
+            match &done.step.work {
+                Work::Apply { .. } => {
+                    let manifest = done.manifests.get(&object.object);
+                    self.applied(object, manifest, deadline).await.map(Some)
+                }
+                Work::Delete { .. } => self.deleted(object, deadline).await.map(Some),
+                Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => Ok(None),
+            }
+        };
+        // It is looked at again by whoever goes on: what it waits for is not worth holding up the host's end.
+        let taken = tokio::select! {
+            taken = taking => taken,
+            () = self.stop.cancelled() => return Err(halted()),
+        };
+        let taken = match taken {
+            Ok(None) => return Ok(true),
+            Ok(Some(taken)) => taken,
+            Err(problem) => self.gave_up(problem)?,
         };
         let step = done.step.id.clone();
         let (entry, complete) = match taken {

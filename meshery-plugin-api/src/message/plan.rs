@@ -143,6 +143,8 @@ pub enum Condition {
     Ours,
     /// Only if we made it and nothing of others is left inside: for namespaces and custom resource definitions.
     OursAndEmpty,
+    /// Only if nothing of others is left inside: for namespaces and custom resource definitions, whoever made them.
+    Empty,
     /// A condition newer than this side: never holds.
     #[serde(other)]
     Unknown,
