@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::error::PluginError;
 use crate::message::descriptor::Rights;
 use crate::message::object_ref::ObjectRef;
-use crate::message::plan::{Action, Condition, Plan, Rule, Step};
+use crate::message::plan::{
+    Action, Condition, Plan, RemoveRelease, RollbackRelease, Rule, Step, TestRelease,
+};
 use crate::rights;
 
 /// The most steps that a plan may have.
@@ -168,10 +170,12 @@ fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
             }
             Ok(0)
         }
-        Action::RemoveRelease(release) => {
-            if release.name.is_empty() || release.namespace.is_empty() {
+        Action::RemoveRelease(RemoveRelease { name, namespace })
+        | Action::RollbackRelease(RollbackRelease { name, namespace, .. })
+        | Action::TestRelease(TestRelease { name, namespace }) => {
+            if name.is_empty() || namespace.is_empty() {
                 return Err(fault(format!(
-                    "step {} does not say which release to remove",
+                    "step {} does not say which release it means",
                     step.id
                 )));
             }

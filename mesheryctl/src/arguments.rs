@@ -261,6 +261,10 @@ pub struct Request {
     /// Run only after `operation approve`.
     #[arg(long)]
     pub needs_approval: bool,
+    /// Agree to something that is done on explicit word only: lookup, adopt, foreign, recreate, recover-release. The
+    /// preview says when it is needed; may be repeated.
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    pub accept: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -24,6 +24,14 @@ pub struct Preview {
     pub findings: Vec<Finding>,
     pub point_of_no_return: Option<String>,
     pub notes: Vec<String>,
+    pub needs_consent: Vec<NeededConsent>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NeededConsent {
+    pub consent: String,
+    pub why: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -57,10 +65,11 @@ pub struct Conflict {
 }
 
 /// Sign, plural of what happens, and whether it is about objects that change.
-const CHANGES: [(&str, &str, &str); 10] = [
+const CHANGES: [(&str, &str, &str); 11] = [
     ("create", "+", "to create"),
     ("update", "~", "to change"),
     ("delete", "-", "to delete"),
+    ("recreate", "±", "to delete and make again"),
     ("restart", "↻", "to restart"),
     ("keep", "=", "kept"),
     ("unchanged", "=", "unchanged"),
@@ -89,6 +98,10 @@ impl Preview {
                 "objects with fields of other managers (--force-conflicts takes them)",
             ),
             (findings, "findings that forbid it"),
+            (
+                self.needs_consent.len(),
+                "things it does on explicit word only (--accept)",
+            ),
         ]
         .iter()
         .filter(|(n, _)| *n > 0)
@@ -115,6 +128,14 @@ impl Preview {
         }
         for finding in &self.findings {
             let _ = write!(text, "\n{}", finding.lines(paint));
+        }
+        for needed in &self.needs_consent {
+            let line = format!(
+                "needs --accept {}: {}",
+                plain(&needed.consent),
+                plain(&needed.why)
+            );
+            let _ = write!(text, "\n{}", paint.bad(&line));
         }
         if let Some(step) = &self.point_of_no_return {
             let line = format!("point of no return: step {} cannot be taken back", plain(step));
@@ -152,7 +173,7 @@ impl Object {
         let head = match self.change.as_str() {
             "create" => paint.good(&head),
             "update" | "restart" => paint.notable(&head),
-            "delete" | "error" | "conflict" => paint.bad(&head),
+            "delete" | "recreate" | "error" | "conflict" => paint.bad(&head),
             _ => paint.dim(&head),
         };
         let certainty = match self.certainty.as_str() {

@@ -17,6 +17,7 @@ mod documents;
 mod error;
 mod failure;
 mod helm;
+mod kept;
 mod mirror;
 #[cfg(test)]
 mod packer;
@@ -25,6 +26,7 @@ mod render;
 mod repository;
 mod source;
 mod templates;
+mod unknown;
 mod version;
 mod yaml;
 
@@ -43,6 +45,7 @@ use address::Rules;
 use helm::Probes;
 use mirror::Memory;
 
+pub(crate) use documents::recorded;
 pub use error::ChartError;
 pub use failure::{Place, Violation};
 
@@ -119,6 +122,9 @@ pub struct Rendered {
     pub hooks: Vec<Hook>,
     /// The hooks that `helm test` would run.
     pub tests: Vec<Hook>,
+    /// The objects as helm printed them, for the record of the release: without the hooks and without what comes
+    /// from the folder `crds`.
+    pub manifest: String,
     /// Version of the helm that rendered it.
     pub helm: String,
 }
@@ -145,6 +151,8 @@ pub struct Hook {
     pub events: Vec<String>,
     /// Its place among the hooks of one moment, lowest first.
     pub weight: i64,
+    /// The object as helm printed it.
+    pub manifest: String,
     /// When it goes: `before-hook-creation` unless the chart says otherwise, `hook-succeeded`, `hook-failed`.
     pub delete_policies: Vec<String>,
     /// The file it comes from, beginning with the chart's name.

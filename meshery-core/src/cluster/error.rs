@@ -348,6 +348,24 @@ impl ClusterError {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
 
+    /// Whether the server says that a field of an object that is there can never be changed: only another object of
+    /// the same name can be so.
+    pub fn is_immutable(&self) -> bool {
+        const WORDS: [&str; 5] = [
+            "immutable",
+            "may not change once set",
+            "cannot change",
+            "updates to statefulset spec for fields other than",
+            "is forbidden after creation",
+        ];
+        match self {
+            Self::Invalid { causes, .. } => causes
+                .iter()
+                .any(|cause| WORDS.iter().any(|words| cause.message.contains(words))),
+            _ => false,
+        }
+    }
+
     fn parts(&self) -> (ProblemKind, &'static str, bool) {
         use ProblemKind as K;
         match self {

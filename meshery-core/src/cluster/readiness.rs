@@ -58,6 +58,14 @@ pub fn ready(object: &Value) -> State {
     })
 }
 
+/// Whether something that runs to an end has come to it.
+pub fn complete(object: &Value) -> State {
+    match object.get("kind").and_then(Value::as_str) {
+        Some("Pod") => pod::complete(object),
+        _ => ready(object),
+    }
+}
+
 /// What holds for every kind: it is not going, and its status is about what it says now.
 pub fn current(object: &Value) -> State {
     if object

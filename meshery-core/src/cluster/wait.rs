@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// What the pods of a workload say about why it is not ready.
-    async fn explain(&self, object: &ObjectRef, workload: &Value) -> Option<String> {
+    pub(crate) async fn explain(&self, object: &ObjectRef, workload: &Value) -> Option<String> {
         let selector = selector(workload.pointer("/spec/selector")?)?;
         let pods = self.resolve("", "v1", "Pod").await.ok()?;
         let namespace = Some(object.namespace.as_str());
@@ -325,6 +325,7 @@ impl View {
         match condition.rule {
             Rule::Exists => State::Ready,
             Rule::Ready => readiness::ready(found),
+            Rule::Complete => readiness::complete(found),
             Rule::CaBundle => readiness::current(found).and(|| webhook::ca_bundle(found)),
             Rule::FailsClosed => readiness::current(found).and(|| webhook::fails_closed(found)),
             Rule::Address => readiness::address(found),

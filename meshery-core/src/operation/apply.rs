@@ -8,14 +8,18 @@ use meshery_plugin_api::message::plan::{Readiness, Rule};
 use serde_json::Value;
 use std::time::Instant;
 
+use super::consent::Consent;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::field::{changed, own_fields};
 use super::mark::{is_only_made, marked, operation_of, text};
+use super::ownership::objection;
 use super::relied::{appeared, replaced};
 use super::resolve::MANAGER;
 use super::run::{StepRun, failure_of};
-use super::stored_plan::{load_waves, nameless};
+use super::stored_plan::{ReleaseName, load_waves, nameless};
 use crate::cluster::apply::{Applied, ApplyOptions, Guard};
+use crate::cluster::object::{Patch, Preconditions};
+use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 use crate::provider::BlobRef;
@@ -49,7 +53,12 @@ struct Todo {
 }
 
 impl StepRun<'_> {
-    pub async fn apply(&self, manager: &str, content: &BlobRef) -> Result<(), Problem> {
+    pub async fn apply(
+        &self,
+        manager: &str,
+        content: &BlobRef,
+        release: Option<&ReleaseName>,
+    ) -> Result<(), Problem> {
         let waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
         for wave in waves {
             let definitions = definitions(&wave);
@@ -60,7 +69,7 @@ impl StepRun<'_> {
             }
             let batches: Vec<_> = batches
                 .into_iter()
-                .map(|batch| self.batch(manager, batch))
+                .map(|batch| self.batch(manager, release, batch))
                 .collect();
             let results: Vec<Result<(), Problem>> =
                 futures::stream::iter(batches).buffered(BATCHES).collect().await;
@@ -81,9 +90,17 @@ impl StepRun<'_> {
         }
     }
 
-    async fn batch(&self, manager: &str, batch: Vec<Value>) -> Result<(), Problem> {
+    async fn batch(
+        &self,
+        manager: &str,
+        release: Option<&ReleaseName>,
+        batch: Vec<Value>,
+    ) -> Result<(), Problem> {
         self.go_on()?;
-        let looks: Vec<_> = batch.into_iter().map(|manifest| self.look(manifest)).collect();
+        let looks: Vec<_> = batch
+            .into_iter()
+            .map(|manifest| self.look(manifest, release))
+            .collect();
         let todos: Vec<Todo> = futures::stream::iter(looks)
             .buffered(BATCH)
             .try_filter_map(|todo| async move { Ok(todo) })
@@ -124,7 +141,7 @@ impl StepRun<'_> {
     }
 
     /// How an object is before the step; nothing when it was done before an interruption.
-    async fn look(&self, manifest: Value) -> Result<Option<Todo>, Problem> {
+    async fn look(&self, manifest: Value, release: Option<&ReleaseName>) -> Result<Option<Todo>, Problem> {
         let reference = ObjectRef::of(&manifest).ok_or_else(nameless)?;
         let history = self.history.and_then(|history| history.object(&reference));
         if history.is_some_and(|history| history.outcome.is_some()) {
@@ -135,6 +152,7 @@ impl StepRun<'_> {
             None => {
                 if let Some(now) = &now {
                     self.run.relied.check_absent(&reference, now, self.run.id())?;
+                    self.may_touch(&reference, &manifest, now, release)?;
                 }
                 now.clone()
             }
@@ -153,6 +171,26 @@ impl StepRun<'_> {
             now,
             intended: history.is_some(),
         }))
+    }
+
+    /// Refuses what others mind, unless it was agreed to.
+    fn may_touch(
+        &self,
+        reference: &ObjectRef,
+        manifest: &Value,
+        now: &Value,
+        release: Option<&ReleaseName>,
+    ) -> Result<(), Problem> {
+        // What a chart's folder crds holds is not changed when it is there.
+        if is_only_made(manifest) {
+            return Ok(());
+        }
+        match objection(now, release, &self.run.plan) {
+            Some((consent, why)) if !self.run.policy.accept.has(consent) => {
+                Err(consent.required(format!("{reference}: {why}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what is there although the step was to make it, unless the step did.
@@ -174,17 +212,32 @@ impl StepRun<'_> {
         }
         let mut attempts = 0;
         let applied = loop {
-            match self.until_halted(self.send(manager, &todo)).await? {
+            let sending = async {
+                self.take_over(manager, &mut todo).await?;
+                self.send(manager, &todo).await
+            };
+            match self.until_halted(sending).await? {
                 Err(ClusterError::ObjectChanged { .. }) if attempts < ATTEMPTS => {
                     attempts += 1;
                     todo = self.look_again(todo).await?;
+                }
+                Err(error) if error.is_immutable() => {
+                    let accept = self.run.policy.accept;
+                    if todo.now.is_none() || !accept.has(Consent::Recreate) {
+                        return Err(unchangeable(&todo.reference, error));
+                    }
+                    self.clear_away(&mut todo).await?;
                 }
                 result => break result?,
             }
         };
         let reference = todo.reference;
+        let uid = text(&applied.object, "/metadata/uid").to_owned();
         let (change, fields) = match &todo.before {
             None => (ObjectChange::Created, Stored::Nothing),
+            Some(before) if text(before, "/metadata/uid") != uid => {
+                (ObjectChange::Recreated, Stored::Nothing)
+            }
             Some(before) => {
                 let fields = changed(before, &applied.object);
                 if fields.is_empty() {
@@ -201,15 +254,46 @@ impl StepRun<'_> {
             };
             self.run.journal.note(note).await?;
         }
-        let uid = text(&applied.object, "/metadata/uid").to_owned();
         self.outcome(reference, change, uid, fields).await
+    }
+
+    /// Deletes an object that cannot be changed, so that it can be made again.
+    async fn clear_away(&self, todo: &mut Todo) -> Result<(), Problem> {
+        let Some(now) = todo.now.take() else { return Ok(()) };
+        let uid = text(&now, "/metadata/uid");
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        let cluster = &self.run.cluster;
+        cluster.delete(&todo.reference, &preconditions, false).await?;
+        let gone = cluster.wait_gone(&todo.reference, Some(uid), self.deadline, |_| {});
+        self.until_halted(gone).await??;
+        Ok(())
+    }
+
+    /// Makes what this manager wrote in another way its own by apply.
+    async fn take_over(&self, manager: &str, todo: &mut Todo) -> Result<(), ClusterError> {
+        let Some(patch) = todo.now.as_ref().and_then(|now| take_over(now, manager)) else {
+            return Ok(());
+        };
+        let patch = Patch::Json(patch);
+        let now = self
+            .run
+            .cluster
+            .patch(&todo.reference, &patch, manager, false)
+            .await?;
+        todo.now = Some(now);
+        Ok(())
     }
 
     /// Applies an object in just the state in which it was seen: what others do to it in between is theirs, and is
     /// not taken for the run's.
     async fn send(&self, manager: &str, todo: &Todo) -> Result<Applied, ClusterError> {
         let run = self.run;
-        let manifest = marked(todo.manifest.clone(), todo.before.as_ref(), run.id());
+        let creates = todo.now.is_none();
+        let before = if creates { None } else { todo.before.as_ref() };
+        let manifest = marked(todo.manifest.clone(), before, run.id());
         let options = ApplyOptions {
             manager: manager.to_owned(),
             force: run.policy.force_conflicts,
@@ -305,8 +389,16 @@ impl StepRun<'_> {
     }
 }
 
+/// The server does not let an object be changed so; only a new one can be so.
+pub(super) fn unchangeable(reference: &ObjectRef, error: ClusterError) -> Problem {
+    Consent::Recreate.required(format!(
+        "{reference} cannot be changed so, only deleted and made again: {}",
+        Problem::from(error).message
+    ))
+}
+
 /// Applies an object, and takes fields from ourselves: what an undo has restored or made again is owned by our own
-/// manager, and that is no conflict.
+/// manager, and what the same manager wrote by updates is its own as well; that is no conflict.
 pub(super) async fn apply_as_ours(
     cluster: &Cluster,
     manifest: &Value,
@@ -314,9 +406,10 @@ pub(super) async fn apply_as_ours(
 ) -> Result<Applied, ClusterError> {
     match cluster.apply(manifest, &options).await {
         Err(ClusterError::ApplyConflict { conflicts, .. })
-            if conflicts
-                .iter()
-                .all(|conflict| conflict.manager.split(' ').next() == Some(MANAGER)) =>
+            if conflicts.iter().all(|conflict| {
+                let manager = conflict.manager.split(' ').next();
+                manager == Some(MANAGER) || manager == Some(&options.manager)
+            }) =>
         {
             options.force = true;
             cluster.apply(manifest, &options).await

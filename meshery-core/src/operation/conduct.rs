@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
 use super::entry::Entry;
 use super::history::History;
@@ -15,8 +16,9 @@ use super::relied::{Relied, is_stale};
 use super::run::{Run, is_halt};
 use super::state::OperationState;
 use super::stored::Stored;
-use super::stored_plan::StoredPlan;
+use super::stored_plan::{StoredPlan, Work};
 use super::undo::Undo;
+use crate::cluster::release::Status;
 use crate::problem::{Problem, ProblemKind};
 
 /// What is to be done with an operation.
@@ -149,10 +151,41 @@ impl Conduct {
             (OperationState::Failed, Some(problem))
         };
         self.state(state, problem, None).await?;
-        if self.record.policy.on_failure == OnFailure::Keep || !history.has_written() {
+        if self.record.policy.on_failure == OnFailure::Keep {
+            self.record_failure(&history).await;
+            return Ok(());
+        }
+        if !history.has_written() {
             return Ok(());
         }
         self.take_back(state).await
+    }
+
+    /// Tells Helm that releases whose objects stay as they are have failed.
+    async fn record_failure(&self, history: &History) {
+        let why = self.live.record().error.map_or_else(
+            || "cancelled".to_owned(),
+            |problem| problem.message.chars().take(500).collect(),
+        );
+        for step in &self.plan.steps {
+            let Work::Record { makes: Some(new), .. } = &step.work else {
+                continue;
+            };
+            if !history.created(&new.secret) {
+                continue;
+            }
+            let recorded = async {
+                let cluster = self.engine.cluster(&self.record).await?;
+                cluster
+                    .set_release_status(&new.secret, Status::Failed, &why)
+                    .await?;
+                Ok::<_, Problem>(())
+            };
+            if let Err(problem) = recorded.await {
+                tracing::warn!(operation = %self.live.id(), release = %new.release.name, code = %problem.code,
+                    "its record does not say that it has failed: {problem}");
+            }
+        }
     }
 
     /// Why it must not begin although it is its turn: the one before it may have been interrupted meanwhile.
@@ -233,6 +266,7 @@ impl Conduct {
                 key: self.engine.key.clone(),
                 plan: self.plan.clone(),
                 history: History::read(&self.engine.store, self.live.id()).await?,
+                recreate: self.record.policy.accept.has(Consent::Recreate),
                 stop: self.engine.stop.clone(),
             };
             undo.everything().await

@@ -18,7 +18,7 @@ use super::record::OperationRecord;
 use super::seal::HostKey;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
-use super::stored_plan::{StoredPlan, Work};
+use super::stored_plan::StoredPlan;
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, Clusters};
 use crate::plugin::Plugins;
@@ -248,15 +248,7 @@ impl Engine {
     /// Sets room aside for an operation's journal: for the whole run and the whole undo, so that a disk that becomes
     /// full meanwhile blocks neither.
     pub async fn set_room_aside(&self, id: &str, plan: &StoredPlan) -> Result<(), Problem> {
-        let content: u64 = plan
-            .steps
-            .iter()
-            .map(|step| match &step.work {
-                Work::Apply { content, .. } => content.size,
-                _ => 0,
-            })
-            .sum();
-        let bytes = ROOM + ROOM_OF_AN_OBJECT * plan.objects() as u64 + ROOM_OF_CONTENT * content;
+        let bytes = ROOM + ROOM_OF_AN_OBJECT * plan.objects() as u64 + ROOM_OF_CONTENT * plan.content();
         self.store.reserve(id, bytes).await
     }
 

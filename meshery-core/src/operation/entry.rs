@@ -117,6 +117,8 @@ impl<T> Stored<T> {
 pub(super) enum ObjectChange {
     Created,
     Updated,
+    /// Deleted and made again, because it could not be changed.
+    Recreated,
     Unchanged,
     Deleted,
     Absent,
@@ -131,6 +133,7 @@ impl ObjectChange {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
+            Self::Recreated => "recreated",
             Self::Unchanged => "unchanged",
             Self::Deleted => "deleted",
             Self::Absent => "absent",

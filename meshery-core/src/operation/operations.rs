@@ -264,6 +264,14 @@ impl Operations {
                 "look at its preview and approve it",
             ));
         }
+        let record = &stored.record;
+        if let Some(needed) = record
+            .needs_consent
+            .iter()
+            .find(|needed| !record.policy.accept.has(needed.consent))
+        {
+            return Err(needed.consent.required(&needed.why));
+        }
         if let Some(other) = self.engine.interrupted_on(&stored.record.cluster.uid).await? {
             return Err(cluster_blocked(&other));
         }

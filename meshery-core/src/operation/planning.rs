@@ -94,6 +94,7 @@ impl Engine {
                 summary,
                 notes,
                 policy: new.policy,
+                needs_consent: resolved.needs_consent,
                 approved_by: None,
                 steps: resolved.plan.steps.iter().map(StoredStep::record).collect(),
                 findings,

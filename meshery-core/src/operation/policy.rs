@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::consent::Consents;
+
 /// What an operation does when something goes wrong, and what it needs before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,6 +16,14 @@ pub struct Policy {
     pub approval: bool,
     /// Whether fields that other managers own are taken from them. The preview names them.
     pub force_conflicts: bool,
+    /// What is done on explicit word only, and was agreed to.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub accept: Consents,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_nothing(consents: &Consents) -> bool {
+    *consents == Consents::default()
 }
 
 /// What to do after a failure.

@@ -4,6 +4,7 @@ use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 
+use super::consent::NeededConsent;
 use crate::cluster::diff::FieldChange;
 use crate::cluster::error::FieldConflict;
 use crate::problem::Problem;
@@ -30,6 +31,9 @@ pub struct Preview {
     pub point_of_no_return: Option<String>,
     /// What people should know before they say yes.
     pub notes: Vec<String>,
+    /// What it does only on explicit word, and was not agreed to: it does not run so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_consent: Vec<NeededConsent>,
 }
 
 /// What would become of one object.
@@ -69,6 +73,8 @@ pub enum Change {
     Create,
     /// It would be changed.
     Update,
+    /// It would be deleted and made again, because it cannot be changed.
+    Recreate,
     /// It is so already.
     Unchanged,
     /// It would be deleted.
@@ -134,4 +140,6 @@ pub struct Counts {
     pub error: usize,
     /// Would be restarted.
     pub restart: usize,
+    /// Would be deleted and made again.
+    pub recreate: usize,
 }

@@ -8,15 +8,17 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
-use super::apply::apply_as_ours;
+use super::apply::{apply_as_ours, unchangeable};
 use super::clock;
+use super::consent::Consent;
 use super::mark::{is_only_made, marked, text};
+use super::ownership::objection;
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
 use super::risk;
 use super::seal::HostKey;
-use super::stored_plan::{DeleteTarget, StoredPlan, StoredStep, Work, load_waves};
+use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::diff::diff;
 use crate::cluster::object::{Deletion, Patch, Preconditions};
@@ -101,6 +103,13 @@ impl Previewing<'_> {
             findings: self.record.findings.clone(),
             point_of_no_return: self.point_of_no_return(),
             notes: self.record.notes.clone(),
+            needs_consent: self
+                .record
+                .needs_consent
+                .iter()
+                .filter(|needed| !self.record.policy.accept.has(needed.consent))
+                .cloned()
+                .collect(),
         };
         Ok((preview, relied))
     }
@@ -148,10 +157,11 @@ impl Previewing<'_> {
         coming: &Coming,
     ) -> Result<Vec<Found>, Problem> {
         let found: Vec<Result<Found, Problem>> = match &step.work {
-            Work::Apply { manager, .. } => {
+            Work::Apply { manager, release, .. } => {
+                let release = release.as_ref();
                 let looks: Vec<_> = manifests
                     .into_iter()
-                    .map(|manifest| self.apply(step, manager, manifest, coming))
+                    .map(|manifest| self.apply(step, (manager, release), manifest, coming))
                     .collect();
                 futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
             }
@@ -164,28 +174,39 @@ impl Previewing<'_> {
                 let mut found: Vec<Result<Found, Problem>> =
                     futures::stream::iter(looks).buffered(AT_A_TIME).collect().await;
                 found.extend(kept.iter().map(|left| {
-                    let mut previewed = blank(step, &left.object, Change::Keep, Certainty::Verified);
-                    previewed.note = Some(left.why.clone());
-                    Ok(Found {
-                        previewed,
-                        wanted: None,
-                        now: None,
-                    })
+                    let why = left.why.clone();
+                    Ok(noted(step, &left.object, Change::Keep, Certainty::Verified, why))
                 }));
                 found
             }
+            Work::Record { makes, changes } => {
+                let made = makes.iter().map(|new| {
+                    let note = format!("Helm's record of revision {}, {}", new.revision, new.status);
+                    (&new.secret, Change::Create, note)
+                });
+                let changed = changes.iter().map(|change| {
+                    let note = format!("Helm's record says {}", change.status);
+                    (&change.secret, Change::Update, note)
+                });
+                made.chain(changed)
+                    .map(|(secret, change, note)| Ok(noted(step, secret, change, Certainty::Local, note)))
+                    .collect()
+            }
+            Work::Hooks { event, hooks, .. } => hooks
+                .iter()
+                .map(|hook| {
+                    let note = format!("it runs as a {event} hook of the chart ({})", hook.source);
+                    let change = Change::Create;
+                    Ok(noted(step, &hook.object, change, Certainty::DecidedLater, note))
+                })
+                .collect(),
             Work::Wait { conditions } => conditions
                 .iter()
                 .map(|condition| {
-                    let mut previewed = blank(step, &condition.object, Change::Wait, Certainty::DecidedLater);
-                    previewed.note = serde_json::to_value(condition.rule)
-                        .ok()
-                        .and_then(|rule| rule.as_str().map(str::to_owned));
-                    Ok(Found {
-                        previewed,
-                        wanted: None,
-                        now: None,
-                    })
+                    let rule = serde_json::to_value(condition.rule).unwrap_or_default();
+                    let rule = rule.as_str().unwrap_or_default().to_owned();
+                    let object = &condition.object;
+                    Ok(noted(step, object, Change::Wait, Certainty::DecidedLater, rule))
                 })
                 .collect(),
             Work::Probe { reference, .. } => vec![Ok(Found {
@@ -207,7 +228,7 @@ impl Previewing<'_> {
     async fn apply(
         &self,
         step: &StoredStep,
-        manager: &str,
+        (manager, release): (&str, Option<&ReleaseName>),
         manifest: Value,
         coming: &Coming,
     ) -> Result<Found, Problem> {
@@ -241,6 +262,15 @@ impl Previewing<'_> {
                 Some("it is there already; what a chart's folder crds holds is made, never changed".into());
             return Ok(found(previewed, manifest, now));
         }
+        if let Some(now) = &now
+            && let Some((consent, why)) = objection(now, release, self.plan)
+            && !self.record.policy.accept.has(consent)
+        {
+            previewed.change = Change::Error;
+            previewed.certainty = Certainty::Verified;
+            previewed.error = Some(consent.required(format!("{reference}: {why}")));
+            return Ok(found(previewed, manifest, Some(now.clone())));
+        }
         let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
         let options = ApplyOptions {
             manager: manager.to_owned(),
@@ -259,6 +289,19 @@ impl Previewing<'_> {
                     } else {
                         Change::Update
                     };
+                }
+                Ok(found(previewed, manifest, now))
+            }
+            Err(error) if now.is_some() && error.is_immutable() => {
+                previewed.certainty = Certainty::Verified;
+                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &manifest);
+                let refusal = unchangeable(&reference, error);
+                if self.record.policy.accept.has(Consent::Recreate) {
+                    previewed.change = Change::Recreate;
+                    previewed.note = Some(refusal.message);
+                } else {
+                    previewed.change = Change::Error;
+                    previewed.error = Some(refusal);
                 }
                 Ok(found(previewed, manifest, now))
             }
@@ -411,6 +454,17 @@ fn failed(
     Ok(found(previewed, manifest, now))
 }
 
+/// What becomes of an object that the server is not asked about.
+fn noted(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certainty, note: String) -> Found {
+    let mut previewed = blank(step, object, change, certainty);
+    previewed.note = Some(note);
+    Found {
+        previewed,
+        wanted: None,
+        now: None,
+    }
+}
+
 fn blank(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certainty) -> PreviewedObject {
     PreviewedObject {
         object: object.clone(),
@@ -445,6 +499,7 @@ fn count(objects: &[PreviewedObject]) -> Counts {
             Change::Conflict => counts.conflict += 1,
             Change::Error => counts.error += 1,
             Change::Restart => counts.restart += 1,
+            Change::Recreate => counts.recreate += 1,
             Change::Wait | Change::Probe => {}
         }
     }

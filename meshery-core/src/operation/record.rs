@@ -5,6 +5,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::consent::NeededConsent;
 use super::policy::Policy;
 use super::state::OperationState;
 use crate::problem::Problem;
@@ -52,6 +53,9 @@ pub struct OperationRecord {
     pub notes: Vec<String>,
     /// What happens when something goes wrong.
     pub policy: Policy,
+    /// What it does only on explicit word; it does not run unless its policy has all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_consent: Vec<NeededConsent>,
     /// Who approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
@@ -103,7 +107,7 @@ pub struct StepRecord {
     pub id: String,
     /// For people.
     pub title: String,
-    /// `apply`, `delete`, `release`, `remove-release`, `wait`, `probe` or `restart`.
+    /// `apply`, `delete`, `release`, `remove-release`, `test-release`, `wait`, `probe` or `restart`.
     pub kind: String,
     /// Steps that come before it.
     #[serde(default)]

@@ -1,56 +1,136 @@
-//! What a Helm release has made, found by Helm's marks on the objects, in the order in which it goes.
+//! What a Helm release has made, found by Helm's marks on the objects, in the order in which it goes, with the hooks
+//! that its record has for the moment.
 
 use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, RemoveRelease};
+use serde_json::Value;
 
 use super::mark::is_definition_of;
 use super::record::Left;
-use super::resolve::wave_of;
-use super::stored_plan::{DeleteTarget, Work};
-use crate::cluster::release_marks::{MANAGED_BY, is_kept, release_of};
+use super::release_steps::{Chain, Existing};
+use super::resolve::{Resolved, Resolver, wave_of};
+use super::rights;
+use super::stored_plan::{DeleteTarget, ReleaseName, StatusChange, Work};
+use crate::cluster::release::Status;
+use crate::cluster::release::marks::{MANAGED_BY, is_kept, release_of};
 use crate::cluster::{Cluster, ClusterError};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
-/// How many records of one release are looked for; Helm keeps ten.
-const RECORDS: usize = 500;
 /// How many definitions are looked through.
 const DEFINITIONS: usize = 5_000;
 
-/// What is to be deleted, what stays and why, and what could not be looked at.
-pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(Work, Vec<String>), Problem> {
-    let found = cluster.marked(&format!("{MANAGED_BY}=Helm")).await?;
-    let mut notes: Vec<String> = found
-        .unreadable
-        .iter()
-        .map(|kind| {
+impl Resolver<'_> {
+    /// Adds what comes before the last step of a removal, and returns that.
+    pub(super) async fn removal(
+        &self,
+        chain: &mut Chain<'_>,
+        release: &RemoveRelease,
+        resolved: &mut Resolved,
+    ) -> Result<Work, Problem> {
+        let name = ReleaseName {
+            name: release.name.clone(),
+            namespace: release.namespace.clone(),
+        };
+        let step = chain.id().to_owned();
+        let objects = self.objects_of(&step, &name, resolved).await?;
+        let existing = match Existing::read(self, &name).await {
+            Ok(existing) => existing,
+            // Objects go by their marks; whoever may not see the records leaves them.
+            Err(problem) if matches!(problem.kind, ProblemKind::Forbidden | ProblemKind::NotFound) => {
+                resolved.notes.push(format!(
+                    "release {}: Helm's own records could not be looked at ({problem}); `helm list` may go on \
+                     showing it",
+                    name.name
+                ));
+                return Ok(objects);
+            }
+            Err(problem) => return Err(problem),
+        };
+        let Some(latest) = existing.latest() else {
+            return Ok(objects);
+        };
+        let change = StatusChange {
+            secret: latest.secret.clone(),
+            status: Status::Uninstalling.to_string(),
+            description: "Deletion in progress (or silently failed)".into(),
+        };
+        chain.add(
+            "record",
+            format!("Record that release {} is being removed", name.name),
+            Work::Record {
+                makes: None,
+                changes: vec![change],
+            },
+        );
+        let (mut before, mut after) = (None, None);
+        if let Some(record) = existing.record() {
+            before = self
+                .recorded_hooks(&step, &name, "pre-delete", record, resolved)
+                .await?;
+            after = self
+                .recorded_hooks(&step, &name, "post-delete", record, resolved)
+                .await?;
+        }
+        if let Some(work) = before {
+            chain.add(
+                "before",
+                format!("Hooks before the removal of {}", name.name),
+                work,
+            );
+        }
+        chain.add("objects", chain.title.clone(), objects);
+        if let Some(work) = after {
+            chain.add("after", format!("Hooks after the removal of {}", name.name), work);
+        }
+        let records = existing
+            .secrets()
+            .map(|(secret, uid)| target(secret, uid))
+            .collect();
+        Ok(Work::Delete {
+            waves: vec![records],
+            kept: Vec::new(),
+        })
+    }
+
+    /// What the release has made: what is to be deleted, what stays and why.
+    async fn objects_of(
+        &self,
+        step: &str,
+        release: &ReleaseName,
+        resolved: &mut Resolved,
+    ) -> Result<Work, Problem> {
+        let found = self.cluster.marked(&format!("{MANAGED_BY}=Helm")).await?;
+        resolved.notes.extend(found.unreadable.iter().map(|kind| {
             format!(
                 "release {}: {} of {} could not be looked at ({}); if the release has some, they stay",
                 release.name, kind.kind, kind.api_version, kind.reason
             )
-        })
-        .collect();
-    let (mut targets, mut kept) = (Vec::new(), Vec::new());
-    for object in found.objects {
-        let owner = release_of(&object.labels, &object.annotations);
-        let ours =
-            owner.is_some_and(|(name, namespace)| name == release.name && namespace == release.namespace);
-        if !ours || object.deleting {
-            continue;
+        }));
+        let (mut targets, mut kept) = (Vec::new(), Vec::new());
+        for object in found.objects {
+            let owner = release_of(&object.labels, &object.annotations);
+            let ours =
+                owner.is_some_and(|(name, namespace)| name == release.name && namespace == release.namespace);
+            if !ours || object.deleting {
+                continue;
+            }
+            if is_kept(&object.annotations) {
+                kept.push(kept_by_policy(object.object));
+            } else {
+                rights::check(self.adapter, step, &object.object, &Value::Null, self.rights)?;
+                targets.push((object.object, object.uid));
+            }
         }
-        if is_kept(&object.annotations) {
-            kept.push(Left {
-                object: object.object,
-                why: "the chart asks to keep it when its release is removed (helm.sh/resource-policy)".into(),
-            });
-        } else {
-            targets.push((object.object, object.uid));
-        }
+        kept.extend(definitions(self.cluster, release).await?);
+        Ok(deletion(targets, kept))
     }
-    kept.extend(definitions(cluster, release).await?);
-    let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
-    // What can refuse others first, then from the last wave to the first.
+}
+
+/// Objects to delete, by their uids, in waves: what can refuse others first, then from the last wave to the first.
+pub(super) fn deletion(mut targets: Vec<(ObjectRef, String)>, kept: Vec<Left>) -> Work {
     targets.sort_by_key(|(object, _)| std::cmp::Reverse(wave_of(object)));
+    let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
     let mut last = None;
     for (object, uid) in targets {
         let wave = wave_of(&object);
@@ -59,27 +139,40 @@ pub(super) async fn find(cluster: &Cluster, release: &RemoveRelease) -> Result<(
             last = Some(wave);
         }
         if let Some(current) = waves.last_mut() {
-            current.push(DeleteTarget {
-                when: condition(&object),
-                object,
-                uid: Some(uid),
-            });
+            current.push(target(object, uid));
         }
     }
-    match records(cluster, release).await {
-        Ok(records) if records.is_empty() => {}
-        Ok(records) => waves.push(records),
-        Err(error @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) => notes.push(format!(
-            "release {}: Helm's own records could not be looked at ({error}); `helm list` may go on showing it",
-            release.name
-        )),
-        Err(error) => return Err(error.into()),
+    Work::Delete { waves, kept }
+}
+
+/// One object of a release that goes. What holds others' objects goes only when they are gone, unlike with `helm
+/// uninstall`: a chart that brings a namespace or a definition does not own what people have put inside.
+pub(super) fn target(object: ObjectRef, uid: String) -> DeleteTarget {
+    let holds = matches!(
+        (object.group.as_str(), object.kind.as_str()),
+        ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition")
+    );
+    DeleteTarget {
+        object,
+        when: if holds {
+            Condition::Empty
+        } else {
+            Condition::Always
+        },
+        uid: Some(uid),
     }
-    Ok((Work::Delete { waves, kept }, notes))
+}
+
+/// An object that the chart does not let go.
+pub(super) fn kept_by_policy(object: ObjectRef) -> Left {
+    Left {
+        object,
+        why: "the chart asks to keep it when its release is removed (helm.sh/resource-policy)".into(),
+    }
 }
 
 /// Definitions that came with the release from its chart's folder `crds`.
-async fn definitions(cluster: &Cluster, release: &RemoveRelease) -> Result<Vec<Left>, ClusterError> {
+async fn definitions(cluster: &Cluster, release: &ReleaseName) -> Result<Vec<Left>, ClusterError> {
     let kind = cluster
         .resolve("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
         .await?;
@@ -101,40 +194,4 @@ async fn definitions(cluster: &Cluster, release: &RemoveRelease) -> Result<Vec<L
                 .into(),
         })
         .collect())
-}
-
-/// Helm's own records of the release, if `helm` itself installed it.
-async fn records(cluster: &Cluster, release: &RemoveRelease) -> Result<Vec<DeleteTarget>, ClusterError> {
-    let secrets = cluster.resolve("", "v1", "Secret").await?;
-    let listed = cluster
-        .list(
-            &secrets,
-            Some(&release.namespace),
-            &format!("owner=helm,name={}", release.name),
-            Detail::Metadata,
-            RECORDS,
-        )
-        .await?;
-    Ok(listed
-        .items
-        .iter()
-        .filter_map(|secret| {
-            let name = secret.pointer("/metadata/name")?.as_str()?;
-            let uid = secret.pointer("/metadata/uid")?.as_str()?;
-            name.starts_with("sh.helm.release.v1.").then(|| DeleteTarget {
-                object: ObjectRef::new("v1", "Secret", &release.namespace, name),
-                when: Condition::Always,
-                uid: Some(uid.to_owned()),
-            })
-        })
-        .collect())
-}
-
-/// What holds others' objects goes only when they are gone, unlike with `helm uninstall`: a chart that brings a
-/// namespace or a definition does not own what people have put inside.
-fn condition(object: &ObjectRef) -> Condition {
-    match (object.group.as_str(), object.kind.as_str()) {
-        ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition") => Condition::Empty,
-        _ => Condition::Always,
-    }
 }

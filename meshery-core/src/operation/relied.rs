@@ -59,7 +59,11 @@ impl Run {
                     Work::Delete { waves, .. } => {
                         waves.iter().flatten().map(|target| &target.object).collect()
                     }
-                    Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => Vec::new(),
+                    Work::Record { .. }
+                    | Work::Hooks { .. }
+                    | Work::Wait { .. }
+                    | Work::Probe { .. }
+                    | Work::Restart { .. } => Vec::new(),
                 }
             })
             .filter(|object| matches!(self.relied.0.get(*object), Some(Some(_))));

@@ -7,24 +7,22 @@ use std::collections::{HashMap, HashSet};
 
 use meshery_plugin_api::message::descriptor::Rights;
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Release, Step};
+use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Step};
 use serde_json::Value;
 
-use super::mark::{mark_definition, text};
-use super::release_removal;
+use super::consent::NeededConsent;
+use super::mark::text;
+use super::release_steps::{Chain, Rendering};
 use super::rights;
 use super::seal::HostKey;
-use super::stored_plan::{DeleteTarget, StoredPlan, StoredStep, Work, store_value, unreadable};
-use crate::cluster::chart::{Charts, RenderRequest};
-use crate::cluster::release_marks::mark_release;
+use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
+use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, wave};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, MAX_CONTENT};
 
 /// Field manager of what is applied outside of releases.
 pub(super) const MANAGER: &str = "meshery";
-/// Field manager of a release's objects: Helm's own.
-const RELEASE_MANAGER: &str = "helm";
 
 /// A plan with everything it needs to run.
 pub(super) struct Resolved {
@@ -33,6 +31,8 @@ pub(super) struct Resolved {
     pub contents: Vec<Vec<u8>>,
     /// What people should know, beside the adapter's own notes.
     pub notes: Vec<String>,
+    /// What is done on explicit word only.
+    pub needs_consent: Vec<NeededConsent>,
 }
 
 /// Resolves plans for one operation.
@@ -48,29 +48,53 @@ pub(super) struct Resolver<'a> {
 /// Objects of a step, in waves.
 type Waves = Vec<Vec<Value>>;
 
+/// What a step brings that any other may build upon.
+enum Brought {
+    Objects(Vec<Value>),
+    Release(Box<Rendering>),
+}
+
+impl Brought {
+    fn objects(&self) -> &[Value] {
+        match self {
+            Self::Objects(objects) => objects,
+            Self::Release(rendering) => &rendering.objects,
+        }
+    }
+}
+
 impl Resolver<'_> {
     pub async fn resolve(&self, plan: Plan) -> Result<Resolved, Problem> {
         let mut resolved = Resolved {
             plan: StoredPlan { steps: Vec::new() },
             contents: Vec::new(),
             notes: Vec::new(),
+            needs_consent: Vec::new(),
         };
         // First all objects: a kind that one step defines may be used by any other.
-        let mut objects: HashMap<String, Vec<Value>> = HashMap::new();
+        let mut brought: HashMap<String, Brought> = HashMap::new();
         for step in &plan.steps {
             let of_step = match &step.action {
-                Action::Apply(apply) => apply.objects.clone(),
-                Action::Release(release) => self.render(step, release, &mut resolved.notes).await?,
+                Action::Apply(apply) => Brought::Objects(apply.objects.clone()),
+                Action::Release(release) => {
+                    Brought::Release(Box::new(self.render(release, &mut resolved).await?))
+                }
+                Action::RollbackRelease(release) => {
+                    Brought::Release(Box::new(self.rollback(release, &mut resolved).await?))
+                }
                 _ => continue,
             };
-            objects.insert(step.id.clone(), of_step);
+            brought.insert(step.id.clone(), of_step);
         }
-        let defined = scopes_of(objects.values().flatten());
+        let defined = scopes_of(brought.values().flat_map(Brought::objects));
         let steps = plan.steps.into_iter().map(|step| (step, false));
         for (step, verify) in steps.chain(plan.verify.into_iter().map(|step| (step, true))) {
-            let objects = objects.remove(&step.id).unwrap_or_default();
-            let stored = self.step(step, verify, objects, &defined, &mut resolved).await?;
-            resolved.plan.steps.push(stored);
+            let brought = brought.remove(&step.id);
+            let mut stored = self.step(step, brought, &defined, &mut resolved).await?;
+            for step in &mut stored {
+                step.verify = verify;
+            }
+            resolved.plan.steps.append(&mut stored);
         }
         let size: usize = resolved.contents.iter().map(Vec::len).sum();
         if size > MAX_CONTENT {
@@ -84,66 +108,41 @@ impl Resolver<'_> {
         Ok(resolved)
     }
 
+    /// What a step of the plan becomes: one step, or several for a release.
     async fn step(
         &self,
         step: Step,
-        verify: bool,
-        objects: Vec<Value>,
+        brought: Option<Brought>,
         defined: &HashMap<(String, String), bool>,
         resolved: &mut Resolved,
-    ) -> Result<StoredStep, Problem> {
-        let kind = serde_json::to_value(&step.action)
-            .ok()
-            .and_then(|action| action["kind"].as_str().map(str::to_owned))
-            .unwrap_or_default();
-        let work = match step.action {
+    ) -> Result<Vec<StoredStep>, Problem> {
+        let objects = match brought {
+            Some(Brought::Release(rendering)) => {
+                return self.release_steps(&step, *rendering, defined, resolved).await;
+            }
+            Some(Brought::Objects(objects)) => objects,
+            None => Vec::new(),
+        };
+        let mut chain = Chain::new(&step);
+        let work = match &step.action {
             Action::Apply(Apply { manager, .. }) => {
-                let manager = if manager.is_empty() {
-                    MANAGER.into()
-                } else {
-                    manager
-                };
-                self.apply(&step.id, manager, None, objects, defined, resolved)
+                let manager = if manager.is_empty() { MANAGER } else { manager };
+                self.apply(&step.id, manager.into(), None, objects, defined, resolved)
                     .await?
             }
-            Action::Release(release) => {
-                self.apply(
-                    &step.id,
-                    RELEASE_MANAGER.into(),
-                    Some(&release),
-                    objects,
-                    defined,
-                    resolved,
-                )
-                .await?
-            }
-            Action::Delete(delete) => self.delete(&step.id, delete)?,
-            Action::RemoveRelease(release) => {
-                let (work, notes) = release_removal::find(self.cluster, &release).await?;
-                if let Work::Delete { waves, .. } = &work {
-                    for target in waves.iter().flatten() {
-                        rights::check(
-                            self.adapter,
-                            &step.id,
-                            &target.object,
-                            &Value::Null,
-                            &self.with_release_secrets(),
-                        )?;
-                    }
-                }
-                resolved.notes.extend(notes);
-                work
-            }
+            Action::Delete(delete) => self.delete(&step.id, delete.clone())?,
+            Action::RemoveRelease(release) => self.removal(&mut chain, release, resolved).await?,
+            Action::TestRelease(release) => self.tests(&step, release, resolved).await?,
             Action::Wait(wait) => Work::Wait {
-                conditions: wait.conditions,
+                conditions: wait.conditions.clone(),
             },
             Action::Probe(probe) => {
                 let reference = reference_of(&step.id, &probe.object)?;
                 rights::check(self.adapter, &step.id, &reference, &probe.object, self.rights)?;
                 Work::Probe {
-                    object: store_value(self.key, self.operation, &reference, probe.object)?,
+                    object: store_value(self.key, self.operation, &reference, probe.object.clone())?,
                     reference,
-                    expect: probe.expect,
+                    expect: probe.expect.clone(),
                 }
             }
             Action::Restart(restart) => {
@@ -151,46 +150,29 @@ impl Resolver<'_> {
                     rights::check(self.adapter, &step.id, workload, &Value::Null, self.rights)?;
                 }
                 Work::Restart {
-                    workloads: restart.workloads,
+                    workloads: restart.workloads.clone(),
                 }
             }
-            Action::Unknown => return Err(unknown_step(self.adapter, &step.id)),
+            Action::Release(_) | Action::RollbackRelease(_) | Action::Unknown => {
+                return Err(unknown_step(self.adapter, &step.id));
+            }
         };
-        Ok(StoredStep {
-            title: if step.title.is_empty() {
-                step.id.clone()
-            } else {
-                step.title
-            },
-            id: step.id,
-            kind,
-            after: step.after,
-            deadline_s: step.deadline_s,
-            verify,
-            work,
-        })
+        let title = chain.title.clone();
+        chain.end(title, work);
+        Ok(chain.steps)
     }
 
-    /// Helm keeps its own records in Secrets; removing those with the release needs no right of the adapter's.
-    fn with_release_secrets(&self) -> Rights {
-        Rights {
-            secrets: true,
-            ..self.rights.clone()
-        }
-    }
-
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         step: &str,
         manager: String,
-        release: Option<&Release>,
+        release: Option<&ReleaseName>,
         mut objects: Vec<Value>,
         defined: &HashMap<(String, String), bool>,
         resolved: &mut Resolved,
     ) -> Result<Work, Problem> {
-        let namespace = release.map(|release| release.namespace.as_str());
         for object in &mut objects {
-            self.place(step, object, namespace, defined).await?;
+            self.place(step, object, release, defined).await?;
         }
         let waves: Waves = wave::order(objects, |object| object);
         let mut references = Vec::with_capacity(waves.len());
@@ -222,15 +204,16 @@ impl Resolver<'_> {
             manager,
             content: name,
             waves: references,
+            release: release.cloned(),
         })
     }
 
     /// Puts an object into its namespace, and refuses one that is in none or in one that it cannot be in.
-    async fn place(
+    pub(super) async fn place(
         &self,
         step: &str,
         object: &mut Value,
-        release_namespace: Option<&str>,
+        release: Option<&ReleaseName>,
         defined: &HashMap<(String, String), bool>,
     ) -> Result<(), Problem> {
         let reference = reference_of(step, object)?;
@@ -249,9 +232,9 @@ impl Resolver<'_> {
         let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
             return Err(invalid(step, "an object has no metadata", ""));
         };
-        match (namespaced, reference.namespace.is_empty(), release_namespace) {
-            (true, true, Some(namespace)) => {
-                metadata.insert("namespace".into(), namespace.into());
+        match (namespaced, reference.namespace.is_empty(), release) {
+            (true, true, Some(release)) => {
+                metadata.insert("namespace".into(), release.namespace.as_str().into());
             }
             (true, true, None) => {
                 return Err(invalid(
@@ -292,67 +275,9 @@ impl Resolver<'_> {
             kept: Vec::new(),
         })
     }
-
-    async fn render(
-        &self,
-        step: &Step,
-        release: &Release,
-        notes: &mut Vec<String>,
-    ) -> Result<Vec<Value>, Problem> {
-        let chart = self.charts.fetch(&release.chart).await?;
-        let request = RenderRequest {
-            release: release.name.clone(),
-            namespace: release.namespace.clone(),
-            values: release.values.clone(),
-            kube_version: self.cluster.version().to_owned(),
-            api_versions: self.cluster.apis(),
-            is_upgrade: false,
-        };
-        let rendered = self.charts.render(&chart, &request).await?;
-        let hooks: Vec<&str> = rendered
-            .hooks
-            .iter()
-            .filter(|hook| hook.events.iter().any(|event| event.ends_with("-install")))
-            .map(|hook| hook.source.as_str())
-            .collect();
-        if !hooks.is_empty() {
-            return Err(Problem::new(
-                ProblemKind::Invalid,
-                "chart-hooks",
-                format!(
-                    "step {}: chart {} {} has install hooks, which cannot be run yet: {}",
-                    step.id,
-                    chart.name,
-                    chart.version,
-                    hooks.join(", ")
-                ),
-            )
-            .remedy("use a chart, or values, without install hooks"));
-        }
-        if chart.templates_use_lookup {
-            notes.push(format!(
-                "chart {} {} asks the cluster while it is rendered; rendered here, it sees nothing",
-                chart.name, chart.version
-            ));
-        }
-        Ok(rendered
-            .objects
-            .into_iter()
-            .map(|object| {
-                let mut value = object.value;
-                // Helm does not put its marks on what comes from the folder `crds`, nor ever removes it.
-                if object.crd {
-                    mark_definition(&mut value, &release.namespace, &release.name);
-                } else {
-                    mark_release(&mut value, &release.name, &release.namespace);
-                }
-                value
-            })
-            .collect())
-    }
 }
 
-fn reference_of(step: &str, object: &Value) -> Result<ObjectRef, Problem> {
+pub(super) fn reference_of(step: &str, object: &Value) -> Result<ObjectRef, Problem> {
     ObjectRef::of(object).ok_or_else(|| {
         invalid(
             step,
@@ -384,6 +309,14 @@ fn scopes_of<'a>(objects: impl Iterator<Item = &'a Value>) -> HashMap<(String, S
 pub(super) fn wave_of(reference: &ObjectRef) -> u8 {
     let object = serde_json::json!({"apiVersion": reference.api_version(), "kind": reference.kind});
     wave::wave(&object, &HashSet::new())
+}
+
+/// The word of a step's action, for people.
+pub(super) fn kind_of(action: &Action) -> String {
+    serde_json::to_value(action)
+        .ok()
+        .and_then(|action| action["kind"].as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn invalid(step: &str, what: &str, cause: &str) -> Problem {

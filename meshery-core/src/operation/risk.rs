@@ -6,8 +6,9 @@ use meshery_plugin_api::rights::risky_pod;
 use serde_json::Value;
 
 use super::mark::text;
+use super::ownership::gitops;
 use super::preview::{Change, PreviewedObject, Risk};
-use crate::cluster::release_marks::{MANAGED_BY, release_of};
+use crate::cluster::release::marks::{MANAGED_BY, release_of};
 
 /// The risks of one object: `wanted` is how it is to be, `now` how it is.
 pub(super) fn of(previewed: &PreviewedObject, wanted: Option<&Value>, now: Option<&Value>) -> Vec<Risk> {
@@ -21,6 +22,10 @@ pub(super) fn of(previewed: &PreviewedObject, wanted: Option<&Value>, now: Optio
             if let Some(wanted) = wanted {
                 risks.of_kind(previewed.change, wanted);
             }
+        }
+        Change::Recreate => {
+            risks.of_deletion();
+            risks.add(Severity::Warning, "recreate", "it is deleted and made again");
         }
         Change::Restart => risks.add(Severity::Info, "restart", "its pods are made anew"),
         Change::Error => risks.add(
@@ -42,7 +47,7 @@ pub(super) fn of(previewed: &PreviewedObject, wanted: Option<&Value>, now: Optio
     }
     if matches!(
         previewed.change,
-        Change::Update | Change::Conflict | Change::Delete
+        Change::Update | Change::Conflict | Change::Delete | Change::Recreate
     ) && let Some(now) = now
     {
         risks.of_owner(now, wanted);
@@ -149,23 +154,17 @@ impl Risks<'_> {
                 );
             }
         }
-        let argo = annotations.get("argocd.argoproj.io/tracking-id").is_some()
-            || labels.get("argocd.argoproj.io/instance").is_some();
-        let flux = labels.get("kustomize.toolkit.fluxcd.io/name").is_some()
-            || labels.get("helm.toolkit.fluxcd.io/name").is_some();
-        for (is, who) in [(argo, "Argo CD"), (flux, "Flux")] {
-            if is {
-                self.add(
-                    Severity::Warning,
-                    "owned-by-gitops",
-                    &format!("{who} minds it and may change it back"),
-                );
-            }
+        let tool = gitops(labels, annotations);
+        if let Some(who) = tool {
+            self.add(
+                Severity::Warning,
+                "owned-by-gitops",
+                &format!("{who} minds it and may change it back"),
+            );
         }
         if let Some(manager) = labels.get(MANAGED_BY).and_then(Value::as_str)
             && manager != "Helm"
-            && !argo
-            && !flux
+            && tool.is_none()
         {
             self.add(
                 Severity::Info,

@@ -185,7 +185,18 @@ impl Run {
             history,
         };
         match &step.work {
-            Work::Apply { manager, content, .. } => step_run.apply(manager, content).await,
+            Work::Apply {
+                manager,
+                content,
+                release,
+                ..
+            } => step_run.apply(manager, content, release.as_ref()).await,
+            Work::Record { makes, changes } => step_run.record(makes.as_ref(), changes).await,
+            Work::Hooks {
+                event,
+                content,
+                hooks,
+            } => step_run.hooks(event, content, hooks).await,
             Work::Delete { waves, kept } => step_run.delete(waves, kept).await,
             Work::Wait { conditions } => step_run.wait(conditions).await,
             Work::Probe {

@@ -46,6 +46,22 @@ pub(super) enum Work {
         manager: String,
         content: BlobRef,
         waves: Vec<Vec<ObjectRef>>,
+        /// The release they are part of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseName>,
+    },
+    /// Helm's records of a release: one to make, others that get another status.
+    Record {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        makes: Option<NewSecret>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<StatusChange>,
+    },
+    /// Hooks of a chart, one after the other; the manifests are in the content, one wave of them.
+    Hooks {
+        event: String,
+        content: BlobRef,
+        hooks: Vec<HookPlan>,
     },
     /// Objects to delete, wave by wave.
     Delete {
@@ -66,6 +82,45 @@ pub(super) enum Work {
     },
 }
 
+/// Which Helm release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReleaseName {
+    pub name: String,
+    pub namespace: String,
+}
+
+/// A record to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct NewSecret {
+    pub release: ReleaseName,
+    pub revision: u32,
+    pub secret: ObjectRef,
+    /// The record, packed and sealed: it holds the values and whatever Secrets the chart makes.
+    pub content: BlobRef,
+    /// Helm's word.
+    pub status: String,
+    pub description: String,
+}
+
+/// A record that gets another status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct StatusChange {
+    pub secret: ObjectRef,
+    /// Helm's word.
+    pub status: String,
+    pub description: String,
+}
+
+/// A hook to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct HookPlan {
+    #[serde(rename = "ref")]
+    pub object: ObjectRef,
+    /// The file of the chart that it comes from.
+    pub source: String,
+    pub delete_policies: Vec<String>,
+}
+
 /// One object to delete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct DeleteTarget {
@@ -83,6 +138,8 @@ impl StoredStep {
         match &self.work {
             Work::Apply { waves, .. } => waves.iter().map(Vec::len).sum(),
             Work::Delete { waves, .. } => waves.iter().map(Vec::len).sum(),
+            Work::Record { makes, changes } => usize::from(makes.is_some()) + changes.len(),
+            Work::Hooks { hooks, .. } => hooks.len(),
             Work::Wait { conditions } => conditions.len(),
             Work::Probe { .. } => 1,
             Work::Restart { workloads } => workloads.len(),
@@ -92,7 +149,11 @@ impl StoredStep {
     /// How well it can be taken back, and why not exactly.
     pub fn undo(&self) -> (UndoKind, &'static str) {
         match &self.work {
-            Work::Apply { .. } => (UndoKind::Exact, ""),
+            Work::Apply { .. } | Work::Record { .. } => (UndoKind::Exact, ""),
+            Work::Hooks { .. } => (
+                UndoKind::Compensating,
+                "the hooks' own objects are removed; what their programs did stays",
+            ),
             Work::Delete { .. } => (
                 UndoKind::Compensating,
                 "objects are made again from what was stored, with new uids; what controllers kept in them is not",
@@ -121,6 +182,28 @@ impl StoredStep {
 }
 
 impl StoredPlan {
+    /// Whether one of its steps makes this release so.
+    pub fn has_release(&self, name: &str, namespace: &str) -> bool {
+        self.steps.iter().any(|step| match &step.work {
+            Work::Apply {
+                release: Some(release),
+                ..
+            } => release.name == name && release.namespace == namespace,
+            _ => false,
+        })
+    }
+
+    /// Bytes of what its steps write.
+    pub fn content(&self) -> u64 {
+        self.steps
+            .iter()
+            .map(|step| match &step.work {
+                Work::Apply { content, .. } | Work::Hooks { content, .. } => content.size,
+                _ => 0,
+            })
+            .sum()
+    }
+
     /// One of its steps.
     pub fn step(&self, id: &str) -> Option<&StoredStep> {
         self.steps.iter().find(|step| step.id == id)
@@ -154,6 +237,22 @@ pub(super) fn store_value<T: Serialize>(
     }
     let text = serde_json::to_vec(&value).map_err(|error| unreadable(&error))?;
     key.seal(&purpose(operation), &text).map(Stored::Sealed)
+}
+
+/// Seals bytes into content of an operation.
+pub(super) fn seal_bytes(key: &HostKey, operation: &str, bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+    key.seal(&purpose(operation), bytes).map(String::into_bytes)
+}
+
+/// The bytes again.
+pub(super) async fn load_sealed(
+    store: &Store,
+    key: &HostKey,
+    operation: &str,
+    content: &BlobRef,
+) -> Result<Vec<u8>, Problem> {
+    let bytes = store.content(content).await?;
+    key.open(&purpose(operation), &String::from_utf8_lossy(&bytes))
 }
 
 /// The value again.

@@ -39,6 +39,8 @@ pub(super) struct Undo {
     pub key: Arc<HostKey>,
     pub plan: StoredPlan,
     pub history: History,
+    /// Whether the run was allowed to delete objects and make them again.
+    pub recreate: bool,
     /// The host is being stopped.
     pub stop: CancellationToken,
 }
@@ -168,6 +170,12 @@ impl Undo {
                     self.applied(object, manifest, deadline).await.map(Some)
                 }
                 Work::Delete { .. } => self.deleted(object, deadline).await.map(Some),
+                Work::Record { changes, .. } if object.before.is_some() => {
+                    self.recorded(object, changes).await.map(Some)
+                }
+                Work::Record { .. } | Work::Hooks { .. } => {
+                    self.applied(object, None, deadline).await.map(Some)
+                }
                 Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => Ok(None),
             }
         };

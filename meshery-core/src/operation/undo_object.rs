@@ -27,20 +27,66 @@ impl Undo {
         deadline: Instant,
     ) -> Result<Taken, Problem> {
         let Some(now) = self.cluster.get_if_served(&object.object).await? else {
-            return Ok(match object.before {
-                None => Taken::Back(Reversal::Unchanged, None),
+            return match object.before {
+                None => Ok(Taken::Back(Reversal::Unchanged, None)),
                 // An earlier step of the same run made it, and that was taken back already.
-                Some(_) if self.history.created(&object.object) => Taken::Back(Reversal::Unchanged, None),
-                Some(_) => Taken::Left("it was there before, and somebody has deleted it since".into()),
-            });
+                Some(_) if self.history.created(&object.object) => Ok(Taken::Back(Reversal::Unchanged, None)),
+                // Killed between the two halves of making it again, or of giving the old one back.
+                Some(_) if self.recreating(object) => self.deleted(object, deadline).await,
+                Some(_) => Ok(Taken::Left(
+                    "it was there before, and somebody has deleted it since".into(),
+                )),
+            };
         };
         match &object.before {
             None => self.remove(object, &now, deadline).await,
             Some(before) => {
                 let before: Value = self.opened(before.clone())?;
-                self.restore(object, &before, manifest, now).await
+                if self.made_again(object, &before, &now) {
+                    self.give_way(object, &before, &now, deadline).await
+                } else {
+                    self.restore(object, &before, manifest, now).await
+                }
             }
         }
+    }
+
+    /// Whether the run has deleted the object to make it again, or may have.
+    fn recreating(&self, object: &ObjectHistory) -> bool {
+        match &object.outcome {
+            Some(outcome) => outcome.change == ObjectChange::Recreated,
+            None => self.recreate,
+        }
+    }
+
+    /// Whether what is there is what the run made in the place of what was there before.
+    fn made_again(&self, object: &ObjectHistory, before: &Value, now: &Value) -> bool {
+        let uid = text(now, "/metadata/uid");
+        match &object.outcome {
+            Some(outcome) => outcome.change == ObjectChange::Recreated && outcome.uid == uid,
+            None => text(before, "/metadata/uid") != uid && operation_of(now) == Some(self.live.id()),
+        }
+    }
+
+    /// Deletes what the run made in the place of what was there before, and makes that again.
+    async fn give_way(
+        &self,
+        object: &ObjectHistory,
+        before: &Value,
+        now: &Value,
+        deadline: Instant,
+    ) -> Result<Taken, Problem> {
+        let uid = text(now, "/metadata/uid");
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        if self.cluster.delete(&object.object, &preconditions, false).await? == Deletion::Pending {
+            self.cluster
+                .wait_gone(&object.object, Some(uid), deadline, |_| {})
+                .await?;
+        }
+        self.make_again(&own_fields(before), deadline).await
     }
 
     /// Deletes what the run made, if it still is that.
@@ -146,9 +192,12 @@ impl Undo {
                 .wait_gone(&object.object, Some(uid), deadline, |_| {})
                 .await?;
         }
-        let manifest = own_fields(&before);
+        self.make_again(&own_fields(&before), deadline).await
+    }
+
+    async fn make_again(&self, manifest: &Value, deadline: Instant) -> Result<Taken, Problem> {
         loop {
-            match self.cluster.create(&manifest, MANAGER).await {
+            match self.cluster.create(manifest, MANAGER).await {
                 Ok(_) => return Ok(Taken::Back(Reversal::Recreated, None)),
                 Err(ClusterError::AlreadyExists { .. }) => {
                     return Ok(Taken::Back(Reversal::Unchanged, None));

@@ -17,6 +17,21 @@ pub(super) const MOST_ENTRIES: usize = 500;
 
 impl StepRun<'_> {
     pub async fn wait(&self, conditions: &[Readiness]) -> Result<(), Problem> {
+        self.await_ready(conditions).await?;
+        for condition in conditions {
+            self.outcome(
+                condition.object.clone(),
+                ObjectChange::Ready,
+                String::new(),
+                Stored::Nothing,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits, and says what for.
+    pub(super) async fn await_ready(&self, conditions: &[Readiness]) -> Result<(), Problem> {
         self.go_on()?;
         let (say, mut said) = watch::channel(None);
         let mut progress = move |waiting: Waiting| {
@@ -30,7 +45,7 @@ impl StepRun<'_> {
         let mut told = 0;
         loop {
             tokio::select! {
-                result = &mut ready => { result?; break }
+                result = &mut ready => return Ok(result?),
                 () = self.run.halt.cancelled() => return Err(halted()),
                 Ok(()) = said.changed(), if told < MOST_ENTRIES => {
                     let waiting = said.borrow_and_update().clone();
@@ -38,7 +53,7 @@ impl StepRun<'_> {
                         told += 1;
                         self.say(waiting).await?;
                         tokio::select! {
-                            result = &mut ready => { result?; break }
+                            result = &mut ready => return Ok(result?),
                             () = self.run.halt.cancelled() => return Err(halted()),
                             () = tokio::time::sleep(EVERY) => {}
                         }
@@ -46,16 +61,6 @@ impl StepRun<'_> {
                 }
             }
         }
-        for condition in conditions {
-            self.outcome(
-                condition.object.clone(),
-                ObjectChange::Ready,
-                String::new(),
-                Stored::Nothing,
-            )
-            .await?;
-        }
-        Ok(())
     }
 
     async fn say(&self, waiting: Waiting) -> Result<(), Problem> {

@@ -90,6 +90,10 @@ pub enum Action {
     Release(Release),
     /// Deletes what a Helm release made, found by Helm's marks on the objects. Undo: compensating.
     RemoveRelease(RemoveRelease),
+    /// Gives a Helm release back the objects that an earlier revision had, as its record says. Undo: exact.
+    RollbackRelease(RollbackRelease),
+    /// Runs the tests that a Helm release's chart brings, as `helm test` does. Undo: the tests' objects are removed.
+    TestRelease(TestRelease),
     /// Waits until objects are ready. Changes nothing.
     Wait(Wait),
     /// Asks the server whether it would accept an object, without making it. Changes nothing.
@@ -162,6 +166,10 @@ pub struct Release {
     pub chart: ChartRef,
     /// Values, over the chart's own defaults.
     pub values: serde_json::Map<String, Value>,
+    /// How many revisions of the release are kept, older ones being removed; Helm's own ten when zero. Records of
+    /// large charts are large.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub history: u32,
 }
 
 /// Which chart, and where it may come from.
@@ -176,6 +184,28 @@ pub struct ChartRef {
     pub repository: String,
     /// SHA-256 of the archive in hexadecimal, when it is pinned. Without it, the repository's index must have one.
     pub sha256: String,
+}
+
+/// A Helm release to take back to an earlier revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RollbackRelease {
+    /// Release name.
+    pub name: String,
+    /// Namespace of the release.
+    pub namespace: String,
+    /// The revision whose objects are wanted; the one deployed before the present one when zero.
+    pub revision: u32,
+}
+
+/// A Helm release whose tests are to be run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TestRelease {
+    /// Release name.
+    pub name: String,
+    /// Namespace of the release.
+    pub namespace: String,
 }
 
 /// A Helm release to take away.
@@ -213,6 +243,8 @@ pub struct Readiness {
 pub enum Rule {
     /// The kind's own idea of ready: a Deployment rolled out, a CRD established, a Job complete, ...
     Ready,
+    /// A Job or a Pod: it has run to its end and succeeded.
+    Complete,
     /// It exists.
     Exists,
     /// A webhook configuration: every webhook that calls a Service has a CA bundle.

@@ -36,6 +36,9 @@ impl Request {
         if self.needs_approval {
             policy.insert("approval".into(), true.into());
         }
+        if !self.accept.is_empty() {
+            policy.insert("accept".into(), self.accept.clone().into());
+        }
         let mut body = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
         if let Some(context) = &self.context {
             body["context"] = context.as_str().into();

@@ -29,6 +29,8 @@ fn deploying_plans_previews_runs_follows_and_says_how_it_ended() {
         "--on-failure",
         "keep",
         "--force-conflicts",
+        "--accept",
+        "adopt,lookup",
         "--yes",
     ];
     ctl(&host, &[&arguments[..], &more[..]].concat())
@@ -46,7 +48,7 @@ fn deploying_plans_previews_runs_follows_and_says_how_it_ended() {
         host.body_of("POST /operations"),
         json!({"adapter": "lattice", "operation": "install", "context": "dev",
             "parameters": {"version": "2.0.1", "profile": "minimal", "namespace": "mesh", "replicas": 3},
-            "policy": {"on_failure": "keep", "force_conflicts": true}})
+            "policy": {"on_failure": "keep", "force_conflicts": true, "accept": ["adopt", "lookup"]}})
     );
     let changes: Vec<String> = host
         .lines()

@@ -69,6 +69,20 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
         Action::RemoveRelease(release) => {
             let _ = writeln!(text, "  remove release {}/{}", release.namespace, release.name);
         }
+        Action::RollbackRelease(release) => {
+            let to = match release.revision {
+                0 => "the revision before".to_owned(),
+                revision => format!("revision {revision}"),
+            };
+            let _ = writeln!(
+                text,
+                "  roll back release {}/{} to {to}",
+                release.namespace, release.name
+            );
+        }
+        Action::TestRelease(release) => {
+            let _ = writeln!(text, "  test release {}/{}", release.namespace, release.name);
+        }
         Action::Wait(wait) => {
             for condition in &wait.conditions {
                 let rule = serde_json::to_value(condition.rule).unwrap_or_default();

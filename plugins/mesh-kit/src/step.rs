@@ -46,6 +46,7 @@ pub fn release(
         namespace: namespace.into(),
         chart,
         values,
+        ..Release::default()
     };
     step(id, title, Action::Release(release))
 }

@@ -22,19 +22,36 @@ pub(super) fn read(chart: &str, output: &str) -> Result<Rendered, ChartError> {
         };
         let value =
             yaml::manifest(document.text).map_err(|e| fault(e.line.map(|l| l - 1), e.column, e.reason))?;
+        let before = rendered.objects.len();
         flatten(value, &mut |value| {
             match lack(&value) {
                 Some(reason) => return Err(fault(None, None, reason)),
-                None => rendered.sort_in(value, document.source),
+                None => rendered.sort_in(value, &document),
             }
             Ok(())
         })?;
+        if rendered.objects.len() > before && !is_from_crds(document.source) {
+            rendered.manifest.push_str(&document.manifest());
+        }
+    }
+    Ok(rendered)
+}
+
+/// The objects and hooks of a release as its record keeps them: its manifest, and each hook's.
+pub(crate) fn recorded(release: &str, manifest: &str, hooks: &[Value]) -> Result<Rendered, ChartError> {
+    let mut rendered = read(&format!("of release {release}"), manifest)?;
+    for hook in hooks {
+        let text = hook["manifest"].as_str().unwrap_or_default();
+        let read = read(&format!("of release {release}"), text)?;
+        rendered.hooks.extend(read.hooks);
+        rendered.tests.extend(read.tests);
     }
     Ok(rendered)
 }
 
 impl Rendered {
-    fn sort_in(&mut self, value: Value, source: &str) {
+    fn sort_in(&mut self, value: Value, document: &Document<'_>) {
+        let source = document.source;
         let annotation = |name: &str| value.pointer("/metadata/annotations")?.get(name)?.as_str();
         let list = |name: &str| -> Vec<String> {
             let words = annotation(name).unwrap_or_default().split(',');
@@ -75,6 +92,7 @@ impl Rendered {
             weight,
             delete_policies,
             source: source.into(),
+            manifest: document.manifest(),
         };
         if is_test {
             self.tests.push(hook);
@@ -139,6 +157,21 @@ struct Document<'a> {
     /// The file that helm says it comes from; a file of several documents says so only before the first.
     source: &'a str,
     text: &'a str,
+}
+
+impl Document<'_> {
+    /// The document as Helm keeps it: behind its separator and the file it comes from.
+    fn manifest(&self) -> String {
+        let body: Vec<&str> = self
+            .text
+            .lines()
+            .skip_while(|line| {
+                let line = line.trim_end();
+                line.is_empty() || line == "---" || line.starts_with("# Source: ")
+            })
+            .collect();
+        format!("---\n# Source: {}\n{}\n", self.source, body.join("\n"))
+    }
 }
 
 /// Cuts a stream where a line begins with `---`. A block scalar is indented, so that never cuts one.

@@ -18,6 +18,16 @@ pub(super) fn ready(pod: &Value) -> State {
     State::Waiting(trouble(pod).unwrap_or_else(|| format!("its phase is {phase}")))
 }
 
+/// Whether it has run to its end: being ready is not enough.
+pub(super) fn complete(pod: &Value) -> State {
+    match pod.pointer("/status/phase").and_then(Value::as_str) {
+        Some("Succeeded" | "Failed") => ready(pod),
+        phase => State::Waiting(
+            trouble(pod).unwrap_or_else(|| format!("its phase is {}", phase.unwrap_or("not known yet"))),
+        ),
+    }
+}
+
 /// What keeps a pod from running, if it says so.
 pub(in crate::cluster) fn trouble(pod: &Value) -> Option<String> {
     let scheduled = find(pod, "PodScheduled").filter(|condition| condition["status"] == "False");
@@ -38,7 +48,21 @@ pub(in crate::cluster) fn trouble(pod: &Value) -> Option<String> {
         }
         let ended = &state["terminated"];
         if ended["exitCode"].as_i64().is_some_and(|code| code != 0) {
-            return Some(format!("container {name} ended with {}", ended["exitCode"]));
+            let message: String = ended["message"]
+                .as_str()
+                .unwrap_or("")
+                .chars()
+                .take(300)
+                .collect();
+            let message = if message.is_empty() {
+                message
+            } else {
+                format!(": {message}")
+            };
+            return Some(format!(
+                "container {name} ended with {}{message}",
+                ended["exitCode"]
+            ));
         }
     }
     let text = |key| pod["status"][key].as_str().filter(|text| !text.is_empty());

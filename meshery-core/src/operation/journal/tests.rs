@@ -19,6 +19,7 @@ fn record(id: &str) -> OperationRecord {
         state: OperationState::Running,
         summary: String::new(),
         notes: Vec::new(),
+        needs_consent: Vec::new(),
         policy: Policy::default(),
         approved_by: None,
         steps: Vec::new(),

@@ -19,7 +19,7 @@ fn written(plan: &Plan) -> Vec<ObjectRef> {
             Action::Restart(restart) => objects.extend(restart.workloads.iter().cloned()),
             Action::Probe(probe) => assert!(!namespace(&probe.object).is_empty()),
             Action::Release(_) | Action::RemoveRelease(_) | Action::Wait(_) => {}
-            Action::Unknown => panic!("{step:?}"),
+            Action::RollbackRelease(_) | Action::TestRelease(_) | Action::Unknown => panic!("{step:?}"),
         }
     }
     objects

@@ -1,0 +1,90 @@
+//! The revisions of a release that a cluster has records of.
+
+use meshery_plugin_api::message::facts::Detail;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+
+use super::record::{Record, Status};
+use crate::cluster::{Cluster, ClusterError};
+
+/// How many records of one release are looked at; Helm keeps ten.
+const MOST: usize = 500;
+/// What names of records begin with.
+const PREFIX: &str = "sh.helm.release.v1.";
+
+/// One revision, by the labels of its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Revision {
+    pub(crate) number: u32,
+    pub(crate) status: Status,
+    /// The Secret that holds the record.
+    pub(crate) secret: ObjectRef,
+    pub(crate) uid: String,
+}
+
+/// The Secret that holds, or is to hold, the record of a revision.
+pub(crate) fn record_reference(namespace: &str, release: &str, revision: u32) -> ObjectRef {
+    ObjectRef::new(
+        "v1",
+        "Secret",
+        namespace,
+        &format!("{PREFIX}{release}.v{revision}"),
+    )
+}
+
+impl Cluster {
+    /// The revisions of a release, the oldest first; none when its namespace is not there either.
+    pub(crate) async fn revisions(
+        &self,
+        namespace: &str,
+        release: &str,
+    ) -> Result<Vec<Revision>, ClusterError> {
+        let secrets = self.resolve("", "v1", "Secret").await?;
+        let selector = format!("owner=helm,name={release}");
+        let listed = self
+            .list(&secrets, Some(namespace), &selector, Detail::Metadata, MOST)
+            .await?;
+        let mut revisions: Vec<Revision> = listed
+            .items
+            .iter()
+            .filter_map(|secret| revision_of(namespace, secret))
+            .collect();
+        revisions.sort_by_key(|revision| revision.number);
+        Ok(revisions)
+    }
+
+    /// A revision's record with the Secret that holds it; nothing when it is gone.
+    pub(crate) async fn record_of(
+        &self,
+        secret: &ObjectRef,
+    ) -> Result<Option<(Record, Value)>, ClusterError> {
+        let Some(object) = self.get(secret).await? else {
+            return Ok(None);
+        };
+        let data = object
+            .pointer("/data/release")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let record = Record::unpack(data).map_err(|fault| ClusterError::Server {
+            what: secret.to_string(),
+            status: 200,
+            message: format!("it is no record of a Helm release: {}", fault.0),
+        })?;
+        Ok(Some((record, object)))
+    }
+}
+
+fn revision_of(namespace: &str, secret: &Value) -> Option<Revision> {
+    let metadata = secret.get("metadata")?;
+    let name = metadata["name"].as_str()?;
+    let labels = &metadata["labels"];
+    if !name.starts_with(PREFIX) {
+        return None;
+    }
+    Some(Revision {
+        number: labels["version"].as_str()?.parse().ok()?,
+        status: Status::of(labels["status"].as_str().unwrap_or_default()),
+        secret: ObjectRef::new("v1", "Secret", namespace, name),
+        uid: metadata["uid"].as_str()?.to_owned(),
+    })
+}

@@ -1,0 +1,661 @@
+//! What a Helm release becomes: a record that it is being worked on, hooks, objects, what falls away, hooks, and the
+//! record that it is deployed.
+//!
+//! Rendered once, from an archive or from the record of an earlier revision; what the cluster has of the release
+//! decides whether it is an installation or an upgrade, and what an upgrade leaves behind is found by the records of
+//! what may be there: the revision deployed last, and those on which somebody failed since.
+
+use std::collections::{HashMap, HashSet};
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Release, RollbackRelease, Step, TestRelease};
+use serde_json::Value;
+
+use super::clock;
+use super::consent::{Consent, NeededConsent};
+use super::mark::mark_definition;
+use super::release_removal::{deletion, target};
+use super::resolve::{Resolved, Resolver};
+use super::rights;
+use super::stored_plan::{HookPlan, NewSecret, ReleaseName, StatusChange, StoredStep, Work, seal_bytes};
+use crate::cluster::chart::{Hook, RenderRequest, Rendered, recorded};
+use crate::cluster::release::marks::{is_kept, mark_release, release_of};
+use crate::cluster::release::{MANAGER, NewRecord, Record, Revision, Status, hook_of, record_reference};
+use crate::problem::{Problem, ProblemKind};
+use crate::provider::BlobRef;
+
+/// How many revisions Helm keeps.
+const HISTORY: u32 = 10;
+
+/// A release as it is to become.
+pub(super) struct Rendering {
+    pub objects: Vec<Value>,
+    hooks: Vec<Hook>,
+    /// What Helm calls the moment: `install`, `upgrade`, `rollback`.
+    moment: &'static str,
+    name: ReleaseName,
+    revision: u32,
+    record: Record,
+    existing: Existing,
+    history: u32,
+}
+
+fn rendering(
+    name: ReleaseName,
+    rendered: Rendered,
+    record: Record,
+    existing: Existing,
+    moment: &'static str,
+    history: u32,
+) -> Rendering {
+    let objects = rendered
+        .objects
+        .into_iter()
+        .map(|object| {
+            let mut value = object.value;
+            // Helm does not put its marks on what comes from the folder `crds`, nor ever removes it.
+            if object.crd {
+                mark_definition(&mut value, &name.namespace, &name.name);
+            } else {
+                mark_release(&mut value, &name.name, &name.namespace);
+            }
+            value
+        })
+        .collect();
+    Rendering {
+        objects,
+        hooks: rendered.hooks,
+        moment,
+        revision: existing.next(),
+        name,
+        record,
+        existing,
+        history: if history == 0 { HISTORY } else { history },
+    }
+}
+
+/// What a cluster has of a release.
+pub(super) struct Existing {
+    revisions: Vec<Revision>,
+    /// Of the revision deployed last, and of those begun since: their objects may be there.
+    records: Vec<Record>,
+}
+
+impl Existing {
+    pub async fn read(resolver: &Resolver<'_>, name: &ReleaseName) -> Result<Self, Problem> {
+        let cluster = resolver.cluster;
+        let revisions = cluster.revisions(&name.namespace, &name.name).await?;
+        let mut records = Vec::new();
+        for revision in present(&revisions) {
+            if let Some((record, _)) = cluster.record_of(&revision.secret).await? {
+                records.push(record);
+            }
+        }
+        Ok(Self { revisions, records })
+    }
+
+    fn next(&self) -> u32 {
+        self.revisions.last().map_or(1, |revision| revision.number + 1)
+    }
+
+    fn is_installed(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    pub fn latest(&self) -> Option<&Revision> {
+        self.revisions.last()
+    }
+
+    pub fn record(&self) -> Option<&Record> {
+        self.records.last()
+    }
+
+    pub fn secrets(&self) -> impl Iterator<Item = (ObjectRef, String)> {
+        self.revisions
+            .iter()
+            .map(|revision| (revision.secret.clone(), revision.uid.clone()))
+    }
+}
+
+/// The revisions whose objects may be there.
+fn present(revisions: &[Revision]) -> &[Revision] {
+    let deployed = revisions
+        .iter()
+        .rposition(|revision| revision.status == Status::Deployed);
+    let gone = revisions
+        .iter()
+        .rposition(|revision| revision.status == Status::Uninstalled)
+        .map(|at| at + 1);
+    &revisions[deployed.max(gone).unwrap_or(0)..]
+}
+
+impl Resolver<'_> {
+    /// Renders the release of a step.
+    pub(super) async fn render(
+        &self,
+        release: &Release,
+        resolved: &mut Resolved,
+    ) -> Result<Rendering, Problem> {
+        let name = ReleaseName {
+            name: release.name.clone(),
+            namespace: release.namespace.clone(),
+        };
+        let chart = self.charts.fetch(&release.chart).await?;
+        let existing = self.existing(&name, resolved).await?;
+        let request = RenderRequest {
+            release: release.name.clone(),
+            namespace: release.namespace.clone(),
+            values: release.values.clone(),
+            kube_version: self.cluster.version().to_owned(),
+            api_versions: self.cluster.apis(),
+            is_upgrade: existing.is_installed(),
+        };
+        let rendered = self.charts.render(&chart, &request).await?;
+        if chart.templates_use_lookup {
+            resolved.needs_consent.push(NeededConsent {
+                consent: Consent::Lookup,
+                why: format!(
+                    "chart {} {} asks the cluster while it is rendered; rendered here, it sees nothing, and may come \
+                     out otherwise than with Helm",
+                    chart.name, chart.version
+                ),
+            });
+        }
+        resolved.notes.extend(chart.unknown_values(&release.values));
+        let kept = {
+            let chart = chart.clone();
+            tokio::task::spawn_blocking(move || chart.kept())
+                .await
+                .map_err(|_| super::journal::stopped())??
+        };
+        let now = clock::now();
+        let record = Record::new(NewRecord {
+            release: &release.name,
+            namespace: &release.namespace,
+            revision: existing.next(),
+            chart: kept,
+            config: &release.values,
+            manifest: &rendered.manifest,
+            hooks: rendered
+                .hooks
+                .iter()
+                .chain(&rendered.tests)
+                .map(hook_of)
+                .collect(),
+            first_deployed: first_deployed(&existing),
+            now: &now,
+        });
+        let moment = if existing.is_installed() {
+            "upgrade"
+        } else {
+            "install"
+        };
+        Ok(rendering(
+            name,
+            rendered,
+            record,
+            existing,
+            moment,
+            release.history,
+        ))
+    }
+
+    /// The release of a step as the record of an earlier revision has it.
+    pub(super) async fn rollback(
+        &self,
+        release: &RollbackRelease,
+        resolved: &mut Resolved,
+    ) -> Result<Rendering, Problem> {
+        let name = ReleaseName {
+            name: release.name.clone(),
+            namespace: release.namespace.clone(),
+        };
+        let existing = self.existing(&name, resolved).await?;
+        let wanted = existing
+            .revisions
+            .iter()
+            .rev()
+            .find(|revision| match release.revision {
+                0 => revision.status == Status::Superseded,
+                number => revision.number == number,
+            });
+        let record = match wanted {
+            None => None,
+            Some(revision) => self.cluster.record_of(&revision.secret).await?,
+        };
+        let Some((old, _)) = record else {
+            return Err(no_revision(&name, release.revision, &existing.revisions));
+        };
+        let hooks = old.hooks();
+        let rendered = recorded(&name.name, old.manifest(), &hooks)?;
+        let now = clock::now();
+        let record = Record::new(NewRecord {
+            release: &name.name,
+            namespace: &name.namespace,
+            revision: existing.next(),
+            chart: old.chart(),
+            config: &old.config(),
+            manifest: old.manifest(),
+            hooks,
+            first_deployed: first_deployed(&existing),
+            now: &now,
+        });
+        Ok(rendering(name, rendered, record, existing, "rollback", 0))
+    }
+
+    /// What the cluster has of a release; somebody who may be at work on it is a reason to ask.
+    async fn existing(&self, name: &ReleaseName, resolved: &mut Resolved) -> Result<Existing, Problem> {
+        let existing = Existing::read(self, name).await?;
+        if let Some(latest) = existing.latest().filter(|latest| latest.status.is_pending()) {
+            let since = existing
+                .record()
+                .map_or("", |record| record.text("/info/last_deployed"));
+            resolved.needs_consent.push(NeededConsent {
+                consent: Consent::RecoverRelease,
+                why: format!(
+                    "revision {} of release {} in namespace {} is {} since {since}: helm, or another host, is at work \
+                     on it, or was killed",
+                    latest.number, name.name, name.namespace, latest.status
+                ),
+            });
+        }
+        Ok(existing)
+    }
+
+    /// The steps of a release. The last of them has the id of the plan's step: what comes after that waits for all.
+    pub(super) async fn release_steps(
+        &self,
+        step: &Step,
+        rendering: Rendering,
+        defined: &HashMap<(String, String), bool>,
+        resolved: &mut Resolved,
+    ) -> Result<Vec<StoredStep>, Problem> {
+        let Rendering {
+            objects,
+            hooks,
+            moment,
+            name,
+            revision,
+            record,
+            existing,
+            history,
+        } = rendering;
+        record.check_size().map_err(|fault| too_large(&name, &fault.0))?;
+        let mut chain = Chain::new(step);
+        let secret = record_reference(&name.namespace, &name.name, revision);
+        let packed = record.pack().map_err(|fault| too_large(&name, &fault.0))?;
+        let content = seal_bytes(self.key, self.operation, packed.as_bytes())?;
+        let pending = match moment {
+            "install" => Status::PendingInstall,
+            "upgrade" => Status::PendingUpgrade,
+            _ => Status::PendingRollback,
+        };
+        let makes = NewSecret {
+            release: name.clone(),
+            revision,
+            secret: secret.clone(),
+            content: BlobRef::of(&content),
+            status: pending.to_string(),
+            description: format!("{} underway", capitalised(moment)),
+        };
+        resolved.contents.push(content);
+        chain.add(
+            "record",
+            format!("Record that release {} is {pending}", name.name),
+            Work::Record {
+                makes: Some(makes),
+                changes: Vec::new(),
+            },
+        );
+        let before = self
+            .hooks(&step.id, &name, &format!("pre-{moment}"), &hooks, resolved)
+            .await?;
+        let (definitions, objects) = if before.is_some() {
+            objects.into_iter().partition(super::mark::is_only_made)
+        } else {
+            (Vec::new(), objects)
+        };
+        // Helm makes those first of all; hooks may need them.
+        if !definitions.is_empty() {
+            let work = self
+                .release_objects(step, &name, definitions, defined, resolved)
+                .await?;
+            chain.add("definitions", format!("Definitions of {}", name.name), work);
+        }
+        if let Some(work) = before {
+            chain.add(
+                "before",
+                format!("Hooks before the {moment} of {}", name.name),
+                work,
+            );
+        }
+        let pruned = self.pruned(&name, &objects, &existing, defined).await?;
+        let work = self
+            .release_objects(step, &name, objects, defined, resolved)
+            .await?;
+        chain.add("objects", chain.title.clone(), work);
+        if let Some(work) = pruned {
+            chain.add("prune", format!("What release {} has no more", name.name), work);
+        }
+        if let Some(work) = self
+            .hooks(&step.id, &name, &format!("post-{moment}"), &hooks, resolved)
+            .await?
+        {
+            chain.add(
+                "after",
+                format!("Hooks after the {moment} of {}", name.name),
+                work,
+            );
+        }
+        if let Some(work) = outdated(&existing, history) {
+            chain.add("history", format!("Old records of release {}", name.name), work);
+        }
+        let mut changes = vec![StatusChange {
+            secret,
+            status: Status::Deployed.to_string(),
+            description: format!("{} complete", capitalised(moment)),
+        }];
+        changes.extend(superseded(&existing));
+        chain.end(
+            format!("Record that release {} is deployed", name.name),
+            Work::Record { makes: None, changes },
+        );
+        Ok(chain.steps)
+    }
+
+    async fn release_objects(
+        &self,
+        step: &Step,
+        name: &ReleaseName,
+        objects: Vec<Value>,
+        defined: &HashMap<(String, String), bool>,
+        resolved: &mut Resolved,
+    ) -> Result<Work, Problem> {
+        self.apply(&step.id, MANAGER.into(), Some(name), objects, defined, resolved)
+            .await
+    }
+
+    /// The hooks of one moment as a step, the lightest first; nothing when there is none.
+    async fn hooks(
+        &self,
+        step: &str,
+        name: &ReleaseName,
+        event: &str,
+        hooks: &[Hook],
+        resolved: &mut Resolved,
+    ) -> Result<Option<Work>, Problem> {
+        let mut chosen: Vec<&Hook> = hooks
+            .iter()
+            .filter(|hook| hook.events.iter().any(|given| given == event))
+            .collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        chosen.sort_by_key(|hook| hook.weight);
+        let (mut plans, mut objects) = (Vec::new(), Vec::new());
+        for hook in chosen {
+            let mut object = hook.value.clone();
+            self.place(step, &mut object, Some(name), &HashMap::new()).await?;
+            let reference = super::resolve::reference_of(step, &object)?;
+            rights::check(self.adapter, step, &reference, &object, self.rights)?;
+            objects.push(super::stored_plan::store_value(
+                self.key,
+                self.operation,
+                &reference,
+                object,
+            )?);
+            plans.push(HookPlan {
+                object: reference,
+                source: hook.source.clone(),
+                delete_policies: hook.delete_policies.clone(),
+            });
+        }
+        let content =
+            serde_json::to_vec(&[objects]).map_err(|error| super::stored_plan::unreadable(&error))?;
+        let name = BlobRef::of(&content);
+        resolved.contents.push(content);
+        Ok(Some(Work::Hooks {
+            event: event.to_owned(),
+            content: name,
+            hooks: plans,
+        }))
+    }
+
+    /// The tests that a release's chart brings.
+    pub(super) async fn tests(
+        &self,
+        step: &Step,
+        release: &TestRelease,
+        resolved: &mut Resolved,
+    ) -> Result<Work, Problem> {
+        let name = ReleaseName {
+            name: release.name.clone(),
+            namespace: release.namespace.clone(),
+        };
+        let existing = Existing::read(self, &name).await?;
+        let Some(record) = existing.record() else {
+            return Err(no_release(&name));
+        };
+        let recorded = recorded(&name.name, "", &record.hooks())?;
+        // Helm's older word for the same.
+        let tests: Vec<Hook> = recorded
+            .tests
+            .into_iter()
+            .map(|test| Hook {
+                events: vec!["test".into()],
+                ..test
+            })
+            .collect();
+        let work = self.hooks(&step.id, &name, "test", &tests, resolved).await?;
+        work.ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                "no-tests",
+                format!("the chart of release {} brings no tests", name.name),
+            )
+        })
+    }
+
+    /// The hooks of one moment of a release that is there, as its record has them.
+    pub(super) async fn recorded_hooks(
+        &self,
+        step: &str,
+        name: &ReleaseName,
+        event: &str,
+        record: &Record,
+        resolved: &mut Resolved,
+    ) -> Result<Option<Work>, Problem> {
+        let recorded = recorded(&name.name, "", &record.hooks())?;
+        self.hooks(step, name, event, &recorded.hooks, resolved).await
+    }
+
+    /// What earlier revisions had and this one has no more.
+    async fn pruned(
+        &self,
+        name: &ReleaseName,
+        objects: &[Value],
+        existing: &Existing,
+        defined: &HashMap<(String, String), bool>,
+    ) -> Result<Option<Work>, Problem> {
+        type Key = (String, String, String, String);
+        let key = |object: ObjectRef| -> Key { (object.group, object.kind, object.namespace, object.name) };
+        let mut seen: HashSet<Key> = HashSet::new();
+        for object in objects {
+            let mut object = object.clone();
+            self.place("", &mut object, Some(name), defined).await?;
+            seen.extend(ObjectRef::of(&object).map(key));
+        }
+        let (mut targets, mut kept) = (Vec::new(), Vec::new());
+        for record in &existing.records {
+            for object in recorded(&name.name, record.manifest(), &[])?.objects {
+                let mut object = object.value;
+                // A kind that is not served any more has no objects either.
+                if self.place("", &mut object, Some(name), defined).await.is_err() {
+                    continue;
+                }
+                let Some(reference) = ObjectRef::of(&object) else {
+                    continue;
+                };
+                if !seen.insert(key(reference.clone())) {
+                    continue;
+                }
+                let Some(now) = self.cluster.get_if_served(&reference).await? else {
+                    continue;
+                };
+                let metadata = &now["metadata"];
+                let owner = release_of(&metadata["labels"], &metadata["annotations"]);
+                if owner != Some((name.name.clone(), name.namespace.clone())) {
+                    continue;
+                }
+                if is_kept(&metadata["annotations"]) {
+                    kept.push(super::release_removal::kept_by_policy(reference));
+                    continue;
+                }
+                rights::check(self.adapter, "", &reference, &Value::Null, self.rights)?;
+                let uid = super::mark::text(&now, "/metadata/uid").to_owned();
+                targets.push((reference, uid));
+            }
+        }
+        Ok((!targets.is_empty() || !kept.is_empty()).then(|| deletion(targets, kept)))
+    }
+}
+
+/// The steps of one step of the plan, one after the other.
+pub(super) struct Chain<'a> {
+    step: &'a Step,
+    pub title: String,
+    after: Vec<String>,
+    pub steps: Vec<StoredStep>,
+}
+
+impl<'a> Chain<'a> {
+    pub fn new(step: &'a Step) -> Self {
+        Self {
+            step,
+            title: if step.title.is_empty() {
+                step.id.clone()
+            } else {
+                step.title.clone()
+            },
+            after: step.after.clone(),
+            steps: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.step.id
+    }
+
+    /// Adds a step before the last. Its id has a dot, which no id of a plan's own has.
+    pub fn add(&mut self, part: &str, title: String, work: Work) {
+        let id = format!("{}.{part}", self.step.id);
+        self.push(id, title, work);
+    }
+
+    pub fn end(&mut self, title: String, work: Work) {
+        self.push(self.step.id.clone(), title, work);
+    }
+
+    fn push(&mut self, id: String, title: String, work: Work) {
+        let after = std::mem::replace(&mut self.after, vec![id.clone()]);
+        self.steps.push(StoredStep {
+            id,
+            title,
+            kind: super::resolve::kind_of(&self.step.action),
+            after,
+            deadline_s: self.step.deadline_s,
+            verify: false,
+            work,
+        });
+    }
+}
+
+/// Records that are more than are to be kept, the oldest first; never one whose objects may be there.
+fn outdated(existing: &Existing, history: u32) -> Option<Work> {
+    let there = existing.revisions.len();
+    let old = there - present(&existing.revisions).len();
+    let most = usize::try_from(history).unwrap_or(usize::MAX);
+    // With the one that comes.
+    let excess = (there + 1).saturating_sub(most).min(old);
+    let targets = existing.revisions[..excess]
+        .iter()
+        .map(|revision| target(revision.secret.clone(), revision.uid.clone()))
+        .collect();
+    (excess > 0).then(|| Work::Delete {
+        waves: vec![targets],
+        kept: Vec::new(),
+    })
+}
+
+/// What the new revision takes the place of.
+fn superseded(existing: &Existing) -> impl Iterator<Item = StatusChange> {
+    present(&existing.revisions)
+        .iter()
+        .filter(|revision| revision.status == Status::Deployed || revision.status.is_pending())
+        .map(|revision| StatusChange {
+            secret: revision.secret.clone(),
+            status: Status::Superseded.to_string(),
+            description: String::new(),
+        })
+}
+
+fn first_deployed(existing: &Existing) -> Option<String> {
+    let record = existing.records.first()?;
+    Some(record.text("/info/first_deployed").to_owned()).filter(|text| !text.is_empty())
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+fn too_large(name: &ReleaseName, fault: &str) -> Problem {
+    Problem::new(
+        ProblemKind::TooLarge,
+        "release-record-too-large",
+        format!(
+            "Helm's record of release {} in namespace {} cannot be kept: {fault}",
+            name.name, name.namespace
+        ),
+    )
+    .cause("the chart with its values is too large for Helm as well")
+    .remedy("use a smaller chart, or fewer values; nothing was changed")
+}
+
+fn no_release(name: &ReleaseName) -> Problem {
+    Problem::new(
+        ProblemKind::NotFound,
+        "unknown-release",
+        format!(
+            "there is no release {} in namespace {}",
+            name.name, name.namespace
+        ),
+    )
+    .remedy("`helm list` shows the releases there are")
+}
+
+fn no_revision(name: &ReleaseName, wanted: u32, revisions: &[Revision]) -> Problem {
+    if revisions.is_empty() {
+        return no_release(name);
+    }
+    let known: Vec<String> = revisions
+        .iter()
+        .map(|revision| format!("{} ({})", revision.number, revision.status))
+        .collect();
+    let wanted = match wanted {
+        0 => "no revision before the present one".to_owned(),
+        number => format!("no revision {number}"),
+    };
+    Problem::new(
+        ProblemKind::NotFound,
+        "unknown-revision",
+        format!(
+            "release {} in namespace {} has {wanted}",
+            name.name, name.namespace
+        ),
+    )
+    .remedy(format!("use one of {}", known.join(", ")))
+}
