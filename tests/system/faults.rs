@@ -96,6 +96,18 @@ fn no_rights() -> anyhow::Result<()> {
                 .is_some_and(|remedy| remedy.contains("Role")),
             "{record:#}"
         );
+        // The same inside a namespace, which is named.
+        let inside = host.plan(&request("many", json!({"namespace": "default", "objects": 1})))?;
+        host.order(&inside, "run")?;
+        let record = host.await_end(&inside, LIMIT)?;
+        let message = record["error"]["message"].as_str().unwrap_or_default();
+        ensure!(record["error"]["code"] == "forbidden", "{record:#}");
+        ensure!(
+            ["patch", "configmaps", "default"]
+                .iter()
+                .all(|word| message.contains(word)),
+            "verb, resource and namespace are in it: {message}"
+        );
         Ok(())
     })();
     for kind in ["clusterrolebinding", "clusterrole"] {
@@ -230,6 +242,12 @@ fn impossible() -> anyhow::Result<()> {
     elsewhere["context"] = "nowhere".into();
     host.post(OPERATIONS, &elsewhere)?
         .problem(404, "unknown-context")?;
+    let real = Host::builder().kubeconfig(cluster.kubeconfig()).start()?;
+    let version = json!({"adapter": "istio", "operation": "install", "parameters": {"version": "1.99.0"}});
+    let problem = real.post(OPERATIONS, &version)?;
+    ensure!((400..500).contains(&problem.status), "{}", problem.text());
+    let problem = problem.problem(problem.status, "unknown-version")?;
+    ensure!(problem["detail"].to_string().contains("1.99.0"), "{problem:#}");
     for what in ["run", "undo", "cancel", "resume", "approve", "preview"] {
         host.post(
             &format!("{OPERATIONS}/01ARZ3NDEKTSV4RRFFQ69G5FAV/{what}"),
@@ -247,6 +265,16 @@ fn signal(pid: i32, signal: Signal) -> anyhow::Result<()> {
     )?)
 }
 
+/// The process of the provider, as long as it has one.
+fn provider_process(host: &Host) -> anyhow::Result<Option<i32>> {
+    let plugins = host.get("/api/v1/plugins")?.expect(200)?;
+    let pid = plugins["items"]
+        .as_array()
+        .and_then(|plugins| plugins.iter().find(|plugin| plugin["name"] == "local"))
+        .and_then(|plugin| plugin["pid"].as_i64());
+    Ok(pid.map(i32::try_from).transpose()?)
+}
+
 fn provider_away() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let proxy = FaultProxy::start(&cluster)?;
@@ -254,13 +282,7 @@ fn provider_away() -> anyhow::Result<()> {
         .settings("[isolation_of]\nlocal = \"child\"\n")
         .start()?;
     let before = Snapshot::take(&cluster)?;
-    let plugins = host.get("/api/v1/plugins")?.expect(200)?;
-    let pid = plugins["items"]
-        .as_array()
-        .and_then(|plugins| plugins.iter().find(|plugin| plugin["name"] == "local"))
-        .and_then(|plugin| plugin["pid"].as_i64())
-        .with_context(|| format!("the provider has a process: {plugins:#}"))?;
-    let pid = i32::try_from(pid)?;
+    let pid = provider_process(&host)?.context("the provider has a process")?;
 
     let id = host.plan(&request(
         "many",
@@ -282,8 +304,21 @@ fn provider_away() -> anyhow::Result<()> {
         "{} writes while nobody kept the journal",
         proxy.mutations().len() - written
     );
-    // Killed, by us or by the host that waited long enough, it is started again, and the operation goes on.
-    let _ = signal(pid, Signal::KILL);
+    // Away for long: stopped again as often as the host, which gives up waiting, starts it anew.
+    let end = Instant::now() + LIMIT;
+    while host.record(&id)?["state"] != "interrupted" {
+        ensure!(Instant::now() < end, "{:#}", host.record(&id)?);
+        if let Some(pid) = provider_process(&host)? {
+            let _ = signal(pid, Signal::STOP);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let written = proxy.mutations().len();
+    ensure!(written < 2000, "it was over before it was interrupted");
+    // Killed, by us or by the host, it is started again, and the operation goes on.
+    if let Some(pid) = provider_process(&host)? {
+        let _ = signal(pid, Signal::KILL);
+    }
     let began = Instant::now();
     let record = host.await_state(&id, &["succeeded", "failed", "undone"], LIMIT)?;
     ensure!(
