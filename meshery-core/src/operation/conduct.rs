@@ -150,15 +150,29 @@ impl Conduct {
         } else {
             (OperationState::Failed, Some(problem))
         };
-        self.state(state, problem, None).await?;
-        if self.record.policy.on_failure == OnFailure::Keep {
-            self.record_failure(&history).await;
+        let keep = self.record.policy.on_failure == OnFailure::Keep;
+        if keep || !history.has_written() {
+            self.state(state, problem, None).await?;
+            if keep {
+                self.record_failure(&history).await;
+            }
             return Ok(());
         }
-        if !history.has_written() {
-            return Ok(());
-        }
-        self.take_back(state).await
+        // In one breath: who looks never sees an end that is none.
+        let entries = vec![
+            Entry::State {
+                state,
+                error: problem,
+                message: None,
+            },
+            Entry::State {
+                state: OperationState::Undoing,
+                error: None,
+                message: None,
+            },
+        ];
+        self.states(entries).await?;
+        self.take_back(OperationState::Undoing).await
     }
 
     /// Tells Helm that releases whose objects stay as they are have failed.
@@ -295,15 +309,23 @@ impl Conduct {
         error: Option<Problem>,
         message: Option<&str>,
     ) -> Result<(), Problem> {
-        tracing::info!(operation = %self.live.id(), %state, error = error.as_ref().map(tracing::field::display), "operation");
-        let entry = Entry::State {
+        self.states(vec![Entry::State {
             state,
             error,
             message: message.map(str::to_owned),
-        };
-        self.journal.note(entry).await?;
+        }])
+        .await
+    }
+
+    async fn states(&self, entries: Vec<Entry>) -> Result<(), Problem> {
+        for entry in &entries {
+            if let Entry::State { state, error, .. } = entry {
+                tracing::info!(operation = %self.live.id(), %state, error = error.as_ref().map(tracing::field::display), "operation");
+            }
+        }
+        self.journal.write(entries).await?;
         // The document is for lists; the journal is the truth, and ahead of it for a moment.
-        if !state.is_ended() {
+        if !self.live.state().is_ended() {
             self.save().await;
         }
         Ok(())

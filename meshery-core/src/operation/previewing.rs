@@ -123,6 +123,14 @@ impl Previewing<'_> {
             .map(|step| step.id.clone())
     }
 
+    /// Whether the plan makes this record.
+    fn makes(&self, secret: &ObjectRef) -> bool {
+        self.plan.steps.iter().any(|step| match &step.work {
+            Work::Record { makes: Some(new), .. } => new.secret == *secret,
+            _ => false,
+        })
+    }
+
     async fn coming(&self, manifests: impl Iterator<Item = &Value>) -> Result<Coming, Problem> {
         let mut coming = Coming {
             namespaces: HashSet::new(),
@@ -184,7 +192,9 @@ impl Previewing<'_> {
                     let note = format!("Helm's record of revision {}, {}", new.revision, new.status);
                     (&new.secret, Change::Create, note)
                 });
-                let changed = changes.iter().map(|change| {
+                // The last word on the record that this plan makes says nothing new.
+                let of_others = changes.iter().filter(|change| !self.makes(&change.secret));
+                let changed = of_others.map(|change| {
                     let note = format!("Helm's record says {}", change.status);
                     (&change.secret, Change::Update, note)
                 });
