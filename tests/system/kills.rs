@@ -5,6 +5,7 @@
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
 mod boundaries;
+mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,18 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::a_host_killed_between_any_two_entries_of_its_journal_goes_on_or_takes_back",
             boundaries::every,
+        ),
+        trial(
+            "kills::what_waited_behind_an_operation_that_stays_interrupted_does_not_begin",
+            queue::behind_what_stays,
+        ),
+        trial(
+            "kills::what_waited_begins_when_what_was_before_it_has_gone_on",
+            queue::behind_what_goes_on,
+        ),
+        trial(
+            "kills::a_cancel_that_was_answered_is_not_forgotten",
+            queue::after_a_cancel,
         ),
     ]
 }

@@ -11,4 +11,4 @@ mod status;
 
 pub(crate) use record::{NewRecord, Record, RecordFault, Status, hook_of};
 pub(crate) use revisions::{Revision, record_reference};
-pub(crate) use status::{MANAGER, secret_of, status_of};
+pub(crate) use status::{MANAGER, Standing, secret_of, status_of};

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
 use super::queue::Queues;
@@ -237,7 +238,9 @@ impl Engine {
                 }
                 // The document may be behind the journal.
                 let record = self.load(&document.id).await?.record;
-                if record.state == OperationState::Interrupted {
+                if record.state == OperationState::Interrupted
+                    && History::read(&self.store, &document.id).await?.has_written()
+                {
                     return Ok(Some(record));
                 }
             }

@@ -264,6 +264,9 @@ impl Operations {
                 "look at its preview and approve it",
             ));
         }
+        if let Some(other) = self.engine.interrupted_on(&stored.record.cluster.uid).await? {
+            return Err(cluster_blocked(&other));
+        }
         let record = &stored.record;
         if let Some(needed) = record
             .needs_consent
@@ -271,9 +274,6 @@ impl Operations {
             .find(|needed| !record.policy.accept.has(needed.consent))
         {
             return Err(needed.consent.required(&needed.why));
-        }
-        if let Some(other) = self.engine.interrupted_on(&stored.record.cluster.uid).await? {
-            return Err(cluster_blocked(&other));
         }
         self.engine.begin(claim, stored, Task::Run).await
     }

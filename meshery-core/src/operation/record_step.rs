@@ -1,17 +1,17 @@
 //! The step that keeps Helm's own records: before the first object of a release a record says that somebody is at
 //! work on it, after the last one that it is deployed. To Helm, it is as if Helm had done it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::entry::{Intent, ObjectChange, Reversal, Stored};
 use super::history::ObjectHistory;
 use super::mark::{mark, operation_of, text};
 use super::run::StepRun;
-use super::stored_plan::{NewSecret, ReleaseName, StatusChange, load_sealed};
+use super::stored_plan::{NewSecret, ReleaseName, StatusChange, load_sealed, unreadable};
 use super::undo::{Taken, Undo};
 use crate::cluster::ClusterError;
 use crate::cluster::apply::{ApplyOptions, Guard};
-use crate::cluster::release::{MANAGER, Record, RecordFault, Status, secret_of, status_of};
+use crate::cluster::release::{MANAGER, Record, RecordFault, Standing, Status, secret_of, status_of};
 use crate::problem::{Problem, ProblemKind};
 
 impl StepRun<'_> {
@@ -92,7 +92,7 @@ impl StepRun<'_> {
         if history.is_some_and(|history| history.outcome.is_some()) {
             return Ok(());
         }
-        let Some(now) = cluster.get_if_served(&change.secret).await? else {
+        let Some(standing) = cluster.standing(&change.secret).await? else {
             // Helm drops the records of old revisions; whoever did so here has done nothing to the release.
             return self
                 .outcome(
@@ -104,8 +104,8 @@ impl StepRun<'_> {
                 .await;
         };
         if history.is_none() {
-            // The status is all that changes, so it is all that has to be known to take it back.
-            let before = json!({"status": status_of(&now).as_str()});
+            // How it stands is all that changes, so it is all that has to be known to take it back.
+            let before = serde_json::to_value(standing).map_err(|error| unreadable(&error))?;
             let intent = Intent {
                 object: change.secret.clone(),
                 before: Some(Stored::Plain(before)),
@@ -140,9 +140,9 @@ impl Undo {
         let Some(now) = self.cluster.get_if_served(secret).await? else {
             return unchanged;
         };
-        let was = Status::of(before["status"].as_str().unwrap_or_default());
+        let was: Standing = serde_json::from_value(before.clone()).map_err(|error| unreadable(&error))?;
         let is = status_of(&now);
-        if is == was {
+        if is.as_str() == was.status {
             return unchanged;
         }
         if is != Status::of(&change.status) {
@@ -150,15 +150,19 @@ impl Undo {
                 "somebody has changed its status since; it says {is}"
             )));
         }
-        self.cluster.set_release_status(secret, was, "").await?;
+        self.cluster.restore_standing(secret, &was).await?;
         Ok(Taken::Back(Reversal::Restored, None))
     }
 }
 
 fn made(new: &NewSecret, packed: &[u8]) -> Result<Value, RecordFault> {
     let status = Status::of(&new.status);
-    let now = super::clock::now();
-    let record = Record::from_packed(packed)?.with_status(status, &new.description, &now);
+    let record = Record::from_packed(packed)?.standing(&Standing {
+        status: new.status.clone(),
+        description: new.description.clone(),
+        last_deployed: super::clock::now(),
+        modified_at: None,
+    });
     secret_of(&new.secret, &new.release.name, new.revision, &record, status)
 }
 

@@ -1,5 +1,6 @@
 //! After a start: what was in somebody's hands when the last host ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,17 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// What goes on by itself after a start.
+struct TakeUp {
+    record: OperationRecord,
+    task: Task,
+    has_written: bool,
+}
+
 impl Engine {
     /// Marks what was interrupted, and takes it up as its policy says.
     pub async fn recover(self: &Arc<Self>, take_up: bool) -> Result<(), Problem> {
+        let mut found: BTreeMap<String, Vec<TakeUp>> = BTreeMap::new();
         for state in UNENDED {
             let query = Query {
                 kind: KIND.into(),
@@ -32,15 +41,32 @@ impl Engine {
                 ..Query::default()
             };
             for document in self.store.list_all(query).await? {
-                if let Err(problem) = self.recover_one(&document.id, take_up).await {
-                    tracing::error!(operation = %document.id, code = %problem.code, "it cannot be taken up: {problem}");
+                match self.recover_one(&document.id, take_up).await {
+                    Ok(None) => {}
+                    Ok(Some(next)) => found
+                        .entry(next.record.cluster.uid.clone())
+                        .or_default()
+                        .push(next),
+                    Err(problem) => {
+                        tracing::error!(operation = %document.id, code = %problem.code, "it cannot be taken up: {problem}");
+                    }
                 }
             }
+        }
+        for mut of_cluster in found.into_values() {
+            // What was half-way goes on before what had not begun, in the order in which they were asked for.
+            of_cluster.sort_by(|a, b| (!a.has_written, &a.record.id).cmp(&(!b.has_written, &b.record.id)));
+            let engine = self.clone();
+            self.tasks.spawn(async move {
+                for next in of_cluster {
+                    engine.take_up(next.record, next.task).await;
+                }
+            });
         }
         Ok(())
     }
 
-    async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<(), Problem> {
+    async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<Option<TakeUp>, Problem> {
         let claim = self.claim(id).await?;
         let stored = Stored::load(&self.store, id).await?;
         let history = History::read(&self.store, id).await?;
@@ -70,21 +96,22 @@ impl Engine {
         }
         let task = match record.policy.on_interruption {
             _ if was_to_undo && take_up => Task::Undo,
-            _ if record.state != OperationState::Interrupted || !take_up => return Ok(()),
+            _ if record.state != OperationState::Interrupted || !take_up => return Ok(None),
             // Somebody has decided already; the run sees it and stops.
             _ if history.cancelled => Task::Run,
-            OnInterruption::Ask => return Ok(()),
+            OnInterruption::Ask => return Ok(None),
             OnInterruption::Resume => Task::Run,
             OnInterruption::Undo => Task::Undo,
         };
-        let engine = self.clone();
-        self.tasks
-            .spawn(async move { engine.take_up(record, task).await });
-        Ok(())
+        Ok(Some(TakeUp {
+            has_written: history.has_written(),
+            record,
+            task,
+        }))
     }
 
-    /// Takes up an operation as soon as its cluster can be reached.
-    async fn take_up(self: Arc<Self>, record: OperationRecord, task: Task) {
+    /// Takes up an operation as soon as its cluster can be reached; returns when it stands in the queue.
+    async fn take_up(self: &Arc<Self>, record: OperationRecord, task: Task) {
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {

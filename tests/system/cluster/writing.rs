@@ -248,7 +248,21 @@ fn guards_hold() -> anyhow::Result<()> {
             cluster.get(&target).await?.is_none(),
             "an apply with a uid created it"
         );
-        let made = cluster.apply(&object, &by("eng")).await?.object;
+        let creating = || ApplyOptions {
+            guard: Some(Guard::absent()),
+            ..by("eng")
+        };
+        let made = cluster.apply(&object, &creating()).await?;
+        ensure!(made.created, "an apply that must create creates");
+        let made = made.object;
+        // Not even when nothing would change, nor by force.
+        let forced = ApplyOptions {
+            force: true,
+            ..creating()
+        };
+        for options in [creating(), forced] {
+            refused(cluster.apply(&object, &options).await, "object-changed")?;
+        }
         let (uid, version) = (
             text(&made, "/metadata/uid")?,
             text(&made, "/metadata/resourceVersion")?,
@@ -315,7 +329,13 @@ fn a_kind_can_be_used_as_soon_as_it_is_defined() -> anyhow::Result<()> {
         let thing = json!({"apiVersion": "define.test.meshery.io/v1", "kind": "Thing",
             "metadata": {"name": "a", "namespace": space.name, "finalizers": ["test.meshery.io/hold"]},
             "spec": {"value": null}});
-        let made = cluster.apply(&thing, &by("eng")).await?;
+        let creating = ApplyOptions {
+            guard: Some(Guard::absent()),
+            ..by("eng")
+        };
+        let made = cluster.apply(&thing, &creating).await?;
+        ensure!(made.created);
+        refused(cluster.apply(&thing, &creating).await, "object-changed")?;
         ensure!(
             made.object["spec"] == json!({"value": null}),
             "null is a value there: {}",

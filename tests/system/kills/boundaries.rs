@@ -114,7 +114,7 @@ pub fn every() -> anyhow::Result<()> {
     empty.await_same(&ground.cluster)
 }
 
-fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
+pub(super) fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
     let built = artifacts::build()?;
     let plugins = folder.join("plugins");
     std::fs::create_dir(&plugins)?;

@@ -13,6 +13,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
+use super::status::Standing;
 use crate::cluster::chart::Hook;
 
 /// What a Secret's data may have in all; the API server refuses more.
@@ -188,16 +189,12 @@ impl Record {
         Ok(())
     }
 
-    /// The record with another status, and what Helm says beside it.
-    pub(crate) fn with_status(mut self, status: Status, description: &str, now: &str) -> Self {
+    /// The record of a release that stands so.
+    pub(crate) fn standing(mut self, standing: &Standing) -> Self {
         if let Some(info) = self.0.get_mut("info").and_then(Value::as_object_mut) {
-            info.insert("status".into(), status.as_str().into());
-            if !description.is_empty() {
-                info.insert("description".into(), description.into());
-            }
-            if matches!(status, Status::Deployed | Status::Failed) {
-                info.insert("last_deployed".into(), now.into());
-            }
+            info.insert("status".into(), standing.status.as_str().into());
+            info.insert("description".into(), standing.description.as_str().into());
+            info.insert("last_deployed".into(), standing.last_deployed.as_str().into());
         }
         self
     }
@@ -273,7 +270,10 @@ mod tests {
 
     #[test]
     fn a_record_is_packed_as_helm_packs_it_and_read_back() {
-        let record = record("---\nkind: ConfigMap\n").with_status(Status::Deployed, "Install complete", "t");
+        let record = record("---\nkind: ConfigMap\n").standing(&Standing {
+            status: "deployed".into(),
+            ..Standing::default()
+        });
         let packed = record.pack().unwrap();
         assert!(packed.starts_with("H4sI"), "{packed}");
         // The API server adds its own base64.
@@ -288,15 +288,14 @@ mod tests {
     #[test]
     fn what_other_versions_write_survives_a_change_of_status() {
         let json = br#"{"name":"x","info":{"status":"deployed","resources":{"a":1}},"future":[1]}"#;
-        let record = Record::from_json(json)
-            .unwrap()
-            .with_status(Status::Superseded, "", "t");
+        let record = Record::from_json(json).unwrap().standing(&Standing {
+            status: "superseded".into(),
+            ..Standing::default()
+        });
         let value: Value = serde_json::from_slice(&record.to_json()).unwrap();
         assert_eq!(value["future"], json!([1]));
-        assert_eq!(
-            value["info"],
-            json!({"status": "superseded", "resources": {"a": 1}})
-        );
+        assert_eq!(value["info"]["status"], "superseded");
+        assert_eq!(value["info"]["resources"], json!({"a": 1}));
     }
 
     #[test]

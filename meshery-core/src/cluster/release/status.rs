@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::jiff::Timestamp;
 use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::marks::TextMap as _;
@@ -15,6 +16,29 @@ use crate::cluster::{Cluster, ClusterError};
 pub(crate) const MANAGER: &str = "helm";
 /// How often a record that changes under our hands is read again.
 const ATTEMPTS: usize = 5;
+
+/// How a release stands, as its record says: all that a change of status changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// Helm's word.
+    pub(crate) status: String,
+    pub(crate) description: String,
+    pub(crate) last_deployed: String,
+    /// When the record was last changed, in a label beside it.
+    pub(crate) modified_at: Option<String>,
+}
+
+impl Standing {
+    fn of(record: &Record, secret: &Value) -> Self {
+        let labels = &secret["metadata"]["labels"];
+        Self {
+            status: labels.text("status").unwrap_or_default().to_owned(),
+            description: record.text("/info/description").to_owned(),
+            last_deployed: record.text("/info/last_deployed").to_owned(),
+            modified_at: labels.text("modifiedAt").map(str::to_owned),
+        }
+    }
+}
 
 /// What a record says of its status, read from the Secret's labels.
 pub(crate) fn status_of(secret: &Value) -> Status {
@@ -56,32 +80,63 @@ impl Cluster {
         status: Status,
         description: &str,
     ) -> Result<Option<String>, ClusterError> {
+        let now = Timestamp::now();
+        self.set_standing(secret, |mut standing| {
+            standing.status = status.to_string();
+            if !description.is_empty() {
+                description.clone_into(&mut standing.description);
+            }
+            if matches!(status, Status::Deployed | Status::Failed) {
+                standing.last_deployed = now.to_string();
+            }
+            standing.modified_at = Some(now.as_second().to_string());
+            standing
+        })
+        .await
+    }
+
+    /// Gives a record back how it stood. Returns the uid of its Secret, or nothing when that is gone.
+    pub(crate) async fn restore_standing(
+        &self,
+        secret: &ObjectRef,
+        standing: &Standing,
+    ) -> Result<Option<String>, ClusterError> {
+        self.set_standing(secret, |_| standing.clone()).await
+    }
+
+    /// How a record stands; nothing when it is gone.
+    pub(crate) async fn standing(&self, secret: &ObjectRef) -> Result<Option<Standing>, ClusterError> {
+        let found = self.record_of(secret).await?;
+        Ok(found.map(|(record, object)| Standing::of(&record, &object)))
+    }
+
+    async fn set_standing(
+        &self,
+        secret: &ObjectRef,
+        change: impl Fn(Standing) -> Standing,
+    ) -> Result<Option<String>, ClusterError> {
         let mut attempts = 0;
         loop {
             let Some((record, object)) = self.record_of(secret).await? else {
                 return Ok(None);
             };
-            let text = |pointer: &str| {
-                object
-                    .pointer(pointer)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            let uid = text("/metadata/uid").to_owned();
-            if status_of(&object) == status {
+            let uid = object["metadata"].text("uid").unwrap_or_default().to_owned();
+            let standing = Standing::of(&record, &object);
+            let wanted = change(standing.clone());
+            if wanted.status == standing.status {
                 return Ok(Some(uid));
             }
-            let now = Timestamp::now();
-            let packed = pack(record.with_status(status, description, &now.to_string())).await;
-            let data = packed.map_err(|fault| ClusterError::Server {
-                what: secret.to_string(),
-                status: 200,
-                message: fault.0,
-            })?;
+            let data = pack(record.standing(&wanted))
+                .await
+                .map_err(|fault| ClusterError::Server {
+                    what: secret.to_string(),
+                    status: 200,
+                    message: fault.0,
+                })?;
             let patch = Patch::Merge(json!({
                 "metadata": {
-                    "resourceVersion": text("/metadata/resourceVersion"),
-                    "labels": {"status": status.as_str(), "modifiedAt": now.as_second().to_string()},
+                    "resourceVersion": object["metadata"]["resourceVersion"],
+                    "labels": {"status": wanted.status, "modifiedAt": wanted.modified_at},
                 },
                 "data": {"release": BASE64.encode(data)},
             }));
