@@ -26,8 +26,17 @@ const HELM: Duration = Duration::from_secs(5);
 /// How long the start waits for the provider to say how it is.
 const HEALTH: Duration = Duration::from_secs(2);
 
+/// What is to be done about the host's key at the start.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyChange {
+    /// Take the present one for the right one.
+    pub accept: bool,
+    /// Make a new one.
+    pub rotate: bool,
+}
+
 /// Until a signal says to stop.
-pub fn run(effective: &Effective, accept_key: bool) -> anyhow::Result<()> {
+pub fn run(effective: &Effective, key: KeyChange) -> anyhow::Result<()> {
     let settings = &effective.settings;
     let mut folder =
         DataFolder::open(&settings.data).map_err(|error| anyhow::anyhow!("{error}; {}", error.remedy()))?;
@@ -36,7 +45,7 @@ pub fn run(effective: &Effective, accept_key: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the system gives no threads")?;
-    let ended = runtime.block_on(serve(effective, &mut folder, token, accept_key));
+    let ended = runtime.block_on(serve(effective, &mut folder, token, key));
     // What still runs has been told to stop and been given its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -46,7 +55,7 @@ async fn serve(
     effective: &Effective,
     folder: &mut DataFolder,
     token: Token,
-    accept_key: bool,
+    key: KeyChange,
 ) -> anyhow::Result<()> {
     let settings = &effective.settings;
     let stopping = signals::stop()?;
@@ -56,7 +65,7 @@ async fn serve(
         .say_address(&format!("http://{address}"))
         .context("writing into the data folder's lock")?;
     let meshery = tokio::select! {
-        built = builder(settings, folder).accept_key(accept_key).build() => {
+        built = builder(settings, folder).accept_key(key.accept).rotate_key(key.rotate).build() => {
             built.map_err(|problem| anyhow::anyhow!("{problem}; {}", problem.remedy))?
         }
         () = stopping.cancelled() => return Ok(()),

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::host::KeyChange;
 use crate::settings::Effective;
 use crate::settings::flags::Flags;
 
@@ -37,7 +38,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log::start(&effective.settings.log);
-    match host::run(&effective, flags.accept_key) {
+    let key = KeyChange {
+        accept: flags.accept_key,
+        rotate: flags.rotate_key,
+    };
+    match host::run(&effective, key) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

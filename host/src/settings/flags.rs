@@ -34,6 +34,11 @@ pub struct Flags {
     #[arg(long)]
     pub accept_key: bool,
 
+    /// Make a new host.key: uploaded kubeconfigs are sealed anew, and the old key is kept in host.key.retired to open
+    /// what operations have sealed with it
+    #[arg(long)]
+    pub rotate_key: bool,
+
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,

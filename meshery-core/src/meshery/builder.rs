@@ -26,6 +26,7 @@ pub struct MesheryBuilder {
     charts: ChartSettings,
     take_up: bool,
     accept_key: bool,
+    rotate_key: bool,
 }
 
 impl MesheryBuilder {
@@ -40,6 +41,7 @@ impl MesheryBuilder {
             kubeconfig: KubeconfigSource::Default,
             take_up: true,
             accept_key: false,
+            rotate_key: false,
         }
     }
 
@@ -123,14 +125,24 @@ impl MesheryBuilder {
         self
     }
 
+    /// Makes a new host key at the start. Kubeconfigs are sealed anew; the old key is kept beside the new one, to open
+    /// what operations have sealed with it.
+    pub fn rotate_key(mut self, rotate: bool) -> Self {
+        self.rotate_key = rotate;
+        self
+    }
+
     /// Starts: makes the data folder, loads plugins, and takes up what was interrupted. Plugins that cannot be
     /// loaded are no reason to fail; see [`Plugins::list`].
     pub async fn build(self) -> Result<Meshery, Problem> {
         let data = self.plugins.data.clone();
         make_folder(&data)?;
         let key_file = data.join("host.key");
+        if self.rotate_key {
+            HostKey::retire(&key_file)?;
+        }
         let key = Arc::new(HostKey::load_or_create(&key_file)?);
-        let key_id = KeyId::of_file(&key_file)?;
+        let key_id = KeyId::of(&key);
         let charts = Charts::new(self.charts);
         let clusters = Clusters::new(self.kubeconfig);
         let plugins = Arc::new(Plugins::load(self.plugins).await);
@@ -142,7 +154,9 @@ impl MesheryBuilder {
                 let uploads = Uploads::new(store.clone(), key.clone(), key_id.clone(), clusters.clone());
                 match uploads.restore().await {
                     Ok(opened) => {
-                        let compared = key_watch::compare(store, &key_id, opened, self.accept_key).await;
+                        // A change on purpose does not hide that an earlier key was lost.
+                        let accept = self.accept_key || (self.rotate_key && opened.closed == 0);
+                        let compared = key_watch::compare(store, &key_id, opened, accept).await;
                         notices.extend(compared.unwrap_or_else(|problem| Some(not_compared(problem))));
                     }
                     Err(problem) => notices.push(not_restored(problem)),

@@ -2,25 +2,21 @@
 //!
 //! The key has an id that tells nothing of it. The provider keeps the id of the key that is the right one, in one
 //! document, and each uploaded kubeconfig has the id of the key that sealed it beside it; so that a lost key is
-//! noticed when the host starts and not when something is needed, and one that is put back is recognised. Changing
-//! the key on purpose, which is not there yet, will be a new id in that document after everything was sealed anew.
+//! noticed when the host starts and not when something is needed, and one that is put back is recognised. A key that is
+//! changed on purpose is a new id in that document, after the kubeconfigs were sealed anew.
 
 use std::fmt;
-use std::fmt::Write as _;
-use std::path::Path;
 
 use meshery_plugin_api::message::document::{Document, Expect};
 use serde_json::json;
 
+use crate::operation::seal::HostKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
 /// Kind and id of the document.
 pub(super) const KIND: &str = "host-key";
 const ID: &str = "current";
-
-/// Digits of an id: enough to tell keys apart, and of no use to who looks for the key.
-const DIGITS: usize = 16;
 
 /// Which key it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,26 +29,9 @@ impl fmt::Display for KeyId {
 }
 
 impl KeyId {
-    /// The id of the key in this file, which was found to be one.
-    pub fn of_file(path: &Path) -> Result<Self, Problem> {
-        let key = std::fs::read(path).map_err(|error| {
-            let message = format!("the host's key {} cannot be read: {error}", path.display());
-            Problem::new(ProblemKind::Internal, "host-key", message)
-                .remedy("put the key back that belongs to this data folder")
-        })?;
-        Ok(Self::of(&key))
-    }
-
-    fn of(key: &[u8]) -> Self {
-        // The words before the key make it another digest than anything else that is ever made of the key.
-        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-        digest.update(b"meshery host key id\0");
-        digest.update(key);
-        let mut id = String::with_capacity(DIGITS);
-        for byte in &digest.finish().as_ref()[..DIGITS / 2] {
-            let _ = write!(id, "{byte:02x}");
-        }
-        Self(id)
+    /// The id of the key that seals.
+    pub fn of(key: &HostKey) -> Self {
+        Self(key.id().to_owned())
     }
 
     /// As it was stored.
@@ -145,19 +124,14 @@ mod tests {
 
     const NONE: Opened = Opened { opened: 0, closed: 0 };
 
-    #[test]
-    fn the_id_is_the_same_for_the_same_key_and_tells_nothing_of_it() {
-        let id = KeyId::of(&[7; 32]).to_string();
-        assert_eq!(id, KeyId::of(&[7; 32]).to_string());
-        assert_ne!(id, KeyId::of(&[8; 32]).to_string());
-        assert!(id.len() == DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        assert!(!id.contains("0707"), "{id}");
+    fn id(text: &str) -> KeyId {
+        KeyId::stored(text).unwrap()
     }
 
     #[tokio::test]
     async fn another_key_is_recognised_until_the_old_one_is_back_or_the_new_one_is_accepted() {
         let store = Store::new(Arc::new(MemoryProvider::new()));
-        let (old, new) = (KeyId::of(b"old"), KeyId::of(b"new"));
+        let (old, new) = (id("old"), id("new"));
         let compare = |id: &KeyId, accept| {
             let (store, id) = (store.clone(), id.clone());
             async move { compare(&store, &id, NONE, accept).await.unwrap() }
@@ -180,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_opens_nothing_of_an_older_store_is_not_taken_for_the_right_one() {
         let store = Store::new(Arc::new(MemoryProvider::new()));
-        let id = KeyId::of(b"new");
+        let id = id("new");
         let closed = Opened { opened: 0, closed: 2 };
         for _ in 0..2 {
             let problem = compare(&store, &id, closed, false).await.unwrap().unwrap();

@@ -51,13 +51,7 @@ impl Uploads {
         let checked = self.clusters.check_upload(name, kubeconfig).await?;
         let _changing = self.changing.lock().await;
         let sealed = self.key.seal(&purpose(name), kubeconfig.as_bytes())?;
-        let document = Document {
-            kind: KIND.into(),
-            id: name.into(),
-            owner: self.store.user().await?.name,
-            body: json!({"sealed": sealed, "key": self.key_id.to_string()}),
-            ..Document::default()
-        };
+        let document = self.document(name, &sealed).await?;
         let expect = match if_there {
             IfThere::Refuse => Expect::Absent,
             IfThere::Replace => Expect::Any,
@@ -115,8 +109,11 @@ impl Uploads {
         for document in self.store.list_all(query).await? {
             let name = document.id;
             let opened = self.open(&name, &document.body);
-            match opened {
-                Ok(_) => count.opened += 1,
+            match &opened {
+                Ok(text) => {
+                    count.opened += 1;
+                    self.seal_anew(&name, text, &document.body).await;
+                }
                 Err(_) => count.closed += 1,
             }
             let checked = opened.and_then(|text| Ok(self.clusters.read_upload(&name, &text)?));
@@ -131,6 +128,32 @@ impl Uploads {
             }
         }
         Ok(count)
+    }
+
+    /// Seals with the present key what a retired one has sealed. If that fails, the retired one still opens it.
+    async fn seal_anew(&self, name: &str, kubeconfig: &str, body: &Value) {
+        if body["key"] == *self.key_id.to_string() {
+            return;
+        }
+        let sealed = async {
+            let sealed = self.key.seal(&purpose(name), kubeconfig.as_bytes())?;
+            self.store
+                .put(self.document(name, &sealed).await?, Expect::Any)
+                .await
+        };
+        if let Err(problem) = sealed.await {
+            tracing::warn!(cluster = %name, code = %problem.code, "it stays sealed with a retired key: {problem}");
+        }
+    }
+
+    async fn document(&self, name: &str, sealed: &str) -> Result<Document, Problem> {
+        Ok(Document {
+            kind: KIND.into(),
+            id: name.into(),
+            owner: self.store.user().await?.name,
+            body: json!({"sealed": sealed, "key": self.key_id.to_string()}),
+            ..Document::default()
+        })
     }
 
     fn open(&self, name: &str, body: &Value) -> Result<String, Problem> {

@@ -18,6 +18,9 @@ const SHOWN: usize = 200;
 /// How many faults one answer names.
 const NAMED: usize = 10;
 
+/// What stands in the place of a sensitive value.
+const HIDDEN: &str = "(not shown)";
+
 /// Fills in defaults and checks.
 pub(super) fn check(
     adapter: &str,
@@ -163,6 +166,40 @@ fn fill(schema: &Value, parameters: &mut Map<String, Value>) {
             && !parameters.contains_key(name)
         {
             parameters.insert(name.clone(), default.clone());
+        }
+    }
+}
+
+/// The parameters as they may be shown and kept: of sensitive ones, only that they were given.
+pub(super) fn shown(schema: &Value, parameters: &Map<String, Value>) -> Map<String, Value> {
+    let mut shown = parameters.clone();
+    for (name, value) in &mut shown {
+        hide(schema, &mut vec![name.clone()], value);
+    }
+    shown
+}
+
+fn hide(schema: &Value, place: &mut Vec<String>, value: &mut Value) {
+    let names: Vec<&str> = place.iter().map(String::as_str).collect();
+    match telling(schema, &names) {
+        Telling::Value => {}
+        Telling::FaultAt(_) => *value = HIDDEN.into(),
+        Telling::Fault => {
+            let mut inside = |name: String, value: &mut Value| {
+                place.push(name);
+                hide(schema, place, value);
+                place.pop();
+            };
+            match value {
+                Value::Object(fields) => fields
+                    .iter_mut()
+                    .for_each(|(name, value)| inside(name.clone(), value)),
+                Value::Array(items) => items
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(number, value)| inside(number.to_string(), value)),
+                _ => *value = HIDDEN.into(),
+            }
         }
     }
 }
@@ -318,5 +355,26 @@ mod tests {
             "{problem}"
         );
         assert!(!problem.message.contains("hunter2"), "{problem}");
+    }
+
+    #[test]
+    fn of_sensitive_parameters_only_that_they_were_given_is_kept() {
+        let schema = json!({"type": "object", "properties": {
+            "name": {"type": "string"},
+            "token": {"type": "string", "writeOnly": true},
+            "registry": {"type": "object", "properties": {
+                "user": {"type": "string"}, "password": {"type": "string", "format": "password"}}},
+            "keys": {"type": "array", "items": {"type": "string", "writeOnly": true}},
+        }});
+        let Value::Object(given) = json!({"name": "a", "token": "marker", "keys": ["marker"],
+            "registry": {"user": "u", "password": "marker"}})
+        else {
+            panic!("parameters are an object")
+        };
+        let shown = Value::Object(shown(&schema, &given));
+        assert!(!shown.to_string().contains("marker"), "{shown}");
+        assert_eq!(shown["name"], "a");
+        assert_eq!(shown["registry"], json!({"user": "u", "password": HIDDEN}));
+        assert_eq!(shown["token"], HIDDEN);
     }
 }

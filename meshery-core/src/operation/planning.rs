@@ -83,7 +83,7 @@ impl Engine {
                     sha256: handle.sha256().to_owned(),
                 },
                 operation: request.operation,
-                parameters: request.parameters,
+                parameters: parameters::shown(&operation.parameters, &request.parameters),
                 cluster: ClusterUsed {
                     uid: cluster.uid().to_owned(),
                     context: cluster.context().to_owned(),

@@ -17,7 +17,7 @@ fn kubeconfig(port: u16) -> String {
 fn host(folder: &TempDir, memory: &Arc<MemoryProvider>, key: &str) -> Uploads {
     let path = folder.path().join(key);
     let key = Arc::new(HostKey::load_or_create(&path).unwrap());
-    let id = KeyId::of_file(&path).unwrap();
+    let id = KeyId::of(&key);
     let own = folder.path().join("config");
     std::fs::write(&own, "apiVersion: v1\nkind: Config\n").unwrap();
     let clusters = Clusters::new(KubeconfigSource::Path(own));
@@ -142,4 +142,21 @@ async fn what_was_sealed_with_a_lost_key_is_listed_with_the_remedy_and_opens_aga
     );
     back.remove("other").await.unwrap();
     assert_eq!(listed(&back), only(1));
+}
+
+#[tokio::test]
+async fn a_key_that_is_changed_on_purpose_seals_what_was_uploaded_anew() {
+    let (folder, memory) = (tempfile::tempdir().unwrap(), Arc::new(MemoryProvider::new()));
+    let before = host(&folder, &memory, "host.key");
+    before.add("up", &kubeconfig(1), IfThere::Refuse).await.unwrap();
+    HostKey::retire(&folder.path().join("host.key")).unwrap();
+    let after = host(&folder, &memory, "host.key");
+    assert_ne!(after.key_id(), before.key_id());
+    assert_eq!(after.restore().await.unwrap().closed, 0);
+    assert_eq!(listed(&after), only(1));
+    // The retired key is not needed for it any more.
+    std::fs::remove_file(folder.path().join("host.key.retired")).unwrap();
+    let later = host(&folder, &memory, "host.key");
+    assert_eq!(later.restore().await.unwrap().closed, 0);
+    assert_eq!(listed(&later), only(1));
 }
