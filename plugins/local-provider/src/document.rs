@@ -100,55 +100,38 @@ impl Change {
                 body,
                 expect,
             } => {
-                let written: Option<u64> = match expect {
-                    Expect::Any => conn
-                        .prepare_cached(
-                            "INSERT INTO document (kind, id, owner, revision, created, updated, labels, body)
-                             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6)
-                             ON CONFLICT (kind, id) DO UPDATE SET owner = excluded.owner, revision = revision + 1,
-                             updated = excluded.updated, labels = excluded.labels, body = excluded.body
-                             RETURNING revision",
-                        )?
-                        .query_row(params![kind, id, owner, now, labels, body], |row| row.get(0))
-                        .optional()?,
-                    Expect::Absent => conn
-                        .prepare_cached(
-                            "INSERT INTO document (kind, id, owner, revision, created, updated, labels, body)
-                             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6) ON CONFLICT DO NOTHING RETURNING revision",
-                        )?
-                        .query_row(params![kind, id, owner, now, labels, body], |row| row.get(0))
-                        .optional()?,
-                    Expect::Revision(revision) => conn
-                        .prepare_cached(
-                            "UPDATE document SET owner = ?3, revision = revision + 1, updated = ?4, labels = ?5,
-                             body = ?6 WHERE kind = ?1 AND id = ?2 AND revision = ?7 RETURNING revision",
-                        )?
-                        .query_row(params![kind, id, owner, now, labels, body, sql(*revision)], |row| row.get(0))
-                        .optional()?,
-                };
-                written.map_or_else(|| conflict(conn, kind, id, *expect), Ok)
+                // Found first and then written under its row's number: half the work of an upsert that returns.
+                let found = row_of(conn, kind, id)?;
+                let revision = found.map(|(_, revision)| revision);
+                if !holds(*expect, revision) {
+                    return Err(conflict(kind, id, revision, *expect));
+                }
+                if let Some((row, revision)) = found {
+                    conn.prepare_cached(
+                        "UPDATE document SET owner = ?2, revision = ?3, updated = ?4, labels = ?5, body = ?6
+                         WHERE rowid = ?1",
+                    )?
+                    .execute(params![row, owner, revision + 1, now, labels, body])?;
+                    return Ok(revision + 1);
+                }
+                conn.prepare_cached(
+                    "INSERT INTO document (kind, id, owner, revision, created, updated, labels, body)
+                     VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6)",
+                )?
+                .execute(params![kind, id, owner, now, labels, body])?;
+                Ok(1)
             }
             Self::Delete { kind, id, expect } => {
-                let gone = match expect {
-                    Expect::Any => {
-                        conn.prepare_cached("DELETE FROM document WHERE kind = ?1 AND id = ?2")?
-                            .execute(params![kind, id])?;
-                        true
-                    }
-                    Expect::Absent => revision(conn, kind, id)?.is_none(),
-                    Expect::Revision(revision) => {
-                        conn.prepare_cached(
-                            "DELETE FROM document WHERE kind = ?1 AND id = ?2 AND revision = ?3",
-                        )?
-                        .execute(params![kind, id, sql(*revision)])?
-                            == 1
-                    }
-                };
-                if gone {
-                    Ok(0)
-                } else {
-                    conflict(conn, kind, id, *expect)
+                let found = row_of(conn, kind, id)?;
+                let revision = found.map(|(_, revision)| revision);
+                if !holds(*expect, revision) {
+                    return Err(conflict(kind, id, revision, *expect));
                 }
+                if let Some((row, _)) = found {
+                    conn.prepare_cached("DELETE FROM document WHERE rowid = ?1")?
+                        .execute([row])?;
+                }
+                Ok(0)
             }
         }
     }
@@ -297,29 +280,32 @@ pub fn from_row(row: &Row<'_>, first: usize) -> Result<(Document, usize), StoreE
     Ok((document, labels.len() + body.len() + 256))
 }
 
-fn revision(conn: &Connection, kind: &str, id: &str) -> Result<Option<u64>, StoreError> {
-    let mut statement = conn.prepare_cached("SELECT revision FROM document WHERE kind = ?1 AND id = ?2")?;
-    Ok(statement
-        .query_row(params![kind, id], |row| row.get(0))
-        .optional()?)
+/// The row of a document, and its revision.
+fn row_of(conn: &Connection, kind: &str, id: &str) -> Result<Option<(i64, u64)>, StoreError> {
+    let mut statement =
+        conn.prepare_cached("SELECT rowid, revision FROM document WHERE kind = ?1 AND id = ?2")?;
+    let found = statement.query_row([kind, id], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(found.optional()?)
 }
 
-fn conflict(conn: &Connection, kind: &str, id: &str, expected: Expect) -> Result<u64, StoreError> {
-    let found = revision(conn, kind, id)?;
-    Err(StoreError::RevisionConflict {
+fn holds(expect: Expect, found: Option<u64>) -> bool {
+    match expect {
+        Expect::Any => true,
+        Expect::Absent => found.is_none(),
+        Expect::Revision(revision) => found == Some(revision),
+    }
+}
+
+fn conflict(kind: &str, id: &str, found: Option<u64>, expected: Expect) -> StoreError {
+    StoreError::RevisionConflict {
         kind: kind.into(),
         id: id.into(),
         found,
         expected,
-    })
+    }
 }
 
 fn text(value: &serde_json::Value) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| limits::bad(format!("the body cannot be written as JSON: {error}")))
-}
-
-/// A number as SQLite stores it; one too large for that is a revision no document has.
-fn sql(revision: u64) -> i64 {
-    i64::try_from(revision).unwrap_or(-1)
 }

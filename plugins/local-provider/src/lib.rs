@@ -46,10 +46,10 @@ export_provider! {
 
 /// The provider. Fields are dropped in their order: the threads end before the folder is unlocked.
 struct LocalProvider {
-    /// Replaced by a restore.
-    store: Arc<RwLock<Arc<OpenStore>>>,
     backups: Sessions<Reading>,
     restores: Sessions<Staging>,
+    /// Replaced by a restore. After the sessions, so that the writer's connection is closed last and leaves no log.
+    store: Arc<RwLock<Arc<OpenStore>>>,
     folder: Arc<Folder>,
 }
 

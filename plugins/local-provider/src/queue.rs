@@ -5,6 +5,7 @@
 //! two cores.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -17,6 +18,8 @@ const MOST_BYTES: usize = 64 << 20;
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
+    /// How many items there are, to be looked at without the lock.
+    length: AtomicUsize,
 }
 
 struct State<T> {
@@ -60,6 +63,7 @@ impl<T> Queue<T> {
         Self {
             state: Mutex::new(state),
             ready: Condvar::new(),
+            length: AtomicUsize::new(0),
         }
     }
 
@@ -73,6 +77,7 @@ impl<T> Queue<T> {
         }
         state.bytes += bytes;
         state.items.push_back((item, bytes));
+        self.length.store(state.items.len(), Ordering::Relaxed);
         let wake = state.items.len() >= state.wanted;
         drop(state);
         if wake {
@@ -102,7 +107,9 @@ impl<T> Queue<T> {
         while state.items.is_empty() && !state.closed {
             self.ready.wait(&mut state);
         }
-        state.take(most)
+        let taken = state.take(most);
+        self.length.store(state.items.len(), Ordering::Relaxed);
+        taken
     }
 
     /// Waits until so many items are there, or until that instant, and takes what is there. For one taker only.
@@ -115,7 +122,17 @@ impl<T> Queue<T> {
             }
         }
         state.wanted = 1;
-        state.take(most)
+        let taken = state.take(most);
+        self.length.store(state.items.len(), Ordering::Relaxed);
+        taken
+    }
+
+    /// Lets others run until so many items are there, or until that instant; without sleeping, because being woken
+    /// takes longer than this should.
+    pub fn watch(&self, wanted: usize, until: Instant) {
+        while self.length.load(Ordering::Relaxed) < wanted && Instant::now() < until {
+            std::thread::yield_now();
+        }
     }
 
     /// No more pushes; what waits is still handed out.

@@ -33,6 +33,8 @@ const GROUP: Most = Most {
 const LONGEST_LINGER: Duration = Duration::from_millis(2);
 /// How many writes wake the thread while it lingers.
 const HANDFUL: usize = 16;
+/// How long the thread looks out for more itself before it sleeps.
+const BRIEFLY: Duration = Duration::from_micros(100);
 /// The least that is cut from the reserve; doubled as long as it does not help. Small, because what is cut and not
 /// used is anybody's.
 const PIECE: u64 = 8 << 10;
@@ -134,6 +136,9 @@ impl Writing {
         let mut waiting = VecDeque::new();
         loop {
             if waiting.is_empty() {
+                if self.last_group > 1 {
+                    queue.watch(1, Instant::now() + BRIEFLY);
+                }
                 waiting.extend(queue.take(GROUP));
             }
             match waiting.front() {
@@ -175,6 +180,7 @@ impl Writing {
                 if !waiting.is_empty() || jobs.len() >= expected {
                     return Ok(());
                 }
+                queue.watch(expected - jobs.len(), end.min(Instant::now() + BRIEFLY));
                 let until = end.min(Instant::now() + pause);
                 waiting.extend(queue.take_more(HANDFUL.min(expected - jobs.len()), until, GROUP));
                 if waiting.is_empty() {
