@@ -37,6 +37,8 @@ mod queue;
 mod record;
 mod record_step;
 mod recovery;
+mod release_existing;
+mod release_moment;
 mod release_removal;
 mod release_steps;
 mod relied;

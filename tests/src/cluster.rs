@@ -127,17 +127,29 @@ impl Cluster {
         self.run(&self.programs.helm, args)
     }
 
+    /// Runs helm 3 as administrator; builds it if this is the first time (minutes).
+    pub fn run_helm3(&self, args: &[&str]) -> anyhow::Result<Output> {
+        Ok(self.run(&programs::helm3()?, args))
+    }
+
     fn run(&self, program: &Path, args: &[&str]) -> Output {
-        let home = self.dir().join("home");
-        Command::new(program)
+        self.command(program)
             .args(args)
+            .output()
+            .unwrap_or_else(|e| panic!("{} could not be run: {e}", program.display()))
+    }
+
+    /// A program that finds the cluster, with its caches in this control plane's folder.
+    pub fn command(&self, program: &Path) -> Command {
+        let home = self.dir().join("home");
+        let mut command = Command::new(program);
+        command
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", &home)
             .env("HELM_CACHE_HOME", home.join("helm/cache"))
             .env("HELM_CONFIG_HOME", home.join("helm/config"))
-            .env("HELM_DATA_HOME", home.join("helm/data"))
-            .output()
-            .unwrap_or_else(|e| panic!("{} could not be run: {e}", program.display()))
+            .env("HELM_DATA_HOME", home.join("helm/data"));
+        command
     }
 
     /// An administrator's client. It belongs to the async runtime it is first used in.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -73,6 +74,7 @@ impl Snapshot {
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.retain(|key, _| !BOOKKEEPING.contains(&key.as_str()));
             }
+            unpack_record(&mut object);
             objects.insert(name, object);
         }
         ensure!(!objects.is_empty(), "kubectl has listed nothing");
@@ -117,6 +119,9 @@ impl Snapshot {
         for object in objects.values_mut() {
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.retain(|key, _| !IDENTITY.contains(&key.as_str()));
+                if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                    annotations.remove("deployment.kubernetes.io/revision");
+                }
             }
         }
         Self { objects }
@@ -138,6 +143,28 @@ impl Snapshot {
             std::thread::sleep(Duration::from_millis(500));
         }
     }
+}
+
+/// What a record of a Helm release says is what it is; how it was packed is not.
+fn unpack_record(object: &mut Value) {
+    if object["type"] != "helm.sh/release.v1" {
+        return;
+    }
+    if let Some(record) = object["data"]["release"].as_str().and_then(release_record) {
+        object["data"]["release"] = record;
+    }
+}
+
+/// The record of a Helm release, from the Secret's own field.
+pub fn release_record(data: &str) -> Option<Value> {
+    use std::io::Read as _;
+    let decode = |data: &[u8]| base64::engine::general_purpose::STANDARD.decode(data).ok();
+    let packed = decode(&decode(data.as_bytes())?)?;
+    let mut json = Vec::new();
+    flate2::read::GzDecoder::new(packed.as_slice())
+        .read_to_end(&mut json)
+        .ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {

@@ -1,5 +1,7 @@
 //! Istio, installed from its real charts on the real control plane by the real host; istiod's part is played.
 
+mod with_helm;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +53,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::bookinfo_goes_and_what_was_there_before_stays",
             bookinfo_beside_others,
+        ),
+        trial_with_charts(
+            "istio::installed_by_us_is_upgraded_rolled_back_and_removed_by_helm",
+            with_helm::goes_on,
         ),
     ]
 }

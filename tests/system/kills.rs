@@ -6,6 +6,7 @@
 
 mod boundaries;
 mod queue;
+mod upgrades;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::a_cancel_that_was_answered_is_not_forgotten",
             queue::after_a_cancel,
+        ),
+        trial(
+            "kills::a_host_killed_in_the_midst_of_an_upgrade_leaves_one_revision_or_the_other",
+            upgrades::at_any_point,
         ),
     ]
 }

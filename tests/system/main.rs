@@ -18,6 +18,7 @@ mod namespace;
 mod operations;
 mod plugins;
 mod proxy;
+mod releases;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         kills::trials(),
         operations::trials(),
         proxy::trials(),
+        releases::trials(),
     ]
     .into_iter()
     .flatten()

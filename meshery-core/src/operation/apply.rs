@@ -278,12 +278,18 @@ impl StepRun<'_> {
             return Ok(());
         };
         let patch = Patch::Json(patch);
-        let now = self
-            .run
-            .cluster
-            .patch(&todo.reference, &patch, manager, false)
-            .await?;
-        todo.now = Some(now);
+        let cluster = &self.run.cluster;
+        match cluster.patch(&todo.reference, &patch, manager, false).await {
+            Ok(now) => todo.now = Some(now),
+            // Whether it was done is seen by looking again.
+            Err(error) if error.is_connection() => {
+                return Err(ClusterError::ObjectChanged {
+                    object: todo.reference.clone(),
+                    reason: error.to_string(),
+                });
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

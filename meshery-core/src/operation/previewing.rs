@@ -22,6 +22,7 @@ use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::diff::diff;
 use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 use crate::provider::Store;
@@ -291,6 +292,13 @@ impl Previewing<'_> {
         match apply_as_ours(self.cluster, &wanted, options).await {
             Ok(applied) => {
                 previewed.certainty = Certainty::Verified;
+                if now.as_ref().is_some_and(|now| take_over(now, manager).is_some()) {
+                    previewed.note = Some(
+                        "it was written by updates, as Helm 3 does: fields that this version has no more go as well, \
+                         and cannot be shown"
+                            .into(),
+                    );
+                }
                 previewed.warnings = applied.warnings;
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &applied.object);
                 if now.is_some() {

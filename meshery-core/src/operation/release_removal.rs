@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::mark::is_definition_of;
 use super::record::Left;
-use super::release_steps::{Chain, Existing};
+use super::release_existing::Existing;
+use super::release_steps::Chain;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, ReleaseName, StatusChange, Work};

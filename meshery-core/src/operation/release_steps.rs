@@ -14,13 +14,15 @@ use serde_json::Value;
 use super::clock;
 use super::consent::{Consent, NeededConsent};
 use super::mark::mark_definition;
-use super::release_removal::{deletion, target};
+use super::release_existing::{Existing, no_release, outdated, superseded};
+use super::release_moment::Moment;
+use super::release_removal::deletion;
 use super::resolve::{Resolved, Resolver};
 use super::rights;
 use super::stored_plan::{HookPlan, NewSecret, ReleaseName, StatusChange, StoredStep, Work, seal_bytes};
 use crate::cluster::chart::{Hook, RenderRequest, Rendered, recorded};
 use crate::cluster::release::marks::{is_kept, mark_release, release_of};
-use crate::cluster::release::{MANAGER, NewRecord, Record, Revision, Status, hook_of, record_reference};
+use crate::cluster::release::{MANAGER, NewRecord, Record, Status, hook_of, record_reference};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
 
@@ -31,8 +33,7 @@ const HISTORY: u32 = 10;
 pub(super) struct Rendering {
     pub objects: Vec<Value>,
     hooks: Vec<Hook>,
-    /// What Helm calls the moment: `install`, `upgrade`, `rollback`.
-    moment: &'static str,
+    moment: Moment,
     name: ReleaseName,
     revision: u32,
     record: Record,
@@ -45,7 +46,7 @@ fn rendering(
     rendered: Rendered,
     record: Record,
     existing: Existing,
-    moment: &'static str,
+    moment: Moment,
     history: u32,
 ) -> Rendering {
     let objects = rendered
@@ -72,61 +73,6 @@ fn rendering(
         existing,
         history: if history == 0 { HISTORY } else { history },
     }
-}
-
-/// What a cluster has of a release.
-pub(super) struct Existing {
-    revisions: Vec<Revision>,
-    /// Of the revision deployed last, and of those begun since: their objects may be there.
-    records: Vec<Record>,
-}
-
-impl Existing {
-    pub async fn read(resolver: &Resolver<'_>, name: &ReleaseName) -> Result<Self, Problem> {
-        let cluster = resolver.cluster;
-        let revisions = cluster.revisions(&name.namespace, &name.name).await?;
-        let mut records = Vec::new();
-        for revision in present(&revisions) {
-            if let Some((record, _)) = cluster.record_of(&revision.secret).await? {
-                records.push(record);
-            }
-        }
-        Ok(Self { revisions, records })
-    }
-
-    fn next(&self) -> u32 {
-        self.revisions.last().map_or(1, |revision| revision.number + 1)
-    }
-
-    fn is_installed(&self) -> bool {
-        !self.records.is_empty()
-    }
-
-    pub fn latest(&self) -> Option<&Revision> {
-        self.revisions.last()
-    }
-
-    pub fn record(&self) -> Option<&Record> {
-        self.records.last()
-    }
-
-    pub fn secrets(&self) -> impl Iterator<Item = (ObjectRef, String)> {
-        self.revisions
-            .iter()
-            .map(|revision| (revision.secret.clone(), revision.uid.clone()))
-    }
-}
-
-/// The revisions whose objects may be there.
-fn present(revisions: &[Revision]) -> &[Revision] {
-    let deployed = revisions
-        .iter()
-        .rposition(|revision| revision.status == Status::Deployed);
-    let gone = revisions
-        .iter()
-        .rposition(|revision| revision.status == Status::Uninstalled)
-        .map(|at| at + 1);
-    &revisions[deployed.max(gone).unwrap_or(0)..]
 }
 
 impl Resolver<'_> {
@@ -182,13 +128,13 @@ impl Resolver<'_> {
                 .chain(&rendered.tests)
                 .map(hook_of)
                 .collect(),
-            first_deployed: first_deployed(&existing),
+            first_deployed: existing.first_deployed(),
             now: &now,
         });
         let moment = if existing.is_installed() {
-            "upgrade"
+            Moment::Upgrade
         } else {
-            "install"
+            Moment::Install
         };
         Ok(rendering(
             name,
@@ -211,21 +157,7 @@ impl Resolver<'_> {
             namespace: release.namespace.clone(),
         };
         let existing = self.existing(&name, resolved).await?;
-        let wanted = existing
-            .revisions
-            .iter()
-            .rev()
-            .find(|revision| match release.revision {
-                0 => revision.status == Status::Superseded,
-                number => revision.number == number,
-            });
-        let record = match wanted {
-            None => None,
-            Some(revision) => self.cluster.record_of(&revision.secret).await?,
-        };
-        let Some((old, _)) = record else {
-            return Err(no_revision(&name, release.revision, &existing.revisions));
-        };
+        let (number, old) = existing.earlier(self, &name, release).await?;
         let hooks = old.hooks();
         let rendered = recorded(&name.name, old.manifest(), &hooks)?;
         let now = clock::now();
@@ -237,29 +169,11 @@ impl Resolver<'_> {
             config: &old.config(),
             manifest: old.manifest(),
             hooks,
-            first_deployed: first_deployed(&existing),
+            first_deployed: existing.first_deployed(),
             now: &now,
         });
-        Ok(rendering(name, rendered, record, existing, "rollback", 0))
-    }
-
-    /// What the cluster has of a release; somebody who may be at work on it is a reason to ask.
-    async fn existing(&self, name: &ReleaseName, resolved: &mut Resolved) -> Result<Existing, Problem> {
-        let existing = Existing::read(self, name).await?;
-        if let Some(latest) = existing.latest().filter(|latest| latest.status.is_pending()) {
-            let since = existing
-                .record()
-                .map_or("", |record| record.text("/info/last_deployed"));
-            resolved.needs_consent.push(NeededConsent {
-                consent: Consent::RecoverRelease,
-                why: format!(
-                    "revision {} of release {} in namespace {} is {} since {since}: helm, or another host, is at work \
-                     on it, or was killed",
-                    latest.number, name.name, name.namespace, latest.status
-                ),
-            });
-        }
-        Ok(existing)
+        let moment = Moment::Rollback(number);
+        Ok(rendering(name, rendered, record, existing, moment, 0))
     }
 
     /// The steps of a release. The last of them has the id of the plan's step: what comes after that waits for all.
@@ -285,18 +199,14 @@ impl Resolver<'_> {
         let secret = record_reference(&name.namespace, &name.name, revision);
         let packed = record.pack().map_err(|fault| too_large(&name, &fault.0))?;
         let content = seal_bytes(self.key, self.operation, packed.as_bytes())?;
-        let pending = match moment {
-            "install" => Status::PendingInstall,
-            "upgrade" => Status::PendingUpgrade,
-            _ => Status::PendingRollback,
-        };
+        let pending = moment.pending();
         let makes = NewSecret {
             release: name.clone(),
             revision,
             secret: secret.clone(),
             content: BlobRef::of(&content),
             status: pending.to_string(),
-            description: format!("{} underway", capitalised(moment)),
+            description: moment.underway(),
         };
         resolved.contents.push(content);
         chain.add(
@@ -308,7 +218,13 @@ impl Resolver<'_> {
             },
         );
         let before = self
-            .hooks(&step.id, &name, &format!("pre-{moment}"), &hooks, resolved)
+            .hooks(
+                &step.id,
+                &name,
+                &format!("pre-{}", moment.word()),
+                &hooks,
+                resolved,
+            )
             .await?;
         let (definitions, objects) = if before.is_some() {
             objects.into_iter().partition(super::mark::is_only_made)
@@ -325,7 +241,7 @@ impl Resolver<'_> {
         if let Some(work) = before {
             chain.add(
                 "before",
-                format!("Hooks before the {moment} of {}", name.name),
+                format!("Hooks before the {} of {}", moment.word(), name.name),
                 work,
             );
         }
@@ -338,12 +254,18 @@ impl Resolver<'_> {
             chain.add("prune", format!("What release {} has no more", name.name), work);
         }
         if let Some(work) = self
-            .hooks(&step.id, &name, &format!("post-{moment}"), &hooks, resolved)
+            .hooks(
+                &step.id,
+                &name,
+                &format!("post-{}", moment.word()),
+                &hooks,
+                resolved,
+            )
             .await?
         {
             chain.add(
                 "after",
-                format!("Hooks after the {moment} of {}", name.name),
+                format!("Hooks after the {} of {}", moment.word(), name.name),
                 work,
             );
         }
@@ -353,7 +275,7 @@ impl Resolver<'_> {
         let mut changes = vec![StatusChange {
             secret,
             status: Status::Deployed.to_string(),
-            description: format!("{} complete", capitalised(moment)),
+            description: moment.complete(),
         }];
         changes.extend(superseded(&existing));
         chain.end(
@@ -570,48 +492,6 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Records that are more than are to be kept, the oldest first; never one whose objects may be there.
-fn outdated(existing: &Existing, history: u32) -> Option<Work> {
-    let there = existing.revisions.len();
-    let old = there - present(&existing.revisions).len();
-    let most = usize::try_from(history).unwrap_or(usize::MAX);
-    // With the one that comes.
-    let excess = (there + 1).saturating_sub(most).min(old);
-    let targets = existing.revisions[..excess]
-        .iter()
-        .map(|revision| target(revision.secret.clone(), revision.uid.clone()))
-        .collect();
-    (excess > 0).then(|| Work::Delete {
-        waves: vec![targets],
-        kept: Vec::new(),
-    })
-}
-
-/// What the new revision takes the place of.
-fn superseded(existing: &Existing) -> impl Iterator<Item = StatusChange> {
-    present(&existing.revisions)
-        .iter()
-        .filter(|revision| revision.status == Status::Deployed || revision.status.is_pending())
-        .map(|revision| StatusChange {
-            secret: revision.secret.clone(),
-            status: Status::Superseded.to_string(),
-            description: String::new(),
-        })
-}
-
-fn first_deployed(existing: &Existing) -> Option<String> {
-    let record = existing.records.first()?;
-    Some(record.text("/info/first_deployed").to_owned()).filter(|text| !text.is_empty())
-}
-
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
-}
-
 fn too_large(name: &ReleaseName, fault: &str) -> Problem {
     Problem::new(
         ProblemKind::TooLarge,
@@ -623,39 +503,4 @@ fn too_large(name: &ReleaseName, fault: &str) -> Problem {
     )
     .cause("the chart with its values is too large for Helm as well")
     .remedy("use a smaller chart, or fewer values; nothing was changed")
-}
-
-fn no_release(name: &ReleaseName) -> Problem {
-    Problem::new(
-        ProblemKind::NotFound,
-        "unknown-release",
-        format!(
-            "there is no release {} in namespace {}",
-            name.name, name.namespace
-        ),
-    )
-    .remedy("`helm list` shows the releases there are")
-}
-
-fn no_revision(name: &ReleaseName, wanted: u32, revisions: &[Revision]) -> Problem {
-    if revisions.is_empty() {
-        return no_release(name);
-    }
-    let known: Vec<String> = revisions
-        .iter()
-        .map(|revision| format!("{} ({})", revision.number, revision.status))
-        .collect();
-    let wanted = match wanted {
-        0 => "no revision before the present one".to_owned(),
-        number => format!("no revision {number}"),
-    };
-    Problem::new(
-        ProblemKind::NotFound,
-        "unknown-revision",
-        format!(
-            "release {} in namespace {} has {wanted}",
-            name.name, name.namespace
-        ),
-    )
-    .remedy(format!("use one of {}", known.join(", ")))
 }

@@ -12,7 +12,11 @@ use super::resolve::MANAGER;
 use super::stored_plan::open_value;
 use super::undo::{Taken, Undo};
 use crate::cluster::ClusterError;
+use crate::cluster::apply::{ApplyOptions, Guard};
 use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::cluster::release;
+use crate::cluster::release::marks::release_of;
+use crate::cluster::take_over::take_over;
 use crate::problem::Problem;
 
 /// How often an object that changes under our hands is read again.
@@ -146,15 +150,20 @@ impl Undo {
                     .collect(),
             };
             let mut restoration = restore(&fields, &now);
+            let manager = manager_of(before);
             if restoration.patch.is_empty() {
+                self.settle(object, now, manager).await?;
                 return Ok(restored(&restoration.taken, Reversal::Unchanged));
             }
             let version = json!({"op": "test", "path": "/metadata/resourceVersion",
                 "value": text(&now, "/metadata/resourceVersion")});
             restoration.patch.insert(0, version);
             let patch = Patch::Json(Value::Array(restoration.patch));
-            match self.cluster.patch(&object.object, &patch, MANAGER, false).await {
-                Ok(_) => return Ok(restored(&restoration.taken, Reversal::Restored)),
+            match self.cluster.patch(&object.object, &patch, manager, false).await {
+                Ok(now) => {
+                    self.settle(object, now, manager).await?;
+                    return Ok(restored(&restoration.taken, Reversal::Restored));
+                }
                 Err(error @ (ClusterError::ObjectChanged { .. } | ClusterError::Invalid { .. })) => {
                     let again = self.cluster.get_if_served(&object.object).await?;
                     match again {
@@ -171,6 +180,29 @@ impl Undo {
             }
         }
         Ok(Taken::Left("it changes faster than it can be restored".into()))
+    }
+
+    /// What was given back to an object of a Helm release belongs to Helm by apply, as what the run wrote: else the
+    /// next `helm upgrade` would take it for somebody else's.
+    async fn settle(&self, object: &ObjectHistory, now: Value, manager: &str) -> Result<(), Problem> {
+        if manager == MANAGER {
+            return Ok(());
+        }
+        let mut now = Some(now);
+        for _ in 0..ATTEMPTS {
+            let Some(patch) = now.as_ref().and_then(|now| take_over(now, manager)) else {
+                return Ok(());
+            };
+            let patch = Patch::Json(patch);
+            match self.cluster.patch(&object.object, &patch, manager, false).await {
+                Ok(_) => return Ok(()),
+                Err(ClusterError::ObjectChanged { .. }) => {
+                    now = self.cluster.get_if_served(&object.object).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Makes again what the run deleted.
@@ -196,12 +228,27 @@ impl Undo {
     }
 
     async fn make_again(&self, manifest: &Value, deadline: Instant) -> Result<Taken, Problem> {
+        let manager = manager_of(manifest);
+        let manifest = as_new(manifest);
+        let mut plainly = manager == MANAGER;
         loop {
-            match self.cluster.create(manifest, MANAGER).await {
-                Ok(_) => return Ok(Taken::Back(Reversal::Recreated, None)),
-                Err(ClusterError::AlreadyExists { .. }) => {
+            let made = if plainly {
+                self.cluster.create(&manifest, manager).await.map(|_| ())
+            } else {
+                let options = ApplyOptions {
+                    manager: manager.to_owned(),
+                    guard: Some(Guard::absent()),
+                    ..ApplyOptions::default()
+                };
+                self.cluster.apply(&manifest, &options).await.map(|_| ())
+            };
+            match made {
+                Ok(()) => return Ok(Taken::Back(Reversal::Recreated, None)),
+                Err(ClusterError::AlreadyExists { .. } | ClusterError::ObjectChanged { .. }) => {
                     return Ok(Taken::Back(Reversal::Unchanged, None));
                 }
+                // Helm 3 makes objects that cannot be applied.
+                Err(ClusterError::Invalid { .. }) if !plainly => plainly = true,
                 // Whether it was made is looked at by making it again.
                 // The definition of its kind was made again a moment ago, perhaps.
                 Err(error)
@@ -215,10 +262,46 @@ impl Undo {
         }
     }
 
-    fn opened<T: serde::de::DeserializeOwned + Default>(&self, stored: Stored<T>) -> Result<T, Problem> {
+    pub(super) fn opened<T: serde::de::DeserializeOwned + Default>(
+        &self,
+        stored: Stored<T>,
+    ) -> Result<T, Problem> {
         open_value(&self.key, self.live.id(), stored)
     }
 }
+
+/// In whose name an object is given back: Helm's, when it is part of a release.
+fn manager_of(object: &Value) -> &'static str {
+    let metadata = &object["metadata"];
+    match release_of(&metadata["labels"], &metadata["annotations"]) {
+        Some(_) => release::MANAGER,
+        None => MANAGER,
+    }
+}
+
+/// An object as it can be made again: the server gives each Job a selector of its own, and takes no other.
+fn as_new(manifest: &Value) -> Value {
+    let mut manifest = manifest.clone();
+    if manifest["kind"] == "Job" && manifest["spec"]["manualSelector"] != true {
+        if let Some(spec) = manifest["spec"].as_object_mut() {
+            spec.remove("selector");
+        }
+        for pointer in ["/metadata/labels", "/spec/template/metadata/labels"] {
+            if let Some(labels) = manifest.pointer_mut(pointer).and_then(Value::as_object_mut) {
+                labels.retain(|key, _| !OF_A_JOB.contains(&key.as_str()));
+            }
+        }
+    }
+    manifest
+}
+
+/// Labels by which the server ties pods to the Job that made them.
+const OF_A_JOB: [&str; 4] = [
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+    "controller-uid",
+    "job-name",
+];
 
 /// Whether a field is now as a manifest says.
 fn applied_so(manifest: &Value, field: &Field) -> bool {

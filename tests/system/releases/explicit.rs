@@ -1,0 +1,226 @@
+//! What is done on explicit word only: refused without it, done with it, and taken back.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Ground, Helm, accepting, annotated, config, hook, id, job, needs_word, previewed};
+use crate::invented::LIMIT;
+use crate::namespace::succeeded;
+
+pub fn adopted() -> anyhow::Result<()> {
+    let ground = Ground::new("release-adopted")?;
+    let wanted = ground.pieces(&[config("there", json!({"a": "ours"})), config("new", json!({}))]);
+    let managed = |annotations: &[(&str, &str)]| {
+        let mut object = annotated(config("there", json!({"b": "theirs"})), annotations);
+        object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm".into();
+        object
+    };
+    let labelled = |key: &str| {
+        let mut object = config("there", json!({"b": "theirs"}));
+        object["metadata"]["labels"][key] = "somebody".into();
+        object
+    };
+    let other_release = [
+        ("meta.helm.sh/release-name", "other"),
+        ("meta.helm.sh/release-namespace", "elsewhere"),
+    ];
+    let tracked = [("argocd.argoproj.io/tracking-id", "x")];
+    let cases = [
+        (
+            config("there", json!({"b": "theirs"})),
+            "adopt",
+            "no part of release demo",
+        ),
+        (
+            managed(&other_release),
+            "foreign",
+            "Helm release other in namespace elsewhere",
+        ),
+        (
+            annotated(config("there", json!({"b": "theirs"})), &tracked),
+            "foreign",
+            "Argo CD",
+        ),
+        (labelled("kustomize.toolkit.fluxcd.io/name"), "foreign", "Flux"),
+    ];
+    for (object, word, words) in cases {
+        ground.apply(&object)?;
+        let before = Snapshot::take(&ground.cluster)?;
+        let planned = ground.host.plan(&wanted)?;
+        let preview = ground.preview(&planned)?;
+        let refused = previewed(&preview, "ConfigMap/release-adopted/there")?;
+        ensure!(
+            refused["change"] == "error"
+                && refused["error"]["code"] == "consent-required"
+                && refused["error"]["message"]
+                    .as_str()
+                    .is_some_and(|message| message.contains(words)),
+            "{word}: {refused:#}"
+        );
+        let failed = ground.perform(&wanted, "undone")?;
+        ensure!(failed["error"]["code"] == "consent-required", "{failed:#}");
+        before.await_same(&ground.cluster)?;
+
+        let done = ground.perform(&accepting(wanted.clone(), &[word]), "succeeded")?;
+        ensure!(ground.data("there")?["a"] == "ours");
+        // It is Helm's own now, and helm may change it.
+        let archive = ground.chart("pieces.tgz")?;
+        let file = ground.values(&json!({"objects": [config("there", json!({"a": "helm's"}))]}))?;
+        if word == "adopt" {
+            ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
+            ensure!(ground.data("there")?["a"] == "helm's");
+            ground.helm(Helm::Four, &["uninstall", "demo"])?;
+        } else {
+            ground.host.take_back(id(&done)?, "undone", LIMIT)?;
+            before.await_same(&ground.cluster)?;
+            ground.kubectl(&["delete", "configmap", "there"])?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets helm work until a Job is there that never ends, and kills it.
+fn kill_helm(ground: &Ground, args: &[&str], waits_for: &str) -> anyhow::Result<()> {
+    let mut helm = ground
+        .cluster
+        .command(&ground.cluster.helm())
+        .args(args)
+        .args(["--namespace", &ground.space])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let end = Instant::now() + LIMIT;
+    while ground.get("job", waits_for)?.is_none() {
+        ensure!(helm.try_wait()?.is_none(), "helm has ended by itself");
+        ensure!(Instant::now() < end, "helm never came to its hook");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    helm.kill()?;
+    helm.wait()?;
+    Ok(())
+}
+
+pub fn recovered() -> anyhow::Result<()> {
+    let ground = Ground::new("release-stuck")?;
+    let archive = ground.chart("pieces.tgz")?;
+    let stuck = |data: &str, event: &str| -> anyhow::Result<String> {
+        ground.values(&json!({"objects": [
+            config("piece", json!({"a": data})),
+            config(&format!("only-{data}"), json!({})),
+            hook(job("stuck", "never"), event, "0", ""),
+        ]}))
+    };
+    let wanted = ground.pieces(&[config("piece", json!({"a": "ours"}))]);
+
+    let file = stuck("install", "post-install")?;
+    kill_helm(&ground, &["install", "demo", &archive, "-f", &file], "stuck")?;
+    ground.expect_statuses(Helm::Four, &["pending-install"])?;
+    let why = needs_word(&ground, &wanted, "recover-release")?;
+    ensure!(why.contains("pending-install"), "{why}");
+    let before = Snapshot::take(&ground.cluster)?;
+    let done = ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
+    // Nothing of the dead installation leaks.
+    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-install")?.is_null());
+    ground.expect_statuses(Helm::Four, &["superseded", "deployed"])?;
+    // Also the way back is the way back.
+    ground.host.take_back(id(&done)?, "undone", LIMIT)?;
+    before.await_remade(&ground.cluster)?;
+    ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
+    ground.kubectl(&["delete", "job", "stuck"])?;
+
+    let file = stuck("upgrade", "post-upgrade")?;
+    kill_helm(&ground, &["upgrade", "demo", &archive, "-f", &file], "stuck")?;
+    ground.expect_statuses(Helm::Four, &["superseded", "deployed", "pending-upgrade"])?;
+    needs_word(&ground, &wanted, "recover-release")?;
+    ground.perform(&accepting(wanted, &["recover-release"]), "succeeded")?;
+    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-upgrade")?.is_null());
+    let last = ground.statuses(Helm::Four)?;
+    ensure!(last.last().is_some_and(|status| status == "deployed"), "{last:?}");
+
+    // And helm works on it again.
+    let file = ground.values(&json!({"objects": [config("piece", json!({"a": "helm's"}))]}))?;
+    ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
+    ensure!(ground.data("piece")?["a"] == "helm's");
+    ground.helm(Helm::Four, &["uninstall", "demo"])?;
+    ensure!(ground.data("piece")?.is_null() && ground.list(Helm::Four)?.is_empty());
+    Ok(())
+}
+
+pub fn lookup() -> anyhow::Result<()> {
+    let ground = Ground::new("release-lookup")?;
+    let mut wanted = ground.pieces(&[]);
+    wanted["parameters"]["version"] = "0.1.0-lookup".into();
+    let why = needs_word(&ground, &wanted, "lookup")?;
+    ensure!(
+        why.contains("pieces 0.1.0-lookup") && why.contains("sees nothing"),
+        "{why}"
+    );
+    ensure!(ground.data("found")?.is_null());
+    ground.perform(&accepting(wanted, &["lookup"]), "succeeded")?;
+    ensure!(ground.data("found")?["found"] == "0");
+    ground.perform(&ground.on_release("release-remove"), "succeeded")?;
+    Ok(())
+}
+
+pub fn recreated() -> anyhow::Result<()> {
+    let ground = Ground::new("release-recreated")?;
+    let fixed = |data: &str| {
+        let mut object = config("fixed", json!({"a": data}));
+        object["immutable"] = true.into();
+        object
+    };
+    let workload = |app: &str| -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "work"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": app}}, "template": {
+                "metadata": {"labels": {"app": app}},
+                "spec": {"containers": [{"name": "work", "image": "registry.example/work:1"}]}}}})
+    };
+    let pieces =
+        |data: &str| ground.pieces(&[config("first", json!({"a": data})), fixed(data), workload(data)]);
+    ground.perform(&pieces("old"), "succeeded")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let wanted = pieces("new");
+    let planned = ground.host.plan(&wanted)?;
+    let preview = ground.preview(&planned)?;
+    for name in [
+        "ConfigMap/release-recreated/fixed",
+        "Deployment/release-recreated/work",
+    ] {
+        let refused = previewed(&preview, name)?;
+        ensure!(
+            refused["change"] == "error" && refused["error"]["code"] == "consent-required",
+            "{refused:#}"
+        );
+    }
+    ground.perform(&wanted, "undone")?;
+    before.await_same(&ground.cluster)?;
+
+    let wanted = accepting(wanted, &["recreate"]);
+    let planned = ground.host.plan(&wanted)?;
+    let preview = ground.preview(&planned)?;
+    ensure!(preview["counts"]["recreate"] == 2, "{preview:#}");
+    let old = ground.get("configmap", "fixed")?.unwrap_or_default();
+    ground.host.order(&planned, "run")?;
+    let done = ground.host.await_end(&planned, LIMIT)?;
+    ensure!(
+        done["state"] == "succeeded",
+        "{done:#}\n{}",
+        ground.host.story(&planned)
+    );
+    let new = ground.get("configmap", "fixed")?.unwrap_or_default();
+    ensure!(new["data"]["a"] == "new" && new["metadata"]["uid"] != old["metadata"]["uid"]);
+    ground.host.take_back(&planned, "undone", LIMIT)?;
+    before.await_remade(&ground.cluster)?;
+
+    // What was given back is Helm's as before.
+    let archive = ground.chart("pieces.tgz")?;
+    let file =
+        ground.values(&json!({"objects": [config("first", json!({"a": "helm's"})), workload("old")]}))?;
+    succeeded(ground.run_helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?)?;
+    ground.helm(Helm::Four, &["uninstall", "demo"])?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Hooks: when they run, what is waited for, when they go, and what is said of one that fails.
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Ground, config, hook, id, job};
+use crate::invented::{LIMIT, request};
+use crate::namespace::succeeded;
+
+const MOMENTS: &str = "pre-install,pre-upgrade";
+
+pub fn in_order() -> anyhow::Result<()> {
+    let ground = Ground::new("release-hooks")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let pieces = ground.pieces(&[
+        config("piece", json!({})),
+        hook(job("third", "0"), MOMENTS, "7", "before-hook-creation"),
+        hook(job("first", "0"), MOMENTS, "-5", "hook-succeeded"),
+        hook(job("second", "0"), MOMENTS, "0", ""),
+        hook(job("last", "0"), "post-install", "-9", "hook-failed"),
+    ]);
+    let installed = ground.perform(&pieces, "succeeded")?;
+    let story = record(&ground, id(&installed)?)?;
+    let made: Vec<&str> = story
+        .iter()
+        .filter(|event| event["kind"] == "object")
+        .filter_map(|event| event["object"].as_str())
+        .filter_map(|object| object.rsplit('/').next())
+        .filter(|name| !name.starts_with("sh.helm."))
+        .collect();
+    ensure!(
+        made == ["first", "second", "third", "piece", "last"],
+        "{made:?}: {}",
+        ground.host.story(id(&installed)?)
+    );
+    ensure!(ground.get("job", "first")?.is_none(), "hook-succeeded");
+    let second = ground.get("job", "second")?.context("second stays")?;
+    let third = ground.get("job", "third")?.context("third stays")?;
+    let time = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    ensure!(
+        time(&second["status"]["completionTime"]) <= time(&third["metadata"]["creationTimestamp"]),
+        "the third does not begin before the second has ended: {second:#}"
+    );
+
+    // Made anew by an upgrade.
+    let upgraded = ground.perform(&pieces, "succeeded")?;
+    let again = ground.get("job", "second")?.context("second again")?;
+    ensure!(second["metadata"]["uid"] != again["metadata"]["uid"]);
+    ground.host.take_back(id(&upgraded)?, "undone", LIMIT)?;
+    ground.host.take_back(id(&installed)?, "undone", LIMIT)?;
+    before.await_same(&ground.cluster)?;
+
+    // One that is in the way, and that the chart does not let go.
+    let stays = ground.pieces(&[hook(job("stays", "0"), MOMENTS, "0", "hook-failed")]);
+    ground.perform(&stays, "succeeded")?;
+    let failed = ground.perform(&stays, "undone")?;
+    ensure!(failed["error"]["code"] == "hook-failed", "{failed:#}");
+    ensure!(
+        failed["error"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("is there already")),
+        "{failed:#}"
+    );
+    Ok(())
+}
+
+fn record(ground: &Ground, id: &str) -> anyhow::Result<Vec<Value>> {
+    let record = ground
+        .host
+        .get(&format!("/api/v1/operations/{id}/record"))?
+        .expect(200)?;
+    Ok(record["events"].as_array().cloned().unwrap_or_default())
+}
+
+pub fn failing() -> anyhow::Result<()> {
+    let ground = Ground::new("release-hook-fails")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    for policy in ["", "hook-failed"] {
+        let pieces = ground.pieces(&[
+            config("piece", json!({})),
+            hook(job("fails", "3"), "post-install", "0", policy),
+        ]);
+        let failed = ground.perform(&pieces, "undone")?;
+        let message = failed["error"]["message"].as_str().unwrap_or_default();
+        ensure!(
+            failed["error"]["code"] == "hook-failed"
+                && message.contains("post-install")
+                && message.contains("Job/release-hook-fails/fails")
+                && message.contains("ended with 3"),
+            "{failed:#}"
+        );
+        before.await_same(&ground.cluster)?;
+    }
+    // One that never ends is given up at the deadline of a cancel, not waited for for ever.
+    let pieces = ground.pieces(&[hook(job("endless", "never"), "pre-install", "0", "")]);
+    let planned = ground.host.plan(&pieces)?;
+    ground.host.order(&planned, "run")?;
+    crate::namespace::eventually(|| ground.get("job", "endless")?.context("the hook runs"))?;
+    ground.host.order(&planned, "cancel")?;
+    ground.host.await_state(&planned, &["undone"], LIMIT)?;
+    before.await_same(&ground.cluster)
+}
+
+pub fn tests() -> anyhow::Result<()> {
+    let ground = Ground::new("release-tests")?;
+    let test = ground.on_release("release-test");
+    ground
+        .host
+        .post("/api/v1/operations", &test)?
+        .problem(404, "unknown-release")?;
+    let install = request(
+        "release-install",
+        json!({"namespace": ground.space, "values": {"webhook": false}}),
+    );
+    ground.perform(&install, "succeeded")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let tested = ground.perform(&test, "succeeded")?;
+    let pod = ground.get("pod", "demo-test")?.context("the test's pod")?;
+    ensure!(pod["status"]["phase"] == "Succeeded", "{pod:#}");
+    // Again: the one of the first time goes.
+    let again = ground.perform(&test, "succeeded")?;
+    ground.host.take_back(id(&again)?, "undone", LIMIT)?;
+    ground.host.take_back(id(&tested)?, "undone", LIMIT)?;
+    before.await_same(&ground.cluster)?;
+    ground.perform(&ground.on_release("release-remove"), "succeeded")?;
+    succeeded(
+        ground
+            .cluster
+            .kubectl(&["delete", "customresourcedefinition", "greetings.demo.example"]),
+    )?;
+
+    let mut failing = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fails",
+        "annotations": {"test.meshery.io/exit": "4"}}, "spec": {"restartPolicy": "Never",
+        "containers": [{"name": "test", "image": "registry.example/test:1"}]}});
+    failing = hook(failing, "test", "0", "");
+    ground.perform(
+        &ground.pieces(&[config("piece", json!({})), failing]),
+        "succeeded",
+    )?;
+    let failed = ground.perform(&test, "undone")?;
+    ensure!(
+        failed["error"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("ended with 4")),
+        "{failed:#}"
+    );
+    ensure!(ground.get("pod", "fails")?.is_none());
+    ground.perform(&ground.pieces(&[config("piece", json!({}))]), "succeeded")?;
+    ground
+        .host
+        .post("/api/v1/operations", &test)?
+        .problem(404, "no-tests")?;
+    Ok(())
+}
