@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod cluster;
+pub mod images;
 mod meshery;
 pub mod operation;
 pub mod plugin;

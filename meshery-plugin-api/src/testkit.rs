@@ -195,6 +195,7 @@ impl Cluster {
             operation: operation.name.clone(),
             facts: self.facts(&needs)?,
             parameters,
+            ..PlanRequest::default()
         })
     }
 

@@ -24,6 +24,7 @@ mod packer;
 mod process;
 mod render;
 mod repository;
+mod rewritten;
 mod source;
 mod templates;
 mod unknown;
@@ -245,6 +246,11 @@ impl Charts {
             .await?
             .version)
     }
+}
+
+/// A text of configuration as it would be read from YAML or JSON; none when it is neither.
+pub(crate) fn configuration(text: &str) -> Option<Value> {
+    yaml::manifest(text).ok()
 }
 
 /// An empty folder for one rendering, which goes with it.

@@ -11,6 +11,7 @@ use super::uploads::Uploads;
 use super::{Inner, Meshery};
 use crate::cluster::chart::{ChartSettings, Charts};
 use crate::cluster::{Clusters, KubeconfigSource};
+use crate::images::ImageSource;
 use crate::operation::Operations;
 use crate::operation::seal::HostKey;
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
@@ -24,6 +25,7 @@ pub struct MesheryBuilder {
     plugins: PluginSettings,
     kubeconfig: KubeconfigSource,
     charts: ChartSettings,
+    images: ImageSource,
     take_up: bool,
     accept_key: bool,
     rotate_key: bool,
@@ -39,6 +41,7 @@ impl MesheryBuilder {
             },
             plugins,
             kubeconfig: KubeconfigSource::Default,
+            images: ImageSource::default(),
             take_up: true,
             accept_key: false,
             rotate_key: false,
@@ -112,6 +115,12 @@ impl MesheryBuilder {
         self
     }
 
+    /// Where images come from, and what they are pulled with, unless an operation says otherwise.
+    pub fn images(mut self, images: ImageSource) -> Self {
+        self.images = images;
+        self
+    }
+
     /// Whether operations that were interrupted are taken up as their policy says; they are unless this says no.
     pub fn take_up_interrupted(mut self, take_up: bool) -> Self {
         self.take_up = take_up;
@@ -136,6 +145,7 @@ impl MesheryBuilder {
     /// loaded are no reason to fail; see [`Plugins::list`].
     pub async fn build(self) -> Result<Meshery, Problem> {
         let data = self.plugins.data.clone();
+        self.images.check()?;
         make_folder(&data)?;
         let key_file = data.join("host.key");
         if self.rotate_key {
@@ -167,6 +177,7 @@ impl MesheryBuilder {
                     clusters.clone(),
                     charts.clone(),
                     key,
+                    self.images,
                 );
                 operations.recover(self.take_up).await;
                 (Some(Arc::new(uploads)), Some(operations))

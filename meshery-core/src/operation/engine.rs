@@ -22,6 +22,7 @@ use super::stored::{KIND, Stored};
 use super::stored_plan::StoredPlan;
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, Clusters};
+use crate::images::ImageSource;
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
@@ -51,6 +52,8 @@ pub(super) struct Engine {
     pub clusters: Clusters,
     pub charts: Charts,
     pub key: Arc<HostKey>,
+    /// Where images come from unless an operation says otherwise.
+    pub images: ImageSource,
     pub queues: Queues,
     /// Nothing new is begun, and what runs stops at the next safe point.
     pub stop: CancellationToken,
@@ -109,6 +112,7 @@ impl Engine {
         clusters: Clusters,
         charts: Charts,
         key: Arc<HostKey>,
+        images: ImageSource,
     ) -> Self {
         Self {
             store,
@@ -116,6 +120,7 @@ impl Engine {
             clusters,
             charts,
             key,
+            images,
             queues: Queues::default(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),

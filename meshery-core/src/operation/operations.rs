@@ -23,6 +23,7 @@ use super::stored::{KIND, Stored};
 use super::stored_plan::unreadable;
 use crate::cluster::Clusters;
 use crate::cluster::chart::Charts;
+use crate::images::ImageSource;
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
@@ -70,9 +71,10 @@ impl Operations {
         clusters: Clusters,
         charts: Charts,
         key: Arc<HostKey>,
+        images: ImageSource,
     ) -> Self {
         Self {
-            engine: Arc::new(Engine::new(store, plugins, clusters, charts, key)),
+            engine: Arc::new(Engine::new(store, plugins, clusters, charts, key, images)),
         }
     }
 

@@ -35,12 +35,15 @@ impl Engine {
             &operation.parameters,
             new.parameters,
         )?;
+        let images = new.images.unwrap_or_else(|| self.images.clone());
+        images.check()?;
         let cluster = self.clusters.connect(new.context.as_deref()).await?;
         let needs = filled(operation, &parameters);
         let request = PlanRequest {
             operation: new.operation,
             facts: read_facts(&cluster, &self.charts, &needs).await?,
             parameters,
+            images: images.told(),
         };
         let findings = adapter.check(&request).await?;
         refuse(&findings)?;
@@ -55,6 +58,7 @@ impl Engine {
             charts: &self.charts,
             key: &self.key,
             rights: &adapter.descriptor().rights,
+            images: &images,
         };
         let resolved = resolver.resolve(plan).await?;
         notes.extend(resolved.notes);
@@ -94,6 +98,7 @@ impl Engine {
                 summary,
                 notes,
                 policy: new.policy,
+                images,
                 needs_consent: resolved.needs_consent,
                 approved_by: None,
                 steps: resolved.plan.steps.iter().map(StoredStep::record).collect(),
@@ -114,7 +119,7 @@ impl Engine {
 }
 
 /// The operation's needs, with the parameters' values in place of their names in braces.
-fn filled(operation: &Operation, parameters: &Map<String, Value>) -> Vec<Need> {
+pub(crate) fn filled(operation: &Operation, parameters: &Map<String, Value>) -> Vec<Need> {
     let fill = |text: &str| {
         parameters
             .iter()

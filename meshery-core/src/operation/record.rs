@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::consent::NeededConsent;
 use super::policy::Policy;
 use super::state::OperationState;
+use crate::images::ImageSource;
 use crate::problem::Problem;
 
 /// What is asked for.
@@ -27,6 +28,9 @@ pub struct NewOperation {
     /// What happens when something goes wrong.
     #[serde(default)]
     pub policy: Policy,
+    /// Where images come from; as the engine's settings say when not given.
+    #[serde(default)]
+    pub images: Option<ImageSource>,
 }
 
 /// The record of an operation, as it is shown.
@@ -53,6 +57,9 @@ pub struct OperationRecord {
     pub notes: Vec<String>,
     /// What happens when something goes wrong.
     pub policy: Policy,
+    /// Where images come from.
+    #[serde(default, skip_serializing_if = "ImageSource::is_usual")]
+    pub images: ImageSource,
     /// What it does only on explicit word; it does not run unless its policy has all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_consent: Vec<NeededConsent>,

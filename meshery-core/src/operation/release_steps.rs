@@ -23,6 +23,7 @@ use super::stored_plan::{HookPlan, NewSecret, ReleaseName, StatusChange, StoredS
 use crate::cluster::chart::{Hook, RenderRequest, Rendered, recorded};
 use crate::cluster::release::marks::{is_kept, mark_release, release_of};
 use crate::cluster::release::{MANAGER, NewRecord, Record, Status, hook_of, record_reference};
+use crate::images::Mover;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
 
@@ -80,6 +81,7 @@ impl Resolver<'_> {
     pub(super) async fn render(
         &self,
         release: &Release,
+        mover: &mut Mover<'_>,
         resolved: &mut Resolved,
     ) -> Result<Rendering, Problem> {
         let name = ReleaseName {
@@ -96,7 +98,10 @@ impl Resolver<'_> {
             api_versions: self.cluster.apis(),
             is_upgrade: existing.is_installed(),
         };
-        let rendered = self.charts.render(&chart, &request).await?;
+        let mut rendered = self.charts.render(&chart, &request).await?;
+        if !mover.is_idle() {
+            rendered.rewrite(|object| mover.change(object));
+        }
         if chart.templates_use_lookup {
             resolved.needs_consent.push(NeededConsent {
                 consent: Consent::Lookup,

@@ -18,6 +18,7 @@ use super::seal::HostKey;
 use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, wave};
+use crate::images::{ImageSource, Mover};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, MAX_CONTENT};
 
@@ -43,6 +44,7 @@ pub(super) struct Resolver<'a> {
     pub charts: &'a Charts,
     pub key: &'a HostKey,
     pub rights: &'a Rights,
+    pub images: &'a ImageSource,
 }
 
 /// Objects of a step, in waves.
@@ -73,11 +75,18 @@ impl Resolver<'_> {
         };
         // First all objects: a kind that one step defines may be used by any other.
         let mut brought: HashMap<String, Brought> = HashMap::new();
+        let mut mover = Mover::new(self.images);
         for step in &plan.steps {
             let of_step = match &step.action {
-                Action::Apply(apply) => Brought::Objects(apply.objects.clone()),
+                Action::Apply(apply) => {
+                    let mut objects = apply.objects.clone();
+                    for object in &mut objects {
+                        mover.change(object);
+                    }
+                    Brought::Objects(objects)
+                }
                 Action::Release(release) => {
-                    Brought::Release(Box::new(self.render(release, &mut resolved).await?))
+                    Brought::Release(Box::new(self.render(release, &mut mover, &mut resolved).await?))
                 }
                 Action::RollbackRelease(release) => {
                     Brought::Release(Box::new(self.rollback(release, &mut resolved).await?))
@@ -86,6 +95,7 @@ impl Resolver<'_> {
             };
             brought.insert(step.id.clone(), of_step);
         }
+        resolved.notes.extend(mover.notes());
         let defined = scopes_of(brought.values().flat_map(Brought::objects));
         let steps = plan.steps.into_iter().map(|step| (step, false));
         for (step, verify) in steps.chain(plan.verify.into_iter().map(|step| (step, true))) {

@@ -21,6 +21,27 @@ pub struct PlanRequest {
     pub parameters: serde_json::Map<String, Value>,
     /// What the operation's needs read.
     pub facts: Facts,
+    /// Where images come from. The core sees to the pods that a plan has; an adapter sees to those that its mesh
+    /// makes later, by whatever its charts take for that.
+    #[serde(skip_serializing_if = "Images::is_usual")]
+    pub images: Images,
+}
+
+/// Where images come from, when not from where they are named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Images {
+    /// Host, and perhaps the beginning of a path, that takes the place of each image's own registry; "" for none.
+    pub registry: String,
+    /// Secrets that pods pull their images with.
+    pub pull_secrets: Vec<String>,
+}
+
+impl Images {
+    /// Whether images come from where they are named.
+    pub fn is_usual(&self) -> bool {
+        self.registry.is_empty() && self.pull_secrets.is_empty()
+    }
 }
 
 impl PlanRequest {

@@ -6,8 +6,8 @@ use meshery_mesh_kit::{namespace, need, parameter, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::finding::Finding;
-use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Rule, Step};
-use serde_json::{Value, json};
+use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Rule, Step};
+use serde_json::{Map, Value, json};
 
 use crate::control_plane::{
     BASE, GATEWAY, GATEWAY_NAMESPACE, ISTIOD, NAMESPACE, deployment, injector, service, validators,
@@ -81,6 +81,7 @@ struct Install<'a> {
     namespace: &'a str,
     gateway: Option<Gateway<'a>>,
     deadline_s: u32,
+    images: &'a Images,
 }
 
 struct Gateway<'a> {
@@ -110,15 +111,31 @@ impl<'a> Install<'a> {
             namespace: parameter::namespace(request, "namespace", NAMESPACE)?,
             gateway,
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
+            images: &request.images,
         })
     }
 
-    /// Charts know the control plane's namespace by a value, unless it is the usual one.
+    /// Charts know the control plane's namespace by a value, unless it is the usual one; and where sidecars, which
+    /// istiod puts into pods later, come from.
     fn values(&self) -> Value {
-        if self.namespace == NAMESPACE {
+        let mut global = Map::new();
+        if self.namespace != NAMESPACE {
+            global.insert("istioNamespace".into(), self.namespace.into());
+        }
+        if !self.images.registry.is_empty() {
+            let hub = format!("{}/{}", self.images.registry, versions::hub(&self.chosen.version));
+            global.insert("hub".into(), hub.into());
+        }
+        if !self.images.pull_secrets.is_empty() {
+            global.insert(
+                "imagePullSecrets".into(),
+                self.images.pull_secrets.clone().into(),
+            );
+        }
+        if global.is_empty() {
             json!({})
         } else {
-            json!({"global": {"istioNamespace": self.namespace}})
+            json!({"global": global})
         }
     }
 

@@ -41,6 +41,15 @@ pub const CATALOGUE: Catalogue = Catalogue {
     ],
 };
 
+/// The path below a registry where a version's charts look for images.
+pub fn hub(version: &semver::Version) -> &'static str {
+    if (version.major, version.minor) < (1, 30) {
+        "istio"
+    } else {
+        "release"
+    }
+}
+
 /// Charts of a version all have its number.
 const fn charts(version: &'static str) -> [PinnedChart; 3] {
     [

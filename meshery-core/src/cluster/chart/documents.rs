@@ -115,7 +115,10 @@ fn is_from_crds(source: &str) -> bool {
 }
 
 /// A list stands for the objects in it, as for kubectl.
-fn flatten(value: Value, take: &mut impl FnMut(Value) -> Result<(), ChartError>) -> Result<(), ChartError> {
+pub(super) fn flatten(
+    value: Value,
+    take: &mut impl FnMut(Value) -> Result<(), ChartError>,
+) -> Result<(), ChartError> {
     if value.is_null() {
         return Ok(());
     }
@@ -153,10 +156,10 @@ fn lack(value: &Value) -> Option<String> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Document<'a> {
+pub(super) struct Document<'a> {
     /// The file that helm says it comes from; a file of several documents says so only before the first.
-    source: &'a str,
-    text: &'a str,
+    pub(super) source: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl Document<'_> {
@@ -175,7 +178,7 @@ impl Document<'_> {
 }
 
 /// Cuts a stream where a line begins with `---`. A block scalar is indented, so that never cuts one.
-fn split(output: &str) -> impl Iterator<Item = Document<'_>> {
+pub(super) fn split(output: &str) -> impl Iterator<Item = Document<'_>> {
     let mut source = "";
     let mut rest = Some(output);
     std::iter::from_fn(move || {

@@ -21,6 +21,7 @@ fn record(id: &str) -> OperationRecord {
         notes: Vec::new(),
         needs_consent: Vec::new(),
         policy: Policy::default(),
+        images: crate::images::ImageSource::default(),
         approved_by: None,
         steps: Vec::new(),
         findings: Vec::new(),
