@@ -82,7 +82,8 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>> 
         .into())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+/// Reads JSON; what is wrong is told with its place.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -115,13 +116,26 @@ pub fn bad_field(path: &str, what: &str) -> Failure {
     Problem::new(ProblemKind::Invalid, "bad-field", message).into()
 }
 
+/// How much of a body is taken, and how long each of its pieces may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    pub bytes: u64,
+    /// The setting that `bytes` comes from.
+    pub setting: &'static str,
+    pub patience: Duration,
+}
+
 /// A body that is worked on while it comes: with a limit for all of it, and a deadline for each of its pieces.
 pub fn bounded(
     headers: &HeaderMap,
     body: Body,
-    limit: u64,
-    patience: Duration,
+    bound: Bound,
 ) -> Result<impl Stream<Item = std::result::Result<Bytes, String>> + Send + use<>> {
+    let Bound {
+        bytes: limit,
+        setting,
+        patience,
+    } = bound;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -129,7 +143,7 @@ pub fn bounded(
     if let Some(bytes) = announced.filter(|bytes| *bytes > limit) {
         let message = format!("the body has {bytes} bytes, the limit is {limit} bytes");
         return Err(Problem::new(ProblemKind::TooLarge, "body-too-large", message)
-            .remedy("raise `backup_bytes` under [limits] in the settings")
+            .remedy(format!("raise `{setting}` under [limits] in the settings"))
             .into());
     }
     let seconds = patience.as_secs();
@@ -142,7 +156,7 @@ pub fn bounded(
             let chunk = match tokio::time::timeout(patience, chunks.next()).await {
                 Ok(None) => return None,
                 Ok(Some(Ok(chunk))) if before + chunk.len() as u64 <= limit => Ok(chunk),
-                Ok(Some(Ok(_))) => Err(format!("it has more than the {limit} bytes of `backup_bytes`")),
+                Ok(Some(Ok(_))) => Err(format!("it has more than the {limit} bytes of `{setting}`")),
                 Ok(Some(Err(error))) => Err(error.to_string()),
                 Err(_) => Err(format!("nothing came for {seconds} s")),
             };

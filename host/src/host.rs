@@ -126,7 +126,9 @@ fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
             serde_json::json!(settings.provider.config),
         )
         .offline(settings.offline)
-        .repositories(settings.repositories.clone());
+        .repositories(settings.repositories.clone())
+        .images(settings.images.clone())
+        .downloads(settings.downloads.told());
     if let Some(own) = std::env::current_exe()
         .ok()
         .and_then(|program| program.parent().map(ToOwned::to_owned))

@@ -1,11 +1,13 @@
 //! The REST interface: every route is in the table below, each resource in a file of its own.
 
 mod adapters;
+mod bundle;
 mod clusters;
 mod documents;
 mod events;
 mod health;
 mod operations;
+mod plans;
 mod plugins;
 mod provider;
 mod version;
@@ -43,6 +45,7 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/operations/{id}/resume", post(operations::resume))
         .route("/api/v1/operations/{id}/record", get(operations::record))
         .route("/api/v1/operations/{id}/events", get(events::listen))
+        .route("/api/v1/operations/{id}/images", get(operations::images))
         .route("/api/v1/provider", get(provider::show))
         .route("/api/v1/documents/{kind}", get(documents::list))
         .route(
@@ -53,6 +56,9 @@ pub fn router(app: &App) -> Router {
     let slow = Router::new()
         .route("/api/v1/clusters/{context}/facts", get(clusters::facts))
         .route("/api/v1/clusters/{context}/detect", get(clusters::detect))
+        .route("/api/v1/operations/{id}/plan", get(plans::show))
+        .route("/api/v1/plans", post(plans::take))
+        .route("/api/v1/images", post(bundle::images))
         .route("/api/v1/operations", get(operations::list).post(operations::plan))
         .route(
             "/api/v1/operations/{id}/preview",
@@ -61,6 +67,8 @@ pub fn router(app: &App) -> Router {
         .route_layer(from_fn_with_state(limits.plan(), request::deadline));
     // As long as they have bytes to move.
     let streams = Router::new()
+        .route("/api/v1/bundle", post(bundle::create))
+        .route("/api/v1/bundle/load", post(bundle::load))
         .route("/api/v1/provider/backup", get(provider::backup))
         .route("/api/v1/provider/restore", post(provider::restore));
     layered(quick.merge(slow).merge(streams), app)

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meshery_core::images::ImageSource;
 use meshery_core::plugin::Isolation;
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +38,38 @@ pub struct Settings {
     pub offline: bool,
     /// What the addresses of chart repositories must begin with; any public https address when empty.
     pub repositories: Vec<String>,
+    /// Where images come from, and what pods pull them with, unless an operation says otherwise.
+    pub images: ImageSource,
+    pub downloads: Downloads,
     pub auth: Auth,
     pub limits: Limits,
     pub log: Log,
     pub provider: Provider,
     /// Where single plugins run, by name, whatever `isolation` says.
     pub isolation_of: BTreeMap<String, Isolation>,
+}
+
+/// How chart repositories are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Downloads {
+    /// Address of a proxy; what `HTTPS_PROXY` and `NO_PROXY` say when empty.
+    pub proxy: String,
+    /// Hosts that are reached without that proxy, separated by commas.
+    pub no_proxy: String,
+    /// A PEM file of authorities that are believed beside the system's; empty for none.
+    pub ca_file: PathBuf,
+}
+
+impl Downloads {
+    /// The same for the engine.
+    pub fn told(&self) -> meshery_core::cluster::chart::Downloads {
+        meshery_core::cluster::chart::Downloads {
+            proxy: self.proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
+            ca_file: (!self.ca_file.as_os_str().is_empty()).then(|| self.ca_file.clone()),
+        }
+    }
 }
 
 /// Who may ask.
@@ -73,6 +100,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Of a backup that is sent to be restored.
     pub backup_bytes: u64,
+    /// Of a plan that was reviewed and comes back.
+    pub plan_bytes: u64,
+    /// Of a bundle, made or loaded.
+    pub bundle_bytes: u64,
     pub header_bytes: usize,
     pub connections: usize,
     pub header_seconds: u64,
@@ -121,6 +152,8 @@ impl Default for Settings {
             helm: PathBuf::new(),
             offline: false,
             repositories: Vec::new(),
+            images: ImageSource::default(),
+            downloads: Downloads::default(),
             auth: Auth::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -135,6 +168,8 @@ impl Default for Limits {
         Self {
             body_bytes: 1 << 20,
             backup_bytes: 4 << 30,
+            plan_bytes: 64 << 20,
+            bundle_bytes: 1 << 30,
             header_bytes: 64 << 10,
             connections: 256,
             header_seconds: 15,
@@ -191,12 +226,35 @@ impl Settings {
         let limits = &self.limits;
         within("limits.body_bytes", limits.body_bytes as u64, 1024, 64 << 20)
             .or_else(|| within("limits.backup_bytes", limits.backup_bytes, 1024, 1 << 40))
+            .or_else(|| within("limits.plan_bytes", limits.plan_bytes, 1024, 1 << 30))
+            .or_else(|| within("limits.bundle_bytes", limits.bundle_bytes, 1024, 1 << 40))
             .or_else(|| within("limits.header_bytes", limits.header_bytes as u64, 8192, 1 << 20))
             .or_else(|| within("limits.connections", limits.connections as u64, 1, 65_536))
             .or_else(|| within("limits.header_seconds", limits.header_seconds, 1, 3600))
             .or_else(|| within("limits.request_seconds", limits.request_seconds, 1, 3600))
             .or_else(|| within("limits.plan_seconds", limits.plan_seconds, 1, 3600))
             .or_else(|| within("limits.drain_seconds", limits.drain_seconds, 1, 3600))
+            .or_else(|| {
+                let fault = self.downloads.told().proxy_fault()?;
+                Some(("downloads.proxy", fault))
+            })
+            .or_else(|| {
+                let file = &self.downloads.ca_file;
+                let is_fine = file.as_os_str().is_empty() || file.is_absolute();
+                (!is_fine).then(|| {
+                    let what = format!("{} is no absolute path", file.display());
+                    ("downloads.ca_file", what)
+                })
+            })
+            .or_else(|| {
+                let problem = self.images.check().err()?;
+                let key = if problem.message.contains("registry") {
+                    "images.registry"
+                } else {
+                    "images.pull_secrets"
+                };
+                Some((key, format!("{problem}; {}", problem.remedy)))
+            })
             .or_else(|| {
                 let data = "no data folder: HOME is not set";
                 self.data.is_relative().then(|| ("data", data.to_owned()))

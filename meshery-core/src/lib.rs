@@ -1,6 +1,7 @@
 //! The engine of Meshery, embeddable: plugins, clusters, operations.
 #![deny(missing_docs)]
 
+pub mod bundle;
 pub mod cluster;
 pub mod images;
 mod meshery;
@@ -9,4 +10,4 @@ pub mod plugin;
 pub mod problem;
 pub mod provider;
 
-pub use meshery::{Meshery, MesheryBuilder, Restored};
+pub use meshery::{Meshery, MesheryBuilder, Restored, Supplies, Wanted};

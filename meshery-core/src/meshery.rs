@@ -3,10 +3,12 @@
 mod builder;
 mod key_watch;
 mod restoring;
+mod supplies;
 mod uploads;
 
 pub use builder::MesheryBuilder;
 pub use restoring::Restored;
+pub use supplies::{Supplies, Wanted};
 
 use std::sync::Arc;
 

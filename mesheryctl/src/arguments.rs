@@ -14,6 +14,7 @@ Exit codes:
   4  the host cannot be reached
   5  the host does not accept the token
   130, 141  interrupted; the reader of the output went away
+With --exit-code, a plan that changes something ends with 2, and a wrong command line with 1.
 
 The host's address and token come from --server and --token-file, or from MESHERY_SERVER and
 MESHERY_TOKEN_FILE. NO_COLOR switches colours off.";
@@ -111,6 +112,21 @@ pub enum Command {
     /// The plugin files that the host has looked at, loaded or refused.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Runs what a plan's file says, if it is still what would be done: preview, confirmation, run.
+    Apply {
+        /// A file that a plan command wrote with --out.
+        file: PathBuf,
+        /// Context of the cluster; the plan's own when not given.
+        #[arg(long)]
+        context: Option<String>,
+        #[command(flatten)]
+        show: Show,
+        #[command(flatten)]
+        run: Running,
+    },
+    /// Bundles: what installations take, in one file, to carry to a host without the internet.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// What the host keeps: how it is, its backup, and a backup back.
     #[command(subcommand)]
     Provider(ProviderCommand),
@@ -135,6 +151,8 @@ pub enum AdapterCommand {
         request: Request,
         #[command(flatten)]
         show: Show,
+        #[command(flatten)]
+        result: PlanResult,
     },
     /// Runs any operation of an adapter: preview, confirmation, run.
     Run {
@@ -168,6 +186,8 @@ pub enum MeshCommand {
         remove: bool,
         #[command(flatten)]
         show: Show,
+        #[command(flatten)]
+        result: PlanResult,
     },
     /// Deploys a mesh: preview, confirmation, run, and a wait until it is ready.
     Deploy {
@@ -186,6 +206,17 @@ pub enum MeshCommand {
         show: Show,
         #[command(flatten)]
         run: Running,
+    },
+    /// Lists the images that a deployment would pull, asking no cluster.
+    Images {
+        /// Name of the adapter, or of its mesh.
+        name: String,
+        /// Version of the mesh.
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
+        /// Another parameter of the deployment; may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        words: Vec<String>,
     },
     /// Shows which installations of a mesh the cluster has, and how they are.
     Detect {
@@ -265,6 +296,12 @@ pub struct Request {
     /// preview says when it is needed; may be repeated.
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pub accept: Vec<String>,
+    /// Pull images from this registry instead of their own: registry.corp/mirror. The host's setting when not given.
+    #[arg(long, value_name = "REGISTRY")]
+    pub image_registry: Option<String>,
+    /// Secret that every pod pulls its images with; may be repeated. The host's setting when not given.
+    #[arg(long, value_name = "SECRET")]
+    pub pull_secret: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -286,6 +323,18 @@ pub struct Show {
     /// Show unchanged objects too, and every field of new ones.
     #[arg(long)]
     pub full: bool,
+}
+
+/// What becomes of a plan.
+#[derive(Debug, Clone, Args)]
+pub struct PlanResult {
+    /// Write the plan into a new file, to be reviewed and run later by `apply`.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// End with exit code 2 when the plan changes something and 0 when it changes nothing; a wrong command line is 1
+    /// then.
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// How something that changes a cluster is started and followed.
@@ -356,6 +405,11 @@ pub enum OperationCommand {
         #[command(flatten)]
         show: Show,
     },
+    /// Lists the images that the pods of an operation would pull.
+    Images {
+        /// Id of the operation.
+        id: String,
+    },
     /// Follows an operation until it is at rest. Ctrl-C stops following, not the operation.
     Watch {
         /// Id of the operation.
@@ -417,6 +471,28 @@ pub enum ClusterCommand {
 pub enum PluginCommand {
     /// Lists the plugin files.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    /// Collects the charts of installations, with their digests, the versions their adapters know, and the list of
+    /// their images.
+    Create {
+        /// A mesh and its version, as in istio=1.30.3; may be repeated.
+        #[arg(long = "mesh", value_name = "NAME=VERSION", required = true)]
+        meshes: Vec<String>,
+        /// Another parameter of the installations; may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        words: Vec<String>,
+        /// A new file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Gives the host the charts of a bundle, for good. All digests are checked before any chart is taken.
+    Load {
+        /// A file that `bundle create` made.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

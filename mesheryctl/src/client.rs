@@ -101,6 +101,17 @@ impl Client {
         self.call(Method::POST, path, &[], body, patience).await
     }
 
+    /// Posts with a query, and waits long.
+    pub async fn post_slowly(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        self.call(Method::POST, path, query, Some(body), Patience::Long)
+            .await
+    }
+
     pub async fn delete(&self, path: &[&str]) -> Result<(), Failure> {
         let url = self.address.api(path, &[])?;
         let response = self.send(self.http.delete(url), self.timeout).await?;
@@ -164,15 +175,25 @@ impl Client {
     /// Opens an answer of any size, to be read piece by piece.
     pub async fn download(&self, path: &[&str]) -> Result<Response, Failure> {
         let url = self.address.api(path, &[])?;
-        let request = self.authorised(self.http.get(url));
+        self.open(self.http.get(url), self.timeout).await
+    }
+
+    /// The same for what has to be made first, from what is said here.
+    pub async fn download_slowly(&self, path: &[&str], body: &Value) -> Result<Response, Failure> {
+        let url = self.address.api(path, &[])?;
+        self.open(self.http.post(url).json(body), self.timeout * 5).await
+    }
+
+    /// Until an answer begins; each piece has a deadline of its own.
+    async fn open(&self, request: RequestBuilder, timeout: Duration) -> Result<Response, Failure> {
+        let request = self.authorised(request);
         let opening = async {
             let response = request.send().await.map_err(|e| self.unreachable(&e))?;
             self.accept(response).await
         };
-        // Until it begins; each piece has a deadline of its own.
-        tokio::time::timeout(self.timeout, opening)
+        tokio::time::timeout(timeout, opening)
             .await
-            .map_err(|_| self.no_answer(self.timeout))?
+            .map_err(|_| self.no_answer(timeout))?
     }
 
     /// The next piece of such an answer; nothing at its end.
@@ -188,6 +209,7 @@ impl Client {
         &self,
         path: &[&str],
         query: &[(&str, &str)],
+        media_type: &str,
         pieces: BoxStream<'static, std::io::Result<Vec<u8>>>,
         size: u64,
     ) -> Result<Value, Failure> {
@@ -196,7 +218,7 @@ impl Client {
             .http
             .post(url.clone())
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header(CONTENT_TYPE, media_type)
             .body(reqwest::Body::wrap_stream(pieces));
         let timeout = self.timeout * 5 + Duration::from_secs(size / SLOWEST);
         let response = self.send(request, timeout).await?;

@@ -2,8 +2,11 @@
 
 mod adapter;
 mod app;
+mod apply;
+mod bundle;
 mod change;
 mod cluster;
+mod images;
 mod mesh;
 mod operation;
 mod plugin;
@@ -27,6 +30,13 @@ pub async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Fai
         Command::Operation(command) => operation::run(&client, console, command).await,
         Command::Cluster(command) => cluster::run(&client, console, command).await,
         Command::Plugin(command) => plugin::run(&client, console, command).await,
+        Command::Apply {
+            file,
+            context,
+            show,
+            run,
+        } => apply::run(&client, console, (file, context.as_deref()), *show, run).await,
+        Command::Bundle(command) => bundle::run(&client, console, command).await,
         Command::Provider(command) => provider::run(&client, console, command).await,
         Command::Version => version::run(&client, console).await,
     }

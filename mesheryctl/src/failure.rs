@@ -21,6 +21,9 @@ pub enum Failure {
     /// Exit code 3: the operation came to another end than the one asked for. To people it was shown already.
     #[error("{0}")]
     Operation(Problem),
+    /// Exit code 2, asked for by --exit-code: the plan changes something. No failure.
+    #[error("the plan changes something")]
+    Changes,
     /// Exit code 4.
     #[error("{0}")]
     Unreachable(Problem),
@@ -134,7 +137,7 @@ impl Failure {
     /// What is told to people on standard error.
     pub fn lines(&self, paint: Paint) -> Option<String> {
         match self {
-            Self::Operation(_) => None,
+            Self::Operation(_) | Self::Changes => None,
             Self::Detached(problem) => {
                 let Problem { message, remedy, .. } = problem;
                 Some(format!("{}\n  {}", plain(message), plain(remedy)))
@@ -152,6 +155,7 @@ impl Failure {
             | Self::Unreachable(p)
             | Self::Unauthorised(p)
             | Self::Detached(p) => Some(p.clone()),
+            Self::Changes => None,
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(e) => Some(Problem::new("output", format!("cannot write the output: {e}"))),
         }
@@ -159,7 +163,7 @@ impl Failure {
 
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Changes => 2,
             Self::Operation(_) => 3,
             Self::Unreachable(_) => 4,
             Self::Unauthorised(_) => 5,

@@ -9,6 +9,7 @@ mod console;
 mod failure;
 mod finding;
 mod parameters;
+mod partial;
 mod preview;
 mod progress;
 mod record;
@@ -41,8 +42,17 @@ fn main() -> ExitCode {
             // Nobody is left to tell when this fails.
             let _ = console.fail(&failure);
             let _ = std::io::stderr().flush();
-            failure.exit_code()
+            exit_code(&failure)
         }
+    }
+}
+
+/// Where code 2 says that a plan changes something, a wrong command line must not say so.
+fn exit_code(failure: &Failure) -> ExitCode {
+    let changes_are_2 = std::env::args_os().any(|argument| argument == "--exit-code");
+    match failure {
+        Failure::Usage(_) if changes_are_2 => ExitCode::FAILURE,
+        failure => failure.exit_code(),
     }
 }
 
@@ -50,8 +60,12 @@ fn main() -> ExitCode {
 fn refused(error: &clap::Error) -> ExitCode {
     let form = arguments::wanted_form(std::env::args_os().skip(1));
     // Help and version are no errors.
-    if form == Form::Table || !error.use_stderr() {
+    if !error.use_stderr() {
         error.exit();
+    }
+    if form == Form::Table {
+        let _ = error.print();
+        return exit_code(&Failure::usage("command-line", "", ""));
     }
     let text = error.render().to_string();
     let mut paragraphs = text.trim().splitn(2, "\n\n");
@@ -70,5 +84,5 @@ fn refused(error: &clap::Error) -> ExitCode {
     };
     let failure = Failure::usage("command-line", message, remedy);
     let _ = Console::plain(form).fail(&failure);
-    failure.exit_code()
+    exit_code(&failure)
 }

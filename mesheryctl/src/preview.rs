@@ -88,6 +88,16 @@ impl Preview {
     }
 
     /// Why it cannot go well as it is.
+    /// Whether anything would be otherwise. Helm's own records, of which each run makes one, do not count.
+    pub fn changes_something(&self) -> bool {
+        let is_record =
+            |object: &str| object.starts_with("v1/Secret/") && object.contains("/sh.helm.release.v1.");
+        self.objects.iter().any(|object| {
+            !matches!(object.change.as_str(), "unchanged" | "keep" | "wait" | "probe")
+                && !is_record(&object.reference)
+        })
+    }
+
     pub fn obstacles(&self) -> Vec<String> {
         let count = |change: &str| self.objects.iter().filter(|o| o.change == change).count();
         let findings = self.findings.iter().filter(|f| f.is_error()).count();

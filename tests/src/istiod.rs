@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::cluster::Cluster;
-use identity::Identity;
+pub(crate) use identity::Identity;
 
 /// How often the cluster is looked at.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -11,6 +11,7 @@ pub mod host;
 pub mod istiod;
 pub mod operation;
 pub mod proxy;
+pub mod repository;
 pub mod snapshot;
 
 use std::path::PathBuf;

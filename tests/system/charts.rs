@@ -59,7 +59,7 @@ impl Bench {
             cache: folder.path().join("cache"),
             helm: Some(Programs::get()?.helm),
             offline: true,
-            repositories: Vec::new(),
+            ..ChartSettings::default()
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -4,10 +4,12 @@
 //! Each file has a function `trials` and is listed in [`main`]. Trials run one after the other unless
 //! `--test-threads` says otherwise: they share the control plane, and some of them take it down for a moment.
 
+mod air_gapped;
 mod charts;
 mod cluster;
 mod conformance;
 mod control_plane;
+mod downloads;
 mod faults;
 mod host;
 mod invented;
@@ -16,6 +18,7 @@ mod kills;
 mod mesheryctl;
 mod namespace;
 mod operations;
+mod plan_files;
 mod plugins;
 mod proxy;
 mod releases;
@@ -38,12 +41,15 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     let trials = [
+        air_gapped::trials(),
         charts::trials(),
         cluster::trials(),
         conformance::trials(),
         control_plane::trials(),
+        downloads::trials(),
         faults::trials(),
         host::trials(),
+        plan_files::trials(),
         plugins::trials(),
         istio::trials(),
         mesheryctl::trials(),

@@ -62,6 +62,12 @@ pub async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Ac
     Ok(accepted(app.meshery.operations()?.resume(&id).await?))
 }
 
+/// The images that its pods would pull.
+pub async fn images(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>> {
+    let images = app.meshery.operations()?.images(&id).await?;
+    Ok(Json(json!({ "items": images })))
+}
+
 /// Everything that is kept of an operation, in one document.
 pub async fn record(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>> {
     let operations = app.meshery.operations()?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::body::{self, Asked};
+use crate::body::{self, Asked, Bound};
 use crate::failure::Result;
 
 const BACKUP: &str = "application/x-ndjson";
@@ -56,7 +56,12 @@ pub async fn restore(
     let (parts, body) = request.into_parts();
     body::check_media_type(&parts.headers, BACKUP)?;
     let limits = &app.settings.limits;
-    let backup = body::bounded(&parts.headers, body, limits.backup_bytes, limits.request())?;
+    let bound = Bound {
+        bytes: limits.backup_bytes,
+        setting: "backup_bytes",
+        patience: limits.request(),
+    };
+    let backup = body::bounded(&parts.headers, body, bound)?;
     let Restored { backup, notices } = app.meshery.restore(backup, how.replace).await?;
     tracing::warn!(
         records = backup.records,

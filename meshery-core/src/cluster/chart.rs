@@ -20,7 +20,7 @@ mod helm;
 mod kept;
 mod mirror;
 #[cfg(test)]
-mod packer;
+pub(crate) mod packer;
 mod process;
 mod render;
 mod repository;
@@ -29,6 +29,7 @@ mod source;
 mod templates;
 mod unknown;
 mod version;
+mod way;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -46,15 +47,21 @@ use address::Rules;
 use helm::Probes;
 use mirror::Memory;
 
+pub(crate) use archive::{LIMITS, safe_path};
+pub(crate) use content::read as read_archive;
+pub(crate) use digest::sha256;
 pub(crate) use documents::recorded;
 pub use error::ChartError;
 pub use failure::{Place, Violation};
+pub use way::Downloads;
 
 /// Where charts come from and what renders them.
 #[derive(Debug, Clone, Default)]
 pub struct ChartSettings {
     /// A folder of chart archives, searched with its subfolders.
     pub mirror: Option<PathBuf>,
+    /// Folder in whose `charts` those lie that were brought in a bundle; none when nothing can be brought.
+    pub kept: Option<PathBuf>,
     /// Folder for what can be had again; it may be deleted at any time.
     pub cache: PathBuf,
     /// The helm program; searched on PATH when not given.
@@ -64,6 +71,8 @@ pub struct ChartSettings {
     /// Addresses that a repository's address must begin with, compared part by part; when there is none, any public
     /// https address will do.
     pub repositories: Vec<String>,
+    /// How repositories are reached.
+    pub downloads: Downloads,
 }
 
 /// A chart: what its archive says, and the archive itself.
@@ -171,6 +180,8 @@ struct Inner {
     settings: ChartSettings,
     rules: Rules,
     mirror: Memory,
+    /// What is known of the charts that were brought.
+    kept: Memory,
     helm: Probes,
     /// Each rendering takes a core and 100 MB.
     renderings: Semaphore,
@@ -199,6 +210,7 @@ impl Charts {
             settings,
             rules,
             mirror: Memory::default(),
+            kept: Memory::default(),
             helm: Probes::default(),
             renderings: Semaphore::new(RENDERINGS),
             swept: AtomicBool::new(false),
@@ -218,6 +230,16 @@ impl Charts {
     /// A chart: from the cache by its digest, else from the mirror, else from its repository.
     pub async fn fetch(&self, chart: &ChartRef) -> Result<Chart, ChartError> {
         source::fetch(&self.inner, chart).await
+    }
+
+    /// Keeps a chart's archive for good, after it was read as one; whether it is new here.
+    pub(crate) async fn keep(&self, archive: Bytes) -> Result<bool, ChartError> {
+        source::keep(&self.inner, archive).await
+    }
+
+    /// Folder for what can be had again.
+    pub(crate) fn cache(&self) -> &Path {
+        &self.inner.settings.cache
     }
 
     /// Renders a chart. Values may hold secrets: they reach helm by its standard input, and no file.

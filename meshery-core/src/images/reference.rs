@@ -33,7 +33,7 @@ impl<'a> Reference<'a> {
         };
         let fine = !path.is_empty()
             && path.split('/').all(is_part)
-            && registry.is_none_or(|host| is_registry(host))
+            && registry.is_none_or(is_registry)
             && rest.bytes().all(|byte| {
                 byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'@' | b'.' | b'_' | b'-' | b'+')
             })

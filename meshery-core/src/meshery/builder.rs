@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::key_watch::{self, KeyId};
 use super::uploads::Uploads;
 use super::{Inner, Meshery};
-use crate::cluster::chart::{ChartSettings, Charts};
+use crate::cluster::chart::{ChartSettings, Charts, Downloads};
 use crate::cluster::{Clusters, KubeconfigSource};
 use crate::images::ImageSource;
 use crate::operation::Operations;
@@ -37,6 +37,7 @@ impl MesheryBuilder {
         Self {
             charts: ChartSettings {
                 cache: plugins.cache.clone(),
+                kept: Some(plugins.data.clone()),
                 ..ChartSettings::default()
             },
             plugins,
@@ -112,6 +113,12 @@ impl MesheryBuilder {
     /// Addresses that a chart repository's address must begin with; any public https address when there is none.
     pub fn repositories(mut self, addresses: Vec<String>) -> Self {
         self.charts.repositories = addresses;
+        self
+    }
+
+    /// How chart repositories are reached.
+    pub fn downloads(mut self, downloads: Downloads) -> Self {
+        self.charts.downloads = downloads;
         self
     }
 

@@ -38,7 +38,7 @@ const ABANDON: Duration = Duration::from_secs(3);
 /// The operations of an engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Operations {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 /// Which operations to list; all conditions must hold.

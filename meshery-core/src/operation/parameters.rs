@@ -21,8 +21,19 @@ const NAMED: usize = 10;
 /// What stands in the place of a sensitive value.
 const HIDDEN: &str = "(not shown)";
 
+/// The parameters that may be secret, or have something inside them that may.
+pub(crate) fn withheld(schema: &Value, parameters: &Map<String, Value>) -> Vec<String> {
+    let mut names: Vec<String> = parameters
+        .keys()
+        .filter(|name| telling(schema, &[name.as_str()]) != Telling::Value)
+        .cloned()
+        .collect();
+    names.sort();
+    names
+}
+
 /// Fills in defaults and checks.
-pub(super) fn check(
+pub(crate) fn check(
     adapter: &str,
     operation: &str,
     schema: &Value,
@@ -171,7 +182,7 @@ fn fill(schema: &Value, parameters: &mut Map<String, Value>) {
 }
 
 /// The parameters as they may be shown and kept: of sensitive ones, only that they were given.
-pub(super) fn shown(schema: &Value, parameters: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn shown(schema: &Value, parameters: &Map<String, Value>) -> Map<String, Value> {
     let mut shown = parameters.clone();
     for (name, value) in &mut shown {
         hide(schema, &mut vec![name.clone()], value);
@@ -249,6 +260,17 @@ mod tests {
                 assert!(problem.message.contains(word), "{word}: {problem}");
             }
         }
+    }
+
+    #[test]
+    fn parameters_that_may_be_secret_are_not_written_into_files() {
+        let schema = json!({"type": "object", "properties": {
+            "password": {"type": "string", "writeOnly": true},
+            "registry": {"type": "object", "properties": {"token": {"type": "string", "format": "password"}}},
+            "namespace": {"type": "string"}}});
+        let given = json!({"password": "x", "registry": {"token": "y"}, "namespace": "z"});
+        let given = given.as_object().cloned().unwrap();
+        assert_eq!(withheld(&schema, &given), ["password", "registry"]);
     }
 
     #[test]

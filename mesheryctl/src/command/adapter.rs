@@ -25,9 +25,14 @@ pub async fn run(client: &Client, console: &mut Console, command: &AdapterComman
                 console.document(&raw)
             }
         }
-        AdapterCommand::Plan { what, request, show } => {
+        AdapterCommand::Plan {
+            what,
+            request,
+            show,
+            result,
+        } => {
             let asked = asked(client, what, request).await?;
-            plan(client, console, &asked, *show).await
+            plan(client, console, &asked, *show, result).await
         }
         AdapterCommand::Run {
             what,

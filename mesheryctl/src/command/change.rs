@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Follow, Request, Running, Show};
+use crate::arguments::{Follow, PlanResult, Request, Running, Show};
 use crate::client::{Client, Patience};
 use crate::console::{Console, require_terminal};
 use crate::failure::{Failure, Problem};
 use crate::parameters;
+use crate::partial::Partial;
 use crate::preview::Preview;
 use crate::progress;
 use crate::record::Record;
@@ -43,6 +44,12 @@ impl Request {
         if let Some(context) = &self.context {
             body["context"] = context.as_str().into();
         }
+        if self.image_registry.is_some() || !self.pull_secret.is_empty() {
+            body["images"] = json!({
+                "registry": self.image_registry.as_deref().unwrap_or(""),
+                "pull_secrets": self.pull_secret,
+            });
+        }
         if !policy.is_empty() {
             body["policy"] = policy.into();
         }
@@ -58,14 +65,49 @@ impl Running {
 }
 
 /// Plans and previews; nothing in the cluster changes.
-pub async fn plan(client: &Client, console: &mut Console, asked: &Value, show: Show) -> Result<(), Failure> {
+pub async fn plan(
+    client: &Client,
+    console: &mut Console,
+    asked: &Value,
+    show: Show,
+    result: &PlanResult,
+) -> Result<(), Failure> {
+    // Not after the cluster was asked for long.
+    let file = match &result.out {
+        Some(out) => Some((Partial::make(out, 0o644, "plan-file")?, out)),
+        None => None,
+    };
     let (record, preview) = preview(client, console, asked).await?;
-    if !console.for_people() {
-        return console.document(&preview);
+    let mut next = format!("operation run {}", record.id);
+    if let Some((file, out)) = file {
+        let plan = client
+            .get_slowly(&["operations", &record.id, "plan"], &[])
+            .await?;
+        let mut text = serde_json::to_vec_pretty(&plan).map_err(std::io::Error::other)?;
+        text.push(b'\n');
+        file.write(&text)?;
+        file.finish()?;
+        next = format!("apply {}", out.display());
     }
-    let preview = Preview::read(&preview)?.lines(console.paint, show.full);
-    console.say(&preview)?;
-    console.tell(&format!("\nrun it: mesheryctl operation run {}", record.id))
+    let seen = Preview::read(&preview)?;
+    if console.for_people() {
+        let lines = seen.lines(console.paint, show.full);
+        console.say(&lines)?;
+        console.tell(&format!("\nrun it: mesheryctl {next}"))?;
+    } else {
+        console.document(&preview)?;
+    }
+    if result.exit_code && seen.changes_something() {
+        return Err(Failure::Changes);
+    }
+    Ok(())
+}
+
+/// What was planned and previewed.
+pub struct Seen {
+    pub record: Record,
+    pub preview: Value,
+    pub needs_approval: bool,
 }
 
 /// Plans, previews, asks, runs and follows.
@@ -77,6 +119,27 @@ pub async fn plan_and_run(
     run: &Running,
 ) -> Result<(), Failure> {
     let (record, preview) = preview(client, console, asked).await?;
+    let seen = Seen {
+        record,
+        preview,
+        needs_approval: asked["policy"]["approval"] == true,
+    };
+    ask_and_start(client, console, seen, show, run).await
+}
+
+/// Shows what was planned, asks, runs and follows.
+pub async fn ask_and_start(
+    client: &Client,
+    console: &mut Console,
+    seen: Seen,
+    show: Show,
+    run: &Running,
+) -> Result<(), Failure> {
+    let Seen {
+        record,
+        preview,
+        needs_approval,
+    } = seen;
     let preview = Preview::read(&preview)?;
     if console.for_people() {
         let lines = preview.lines(console.paint, show.full);
@@ -85,7 +148,7 @@ pub async fn plan_and_run(
         let lines = preview.lines(console.paint_err, show.full);
         console.tell(&lines)?;
     }
-    if asked["policy"]["approval"] == true {
+    if needs_approval {
         let now = client.get(&["operations", &record.id], &[]).await?;
         return waits_for_approval(console, &now);
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::change::{plan, plan_and_run};
+use super::{bundle, images};
 use crate::adapter::Adapter;
 use crate::arguments::{Mesh, MeshCommand};
 use crate::client::Client;
@@ -17,10 +18,15 @@ use crate::table::Table;
 
 pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) -> Result<(), Failure> {
     match command {
-        MeshCommand::Plan { mesh, remove, show } => {
+        MeshCommand::Plan {
+            mesh,
+            remove,
+            show,
+            result,
+        } => {
             let category = if *remove { "remove" } else { "install" };
             let asked = asked(client, mesh, category).await?;
-            plan(client, console, &asked, *show).await
+            plan(client, console, &asked, *show, result).await
         }
         MeshCommand::Deploy { mesh, show, run } => {
             run.require_answer()?;
@@ -31,6 +37,14 @@ pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) 
             run.require_answer()?;
             let asked = asked(client, mesh, "remove").await?;
             plan_and_run(client, console, &asked, *show, run).await
+        }
+        MeshCommand::Images { name, version, words } => {
+            let words: Vec<(String, String)> = words
+                .iter()
+                .map(|text| parameters::split(text))
+                .collect::<Result<_, _>>()?;
+            let wanted = bundle::wanted(client, name, version.as_deref(), &words).await?;
+            images::show(console, &bundle::images(client, &wanted).await?)
         }
         MeshCommand::Detect { name, context } => detect(client, console, name, context.as_deref()).await,
     }

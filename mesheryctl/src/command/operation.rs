@@ -34,6 +34,10 @@ pub async fn run(client: &Client, console: &mut Console, command: &OperationComm
         }
         OperationCommand::View { id, events } => view(client, console, id, *events).await,
         OperationCommand::Preview { id, again, show } => preview(client, console, id, *again, *show).await,
+        OperationCommand::Images { id } => {
+            let answer = client.get(&["operations", id, "images"], &[]).await?;
+            super::images::show(console, &answer)
+        }
         OperationCommand::Watch { id, follow } => watch(client, console, id, *follow).await,
         OperationCommand::Run(change) => run_planned(client, console, change).await,
         OperationCommand::Approve(change) => approve(client, console, change).await,

@@ -3,12 +3,11 @@
 //! The file's last line has the checksum of what is before it. It is compared on this side too: after a backup, so
 //! that nobody keeps one that is not whole, and before a restore, so that the host is not troubled with it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 
@@ -16,9 +15,12 @@ use crate::arguments::ProviderCommand;
 use crate::client::Client;
 use crate::console::{Console, plain, require_terminal};
 use crate::failure::{Failure, Problem};
+use crate::partial::Partial;
 
 /// Longer lines are none of a backup.
 const LONGEST_LINE: u64 = 16 << 20;
+const BACKUP: &str = "application/x-ndjson";
+const CODE: &str = "backup-file";
 const PIECE: usize = 256 << 10;
 
 #[derive(Deserialize)]
@@ -67,21 +69,13 @@ async fn view(client: &Client, console: &mut Console) -> Result<(), Failure> {
 }
 
 async fn backup(client: &Client, console: &mut Console, file: &Path) -> Result<(), Failure> {
-    if file.exists() {
-        let message = format!("{} is there already", file.display());
-        return Err(Failure::usage(
-            "file-exists",
-            message,
-            "choose another name, or remove the file",
-        ));
-    }
-    let partial = Partial::make(file)?;
+    let partial = Partial::make(file, 0o600, CODE)?;
     let mut answer = client.download(&["provider", "backup"]).await?;
     while let Some(piece) = client.piece(&mut answer).await? {
         partial.write(&piece)?;
     }
-    let summary = verify(&partial.path)?;
-    partial.finish(file)?;
+    let summary = verify(partial.path())?;
+    partial.finish()?;
     for damage in &summary.damage {
         let warning = format!(
             "warning: could not be read and is not in the backup: {}",
@@ -117,22 +111,20 @@ async fn restore(
             yes,
         )?;
     }
-    let input = File::open(file).map_err(|error| unreadable(file, &error))?;
-    let size = input.metadata().map_err(|error| unreadable(file, &error))?.len();
-    let pieces = stream::unfold(input, async |mut input| {
-        let mut piece = vec![0; PIECE];
-        match input.read(&mut piece) {
-            Ok(0) => None,
-            Ok(read) => {
-                piece.truncate(read);
-                Some((Ok(piece), input))
-            }
-            Err(error) => Some((Err(error), input)),
-        }
-    });
+    let input = File::open(file).map_err(|error| unreadable(CODE, file, &error))?;
+    let size = input
+        .metadata()
+        .map_err(|error| unreadable(CODE, file, &error))?
+        .len();
     let query: &[(&str, &str)] = if replace { &[("replace", "true")] } else { &[] };
     let answer = client
-        .upload(&["provider", "restore"], query, pieces.boxed(), size)
+        .upload(
+            &["provider", "restore"],
+            query,
+            BACKUP,
+            pieces(input).boxed(),
+            size,
+        )
         .await?;
     if !console.for_people() {
         return console.document(&answer);
@@ -147,7 +139,7 @@ async fn restore(
 
 /// Reads a backup to its end; a problem when it is not whole.
 fn verify(file: &Path) -> Result<Summary, Failure> {
-    let mut input = BufReader::new(File::open(file).map_err(|error| unreadable(file, &error))?);
+    let mut input = BufReader::new(File::open(file).map_err(|error| unreadable(CODE, file, &error))?);
     let (mut hash, mut line, mut lines) = (Context::new(&SHA256), Vec::new(), 0_u64);
     let bad = |code: &str, what: &str| {
         let message = format!("{} {what}", file.display());
@@ -159,7 +151,7 @@ fn verify(file: &Path) -> Result<Summary, Failure> {
         let read = (&mut input)
             .take(LONGEST_LINE)
             .read_until(b'\n', &mut line)
-            .map_err(|error| unreadable(file, &error))?;
+            .map_err(|error| unreadable(CODE, file, &error))?;
         if read == 0 {
             return Err(bad("backup-cut-off", "has no last line"));
         }
@@ -184,7 +176,7 @@ fn verify(file: &Path) -> Result<Summary, Failure> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -192,53 +184,22 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
+pub fn unreadable(code: &str, file: &Path, error: &std::io::Error) -> Failure {
     let message = format!("cannot read {}: {error}", file.display());
-    Failure::Problem(Problem::new("backup-file", message))
+    Failure::Problem(Problem::new(code, message))
 }
 
-/// A file that is removed again unless it is finished.
-struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    fn make(goal: &Path) -> Result<Self, Failure> {
-        let mut name = goal.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
-        let path = goal.with_file_name(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| unwritable(&path, &error))?;
-        Ok(Self { path, file })
-    }
-
-    fn write(&self, piece: &[u8]) -> Result<(), Failure> {
-        (&self.file)
-            .write_all(piece)
-            .map_err(|error| unwritable(&self.path, &error))
-    }
-
-    fn finish(&self, goal: &Path) -> Result<(), Failure> {
-        self.file
-            .sync_all()
-            // A link, because a name that somebody else took meanwhile is not ours to replace.
-            .and_then(|()| std::fs::hard_link(&self.path, goal))
-            .map_err(|error| unwritable(goal, &error))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("cannot write {}: {error}", file.display());
-    Failure::Problem(Problem::new("backup-file", message))
+/// A file piece by piece.
+pub fn pieces(input: File) -> impl Stream<Item = std::io::Result<Vec<u8>>> + Send {
+    stream::unfold(input, async |mut input| {
+        let mut piece = vec![0; PIECE];
+        match input.read(&mut piece) {
+            Ok(0) => None,
+            Ok(read) => {
+                piece.truncate(read);
+                Some((Ok(piece), input))
+            }
+            Err(error) => Some((Err(error), input)),
+        }
+    })
 }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::answers::{host, preview, record, runs_to};
-use crate::fake_host::{Answer, problem};
+use crate::answers::{adapter, host, preview, record, runs_to};
+use crate::fake_host::{Answer, FakeHost, problem};
 use crate::program::ctl;
 
 #[test]
@@ -112,6 +112,82 @@ fn a_plan_runs_nothing_and_says_how_to_run_it() {
         serde_json::from_str::<serde_json::Value>(&ran.out).unwrap(),
         preview()
     );
+}
+
+#[test]
+fn a_plan_that_changes_something_is_exit_code_2_when_asked_and_then_a_wrong_command_line_is_1() {
+    let plan = ["mesh", "plan", "lattice", "--exit-code"];
+    let host = host();
+    ctl(&host, &plan).code(2).out_has(&["2 to create"]);
+    ctl(&host, &[&plan[..], &["-o", "json"]].concat()).code(2);
+    for wrong in [["--set", "nonsense=1"], ["--nonsense", "x"], ["-o", "xml"]] {
+        ctl(&host, &[&plan[..], &wrong[..]].concat()).code(1);
+    }
+    ctl(&host, &["mesh", "plan", "lattice", "--nonsense"]).code(2);
+
+    // Records that Helm keeps are no change.
+    let host = FakeHost::start();
+    host.on("GET /adapters", json!({"items": [adapter()]}));
+    host.on("GET /adapters/lattice", adapter());
+    host.then("POST /operations", Answer::Json(201, record("planned")));
+    let mut same = preview();
+    same["objects"] = json!([
+        {"ref": "v1/Secret/lattice-system/sh.helm.release.v1.lattice.v2", "change": "create"},
+        {"ref": "v1/Service/lattice-system/control", "change": "unchanged"},
+        {"ref": "apps/v1/Deployment/lattice-system/control", "change": "wait"}]);
+    host.on("POST /operations/op1/preview", same);
+    ctl(&host, &plan).code(0);
+}
+
+#[test]
+fn a_plan_goes_into_a_new_file_as_the_host_says_it_and_is_applied_from_there() {
+    let host = host();
+    let plan = json!({"meshery_plan": 1, "of_the_future": [1]});
+    host.on("GET /operations/op1/plan", plan.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    let line = [
+        "mesh",
+        "plan",
+        "lattice",
+        "--image-registry",
+        "r.corp/m",
+        "--pull-secret",
+        "cred",
+        "--out",
+        file,
+    ];
+    ctl(&host, &line)
+        .code(0)
+        .err_has(&[&format!("mesheryctl apply {file}")]);
+    assert_eq!(
+        host.body_of("POST /operations")["images"],
+        json!({"registry": "r.corp/m", "pull_secrets": ["cred"]})
+    );
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(written, plan);
+    ctl(&host, &line).code(2).err_has(&["file-exists"]);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing half done is left"
+    );
+
+    host.then("POST /plans?context=dev", Answer::Json(201, record("previewed")));
+    runs_to(&host, "succeeded");
+    ctl(&host, &["apply", file, "--context", "dev", "--yes"])
+        .code(0)
+        .out_has(&["2 to create", "succeeded"]);
+    assert_eq!(host.body_of("POST /plans?context=dev"), plan);
+    // One that waits for its approval is not run.
+    let mut waiting = record("awaiting-approval");
+    waiting["policy"]["approval"] = true.into();
+    host.then("POST /plans", Answer::Json(201, waiting));
+    let runs = |host: &FakeHost| host.lines().iter().filter(|line| line.ends_with("/run")).count();
+    let before = runs(&host);
+    ctl(&host, &["apply", file, "--yes"]).code(0);
+    assert_eq!(runs(&host), before);
 }
 
 #[test]

@@ -127,10 +127,7 @@ impl<'a> Install<'a> {
             global.insert("hub".into(), hub.into());
         }
         if !self.images.pull_secrets.is_empty() {
-            global.insert(
-                "imagePullSecrets".into(),
-                self.images.pull_secrets.clone().into(),
-            );
+            global.insert("imagePullSecrets".into(), self.images.pull_secrets.clone().into());
         }
         if global.is_empty() {
             json!({})

@@ -9,10 +9,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-pub(super) struct Identity {
+pub(crate) struct Identity {
     pub acceptor: TlsAcceptor,
     /// The authority's certificate as webhook configurations want it.
     pub ca_bundle: String,
+    /// The same as a file has it.
+    pub ca_pem: String,
 }
 
 impl Identity {
@@ -37,6 +39,7 @@ impl Identity {
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             ca_bundle: STANDARD.encode(ca_certificate.pem()),
+            ca_pem: ca_certificate.pem(),
         })
     }
 }

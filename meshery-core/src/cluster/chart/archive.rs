@@ -16,9 +16,9 @@ use super::error::ChartError;
 
 /// How much of an archive is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes of the archive itself.
-    pub(super) packed: u64,
+    pub(crate) packed: u64,
     /// Bytes of the tar stream inside it.
     pub(super) unpacked: u64,
     /// Bytes of one file; helm has the same limit.
@@ -28,7 +28,7 @@ pub(super) struct Limits {
 }
 
 /// What any chart keeps within.
-pub(super) const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     packed: 20 << 20,
     unpacked: 100 << 20,
     file: 5 << 20,
@@ -115,7 +115,7 @@ pub(super) fn walk(
 }
 
 /// The path as text, or the rule it breaks.
-fn safe_path(raw: &[u8]) -> Result<&str, &'static str> {
+pub(crate) fn safe_path(raw: &[u8]) -> Result<&str, &'static str> {
     let path = std::str::from_utf8(raw).map_err(|_| "has a name that is no UTF-8")?;
     if path.is_empty() {
         return Err("has no name");

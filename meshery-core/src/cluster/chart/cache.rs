@@ -1,7 +1,7 @@
-//! Archives that were fetched, each under its own digest.
+//! Archives that were fetched or brought, each under its own digest.
 //!
-//! Whatever is read here is checked against the name it has, so a damaged file is as good as none, and the folder may
-//! be deleted at any time.
+//! Whatever is read here is checked against the name it has, so a damaged file is as good as none, and the cache's
+//! folder may be deleted at any time.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,11 @@ use super::digest::sha256;
 use super::error::ChartError;
 use super::mirror;
 
+/// Where they lie in a folder.
+pub(super) const CHARTS: &str = "charts";
+
 fn path(cache: &Path, digest: &str) -> PathBuf {
-    cache.join("charts").join(format!("{digest}.tgz"))
+    cache.join(CHARTS).join(format!("{digest}.tgz"))
 }
 
 /// The archive with that digest.
@@ -34,13 +37,14 @@ pub(super) fn put(cache: &Path, digest: &str, bytes: &[u8]) -> Result<PathBuf, C
         std::fs::create_dir_all(folder)?;
         let mut draft = tempfile::NamedTempFile::new_in(folder)?;
         draft.write_all(bytes)?;
+        draft.as_file().sync_all()?;
         draft.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
     match write() {
         Ok(()) => Ok(path),
         Err(source) => Err(ChartError::Files {
-            what: "cannot write the cache".into(),
+            what: "cannot keep the chart in".into(),
             path,
             source,
         }),

@@ -41,7 +41,7 @@ pub(super) fn head(bytes: &[u8], place: &str) -> Result<ChartYaml, ChartError> {
 }
 
 /// Reads the whole archive.
-pub(super) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, ChartError> {
+pub(crate) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, ChartError> {
     let mut parts = Parts::default();
     let mut unpacked = parts.collect(&bytes, place, LIMITS)?;
     // Charts inside the chart, packed or not, render with it.

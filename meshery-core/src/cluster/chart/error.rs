@@ -266,7 +266,7 @@ fn join(violations: &[Violation]) -> String {
 fn choose(available: &[String]) -> String {
     let some: Vec<&str> = available.iter().take(5).map(String::as_str).collect();
     if some.is_empty() {
-        "put the archive (helm pull) into the mirror's folder, or name a repository that has it".into()
+        "put the archive (helm pull) into the mirror's folder, load a bundle that has it, or name a repository that does".into()
     } else {
         format!(
             "choose a version that is there ({}), or put the archive into the mirror's folder",

@@ -7,17 +7,17 @@ use tar::{EntryType, Header};
 
 /// A tar archive in the making, written block by block so that it may say what no tar library would write.
 #[derive(Default)]
-pub(super) struct Packer {
+pub(crate) struct Packer {
     tar: Vec<u8>,
 }
 
 impl Packer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The chart of that name among the repository's own, with its folder as it stands.
-    pub(super) fn chart(name: &str) -> Vec<u8> {
+    pub(crate) fn chart(name: &str) -> Vec<u8> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/charts");
         let mut files = Vec::new();
         collect(&root.join(name), &mut files);
@@ -29,15 +29,15 @@ impl Packer {
         files.iter().fold(Self::new(), pack).finish()
     }
 
-    pub(super) fn file(self, path: &str, text: &str) -> Self {
+    pub(crate) fn file(self, path: &str, text: &str) -> Self {
         self.raw(path, EntryType::Regular, text.as_bytes())
     }
 
-    pub(super) fn folder(self, path: &str) -> Self {
+    pub(crate) fn folder(self, path: &str) -> Self {
         self.raw(path, EntryType::Directory, b"")
     }
 
-    pub(super) fn raw(mut self, path: &str, kind: EntryType, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, path: &str, kind: EntryType, bytes: &[u8]) -> Self {
         if path.len() > 100 {
             let name = [path.as_bytes(), b"\0"].concat();
             self = self.raw("././@LongLink", EntryType::GNULongName, &name);
@@ -58,18 +58,18 @@ impl Packer {
     }
 
     /// The tar stream, with its end.
-    pub(super) fn tar(mut self) -> Vec<u8> {
+    pub(crate) fn tar(mut self) -> Vec<u8> {
         self.tar.resize(self.tar.len() + 1024, 0);
         self.tar
     }
 
     /// The archive as charts have it.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         gzip(&self.tar())
     }
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

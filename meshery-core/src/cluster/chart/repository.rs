@@ -15,6 +15,7 @@ use super::address::{self, Rules, shown};
 use super::archive::LIMITS;
 use super::digest::{self, sha256};
 use super::error::ChartError;
+use super::way::Downloads;
 use super::{version, yaml};
 
 const INDEX_LIMIT: u64 = 64 << 20;
@@ -32,12 +33,19 @@ pub(super) struct Fetched {
     pub(super) place: String,
 }
 
+/// What decides how repositories are reached, and which may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) rules: Rules,
+    pub(super) downloads: &'a Downloads,
+}
+
 /// Fetches a chart. `allowed` are the beginnings that the repository's address must have one of; none allows any.
 pub(super) async fn fetch(
     chart: &ChartRef,
     pin: Option<&str>,
     allowed: &[String],
-    rules: Rules,
+    way: Way<'_>,
 ) -> Result<Fetched, ChartError> {
     let repository = parse(&chart.repository)?;
     if !allowed.is_empty() && !allowed.iter().any(|prefix| is_below(&repository, prefix)) {
@@ -48,7 +56,7 @@ pub(super) async fn fetch(
     }
     let label = format!("{} {}", chart.name, chart.version);
     let index_url = below(&repository, "index.yaml")?;
-    let index = get(&index_url, INDEX_LIMIT, INDEX_DEADLINE, rules).await?;
+    let index = get(&index_url, INDEX_LIMIT, INDEX_DEADLINE, way).await?;
     let releases = {
         let (name, url) = (chart.name.clone(), shown(&index_url));
         super::blocking(move || releases_of(&name, &index, &url)).await?
@@ -90,7 +98,7 @@ pub(super) async fn fetch(
         });
     };
     let url = below(&repository, url)?;
-    let bytes = get(&url, LIMITS.packed, ARCHIVE_DEADLINE, rules).await?;
+    let bytes = get(&url, LIMITS.packed, ARCHIVE_DEADLINE, way).await?;
     let (bytes, found) = super::blocking(move || {
         let found = sha256(&bytes);
         Ok((bytes, found))
@@ -153,11 +161,11 @@ fn is_below(url: &Url, prefix: &str) -> bool {
 }
 
 /// Gets a body, with a few tries.
-async fn get(url: &Url, limit: u64, deadline: Duration, rules: Rules) -> Result<Bytes, ChartError> {
+async fn get(url: &Url, limit: u64, deadline: Duration, way: Way<'_>) -> Result<Bytes, ChartError> {
     let tries = async {
         let mut pauses = PAUSES.iter();
         loop {
-            let error = match get_once(url.clone(), limit, rules).await {
+            let error = match get_once(url.clone(), limit, way).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => error,
             };
@@ -182,17 +190,31 @@ async fn get(url: &Url, limit: u64, deadline: Duration, rules: Rules) -> Result<
     })
 }
 
-async fn get_once(url: Url, limit: u64, rules: Rules) -> Result<Bytes, ChartError> {
+async fn get_once(url: Url, limit: u64, way: Way<'_>) -> Result<Bytes, ChartError> {
     let mut next = url;
     for _ in 0..=REDIRECTS {
-        let checked = address::check(next, rules).await?;
+        let through = way.downloads.proxy_for(&next);
+        let checked = address::check(next, way.rules, through.is_some()).await?;
         let url = checked.url;
         let failed = |error: reqwest::Error| ChartError::Unreachable {
             url: shown(&url),
-            reason: innermost(&error.without_url()),
+            reason: match &through {
+                Some(through) => format!(
+                    "{} (through the proxy {})",
+                    innermost(&error.without_url()),
+                    through.shown()
+                ),
+                None => innermost(&error.without_url()),
+            },
             mirror: String::new(),
         };
-        let client = client(url.host_str().unwrap_or_default(), &checked.addresses).map_err(failed)?;
+        let mut builder = way
+            .downloads
+            .trust(client(url.host_str().unwrap_or_default(), &checked.addresses))?;
+        if let Some(through) = &through {
+            builder = through.with(builder).map_err(failed)?;
+        }
+        let client = builder.build().map_err(failed)?;
         let mut answer = client.get(url.clone()).send().await.map_err(failed)?;
         let status = answer.status();
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
@@ -236,15 +258,17 @@ async fn get_once(url: Url, limit: u64, rules: Rules) -> Result<Bytes, ChartErro
 }
 
 /// A client that knows one host, at the addresses that were looked at.
-fn client(host: &str, addresses: &[std::net::SocketAddr]) -> reqwest::Result<reqwest::Client> {
+fn client(host: &str, addresses: &[std::net::SocketAddr]) -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .resolve_to_addrs(host, addresses)
         .connect_timeout(CONNECT)
-        .user_agent(concat!("meshery/", env!("CARGO_PKG_VERSION")))
-        .build()
+        .user_agent(concat!("meshery/", env!("CARGO_PKG_VERSION")));
+    if addresses.is_empty() {
+        return client;
+    }
+    client.resolve_to_addrs(host, addresses)
 }
 
 /// The library's own words say only that sending failed; why is behind them.

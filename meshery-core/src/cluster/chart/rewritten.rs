@@ -1,6 +1,8 @@
 //! A rendered chart whose objects are changed after it was rendered: what the release's record says changes with them,
 //! so that Helm knows what is in the cluster.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::documents::{flatten, split};
@@ -45,11 +47,7 @@ fn rewritten(manifest: &str, change: &mut impl FnMut(&mut Value) -> bool) -> Str
             continue;
         }
         for object in objects {
-            text.push_str(&format!(
-                "---\n# Source: {}\n{}",
-                document.source,
-                written(&object)
-            ));
+            let _ = write!(text, "---\n# Source: {}\n{}", document.source, written(&object));
             if !text.ends_with('\n') {
                 text.push('\n');
             }

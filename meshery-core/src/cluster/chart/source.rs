@@ -1,4 +1,4 @@
-//! Where a chart is looked for, and in which order: cache, mirror, repository.
+//! Where a chart is looked for, and in which order: cache, mirror, bundles that were loaded, repository.
 //!
 //! The cache knows digests only, so it answers for pinned charts. The mirror comes before the repository, because
 //! whoever set one up wants its charts, and because it works without a network.
@@ -14,14 +14,44 @@ use meshery_plugin_api::message::plan::ChartRef;
 use super::digest::{self, sha256};
 use super::error::ChartError;
 use super::mirror::{self, Entry};
+use super::repository::Way;
 use super::{Chart, Inner, blocking, cache, content, repository, version};
 
-/// The charts in the mirror; none when there is no mirror.
+/// The charts in the mirror, then those that were brought in bundles.
 pub(super) async fn in_mirror(inner: &Arc<Inner>) -> Result<Vec<Entry>, ChartError> {
     let inner = inner.clone();
-    blocking(move || match &inner.settings.mirror {
-        Some(root) => inner.mirror.scan(root),
-        None => Ok(Vec::new()),
+    blocking(move || {
+        let mut entries = match &inner.settings.mirror {
+            Some(root) => inner.mirror.scan(root)?,
+            None => Vec::new(),
+        };
+        let kept = inner.settings.kept.as_ref().map(|kept| kept.join(cache::CHARTS));
+        if let Some(kept) = kept.filter(|kept| kept.is_dir()) {
+            entries.extend(inner.kept.scan(&kept)?);
+        }
+        Ok(entries)
+    })
+    .await
+}
+
+/// Keeps an archive for good; whether it is new here.
+pub(super) async fn keep(inner: &Arc<Inner>, archive: Bytes) -> Result<bool, ChartError> {
+    let inner = inner.clone();
+    blocking(move || {
+        let Some(kept) = &inner.settings.kept else {
+            return Err(ChartError::Request {
+                what: "the chart".into(),
+                value: String::new(),
+                reason: "cannot be kept: there is no folder for charts that are brought".into(),
+            });
+        };
+        let digest = sha256(&archive);
+        content::read(archive.clone(), kept, "the bundle")?;
+        let is_new = cache::get(kept, &digest).is_none();
+        if is_new {
+            cache::put(kept, &digest, &archive)?;
+        }
+        Ok(is_new)
     })
     .await
 }
@@ -140,7 +170,11 @@ async fn from_repository(
     pin: Option<String>,
 ) -> Result<Chart, ChartError> {
     let settings = &inner.settings;
-    let fetched = repository::fetch(wanted, pin.as_deref(), &settings.repositories, inner.rules).await?;
+    let way = Way {
+        rules: inner.rules,
+        downloads: &settings.downloads,
+    };
+    let fetched = repository::fetch(wanted, pin.as_deref(), &settings.repositories, way).await?;
     let cache = settings.cache.clone();
     let wanted = wanted.clone();
     blocking(move || {

@@ -1,6 +1,6 @@
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
-use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest};
+use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, folder};
@@ -46,6 +46,30 @@ fn install_with_a_plain_service_and_an_address_to_wait_for() {
         "{text}"
     );
     assert_eq!(text.matches("apply v1/Namespace").count(), 1, "{text}");
+}
+
+#[test]
+fn sidecars_come_from_where_images_come_from() {
+    let install = |version: &str, images: Images| {
+        let request = PlanRequest {
+            images,
+            ..Cluster::of("empty").request("install", json!({"version": version}))
+        };
+        plan_text(&Istio.plan(request).unwrap())
+    };
+    let elsewhere = || Images {
+        registry: "registry.corp/mirror".into(),
+        pull_secrets: vec!["regcred".into()],
+    };
+    let text = install("1.30.2", elsewhere());
+    assert!(text.contains("hub: registry.corp/mirror/release"), "{text}");
+    assert!(
+        text.contains("imagePullSecrets:") && text.contains("- regcred"),
+        "{text}"
+    );
+    let text = install("1.29.1", elsewhere());
+    assert!(text.contains("hub: registry.corp/mirror/istio"), "{text}");
+    assert!(!install("1.30.2", Images::default()).contains("hub:"));
 }
 
 #[test]

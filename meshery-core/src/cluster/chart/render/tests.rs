@@ -87,7 +87,7 @@ async fn render_with(folder: &Path, script: &str, request: &RenderRequest) -> Re
         cache: folder.join("cache"),
         helm: Some(pretender(folder, script)),
         offline: true,
-        repositories: Vec::new(),
+        ..ChartSettings::default()
     };
     std::fs::write(folder.join("demo.tgz"), Packer::chart("demo")).unwrap();
     let charts = Charts::new(settings);
