@@ -29,6 +29,10 @@ pub fn trials() -> Vec<Trial> {
             helms::theirs_is_ours,
         ),
         trial(
+            "releases::an_undo_keeps_its_hands_off_what_helm_has_upgraded_since",
+            helms::overtaken,
+        ),
+        trial(
             "releases::objects_that_are_there_become_part_of_a_release_on_explicit_word_only",
             explicit::adopted,
         ),

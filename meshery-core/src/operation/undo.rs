@@ -20,8 +20,8 @@ use super::record::{Left, StepState};
 use super::resolve::wave_of;
 use super::run::halted;
 use super::seal::HostKey;
-use super::stored_plan::{StoredPlan, StoredStep, Work, load_waves};
-use crate::cluster::{Cluster, wave};
+use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use crate::cluster::{Cluster, ClusterError, wave};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
@@ -52,6 +52,11 @@ pub(super) enum Taken {
     Left(String),
 }
 
+/// The step of the plan that a step of a release's chain belongs to.
+fn of_plan(step: &str) -> &str {
+    step.split_once('.').map_or(step, |(step, _)| step)
+}
+
 /// Whether an object is taken back before everything else: one that the run made and that can refuse others.
 fn goes_first(object: &ObjectHistory) -> bool {
     object.before.is_none() && wave_of(&object.object) == wave::ADMISSION
@@ -63,11 +68,14 @@ struct Done<'a> {
     objects: Vec<&'a ObjectHistory>,
     /// What was applied, by object; only needed where a crash hid what came of it.
     manifests: HashMap<ObjectRef, Value>,
+    /// Why nothing of it is taken back.
+    overtaken: Option<&'a str>,
 }
 
 impl Undo {
     /// Takes back everything; whether the cluster is as before.
     pub async fn everything(&self) -> Result<bool, Problem> {
+        let overtaken = self.overtaken().await?;
         let mut done = Vec::new();
         for history in self.history.steps.iter().rev() {
             let Some(step) = self.plan.step(&history.id) else {
@@ -80,6 +88,7 @@ impl Undo {
                 step,
                 objects: history.objects.iter().rev().collect(),
                 manifests: self.manifests(step, &history.objects).await?,
+                overtaken: overtaken.get(of_plan(&step.id)).map(String::as_str),
             });
         }
         let mut complete = true;
@@ -99,6 +108,34 @@ impl Undo {
             complete &= self.step(step).await?;
         }
         Ok(complete)
+    }
+
+    /// Steps of the plan whose release somebody has brought further since, and what is to be said of it: its objects
+    /// are as that revision has them, and helm relies on it.
+    async fn overtaken(&self) -> Result<HashMap<&str, String>, Problem> {
+        let mut overtaken = HashMap::new();
+        for step in &self.plan.steps {
+            let Work::Record { makes: Some(new), .. } = &step.work else {
+                continue;
+            };
+            if !self.history.created(&new.secret) {
+                continue;
+            }
+            let ReleaseName { name, namespace } = &new.release;
+            let revisions = match self.cluster.revisions(namespace, name).await {
+                // Whoever may not see the others gives back what is its own.
+                Err(ClusterError::Forbidden { .. }) => continue,
+                revisions => revisions?,
+            };
+            if let Some(last) = revisions.last().filter(|last| last.number > new.revision) {
+                let why = format!(
+                    "release {name} has been brought to revision {} since; roll that back or remove it first",
+                    last.number
+                );
+                overtaken.insert(of_plan(&step.id), why);
+            }
+        }
+        Ok(overtaken)
     }
 
     async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {
@@ -164,6 +201,9 @@ impl Undo {
         }
         let deadline = Instant::now() + GONE;
         let taking = async {
+            if let Some(why) = done.overtaken {
+                return Ok(Some(Taken::Left(why.to_owned())));
+            }
             match &done.step.work {
                 Work::Apply { .. } => {
                     let manifest = done.manifests.get(&object.object);

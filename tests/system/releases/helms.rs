@@ -250,3 +250,30 @@ fn theirs_again(ground: &Ground, helm: Helm) -> anyhow::Result<()> {
     ensure!(status["info"]["description"] == "Rollback to 1", "{status:#}");
     Ok(())
 }
+
+pub fn overtaken() -> anyhow::Result<()> {
+    let ground = Ground::new("release-overtaken")?;
+    let empty = Snapshot::take(&ground.cluster)?;
+    let objects = |data: &str| [config("piece", json!({"a": data}))];
+    let installed = ground.perform(&ground.pieces(&objects("ours")), "succeeded")?;
+    let archive = ground.chart("pieces.tgz")?;
+    let file = ground.values(&json!({"objects": objects("helm's")}))?;
+    ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
+    let upgraded = Snapshot::take(&ground.cluster)?;
+
+    let undone = ground.host.take_back(id(&installed)?, "undo-incomplete", LIMIT)?;
+    let left = undone["left"].as_array().cloned().unwrap_or_default();
+    ensure!(
+        left.iter()
+            .any(|left| left["ref"] == "v1/ConfigMap/release-overtaken/piece")
+            && left
+                .iter()
+                .all(|left| left["why"].as_str().is_some_and(|why| why.contains("revision 2"))),
+        "{undone:#}"
+    );
+    upgraded.await_same(&ground.cluster)?;
+
+    ground.helm(Helm::Four, &["uninstall", "demo"])?;
+    ground.host.take_back(id(&installed)?, "undone", LIMIT)?;
+    empty.await_same(&ground.cluster)
+}
