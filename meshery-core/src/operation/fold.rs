@@ -16,8 +16,11 @@ impl OperationRecord {
                     // What was approved was another preview.
                     self.approved_by = None;
                 }
-                if error.is_some() {
-                    self.error.clone_from(error);
+                match (state, error) {
+                    (_, Some(error)) => self.error = Some(error.clone()),
+                    // It goes on: what stopped it is over.
+                    (OperationState::Running | OperationState::Verifying, None) => self.error = None,
+                    _ => {}
                 }
             }
             Entry::Approved { by } => self.approved_by = Some(by.clone()),

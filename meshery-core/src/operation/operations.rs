@@ -12,7 +12,7 @@ use super::engine::{Engine, InHand};
 use super::entry::Entry;
 use super::event::Event;
 use super::event_stream::EventStream;
-use super::journal::Journal;
+use super::journal::{Journal, stopped};
 use super::live::Live;
 use super::preview::Preview;
 use super::previewing::Previewing;
@@ -115,6 +115,21 @@ impl Operations {
         self.engine.plan(new).await
     }
 
+    /// Carries something out to its end, whether who asked for it still waits or not: half of it is worse than all of
+    /// it or nothing.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        match self.engine.tasks.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(stopped()),
+            },
+        }
+    }
+
     /// The record of an operation.
     pub async fn get(&self, id: &str) -> Result<OperationRecord, Problem> {
         self.engine.record(id).await
@@ -155,6 +170,11 @@ impl Operations {
 
     /// Looks what the plan would change, and keeps the answer. Writes nothing to the cluster.
     pub async fn preview(&self, id: &str) -> Result<Preview, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.preview_now(&id).await }).await
+    }
+
+    async fn preview_now(&self, id: &str) -> Result<Preview, Problem> {
         let engine = &self.engine;
         let claim = engine.claim(id).await?;
         let stored = engine.load(id).await?;
@@ -214,6 +234,11 @@ impl Operations {
 
     /// Says yes to an operation whose policy asks for one.
     pub async fn approve(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.approve_now(&id).await }).await
+    }
+
+    async fn approve_now(&self, id: &str) -> Result<OperationRecord, Problem> {
         let engine = &self.engine;
         let _claim = engine.claim(id).await?;
         let stored = engine.load(id).await?;
@@ -256,6 +281,11 @@ impl Operations {
 
     /// Runs the plan, as soon as no other operation is at work on the cluster. Returns at once.
     pub async fn run(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.run_now(&id).await }).await
+    }
+
+    async fn run_now(&self, id: &str) -> Result<OperationRecord, Problem> {
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         runnable(&stored.record)?;
@@ -282,6 +312,11 @@ impl Operations {
 
     /// Stops an operation at the next safe point; what it did is taken back if its policy says so.
     pub async fn cancel(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.cancel_now(&id).await }).await
+    }
+
+    async fn cancel_now(&self, id: &str) -> Result<OperationRecord, Problem> {
         if let Some(InHand { live, journal }) = self.engine.in_hand(id) {
             if live.state() == OperationState::Undoing {
                 return Err(conflict(
@@ -290,32 +325,23 @@ impl Operations {
                     "wait until it has ended",
                 ));
             }
+            if live.state().is_ended() {
+                return Err(not_cancellable(id, live.state()));
+            }
             live.cancel.cancel();
             let by = self.engine.store.user().await?.name;
             let requested = journal.note(Entry::CancelRequested { by });
-            if tokio::time::timeout(HEARD, requested).await.is_err() {
-                return Err(Problem::new(
-                    ProblemKind::Unavailable,
-                    "cancel-not-recorded",
-                    format!("operation {id} was told to stop, but the provider does not answer"),
-                )
-                .cause("if the host ends before the provider is back, the operation goes on after its next start")
-                .remedy("cancel it again when the provider is back")
-                .retryable(true));
+            match tokio::time::timeout(HEARD, requested).await {
+                Ok(Ok(())) => {}
+                Ok(Err(problem)) => return Err(not_recorded(id, &problem.message)),
+                Err(_) => return Err(not_recorded(id, "the provider does not answer")),
             }
             return Ok(live.record());
         }
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         if !stored.record.state.is_runnable() {
-            return Err(conflict(
-                "not-cancellable",
-                &format!(
-                    "operation {id} is {} and cannot be cancelled",
-                    stored.record.state
-                ),
-                "what it did can be taken back by an undo",
-            ));
+            return Err(not_cancellable(id, stored.record.state));
         }
         let entry = Entry::State {
             state: OperationState::Cancelled,
@@ -330,6 +356,11 @@ impl Operations {
 
     /// Takes back what an operation did. Returns at once.
     pub async fn undo(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.undo_now(&id).await }).await
+    }
+
+    async fn undo_now(&self, id: &str) -> Result<OperationRecord, Problem> {
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         let undoable = matches!(
@@ -357,6 +388,11 @@ impl Operations {
 
     /// Goes on with an interrupted operation. Returns at once.
     pub async fn resume(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let (this, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move { this.resume_now(&id).await }).await
+    }
+
+    async fn resume_now(&self, id: &str) -> Result<OperationRecord, Problem> {
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         if stored.record.state != OperationState::Interrupted {
@@ -394,6 +430,25 @@ impl Operations {
         self.engine.record(id).await?;
         Ok(self.engine.listen(id, after))
     }
+}
+
+fn not_cancellable(id: &str, state: OperationState) -> Problem {
+    conflict(
+        "not-cancellable",
+        &format!("operation {id} is {state} and cannot be cancelled"),
+        "what it did can be taken back by an undo",
+    )
+}
+
+fn not_recorded(id: &str, why: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Unavailable,
+        "cancel-not-recorded",
+        format!("operation {id} was told to stop, but that could not be written down: {why}"),
+    )
+    .cause("if the host ends before the provider is back, the operation goes on after its next start")
+    .remedy("cancel it again when the provider is back")
+    .retryable(true)
 }
 
 fn runnable(record: &OperationRecord) -> Result<(), Problem> {

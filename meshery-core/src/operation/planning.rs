@@ -12,19 +12,21 @@ use serde_json::{Map, Value};
 use super::clock;
 use super::engine::Engine;
 use super::entry::{Entry, Timed};
+use super::journal::stopped;
 use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
 use super::resolve::Resolver;
 use super::state::OperationState;
-use super::stored::Stored;
+use super::stored::{KIND, Stored};
 use super::stored_plan::{StoredStep, unreadable};
 use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
+use crate::provider::BlobRef;
 
 impl Engine {
     /// Asks the adapter, resolves what it says, stores it.
-    pub async fn plan(&self, new: NewOperation) -> Result<OperationRecord, Problem> {
+    pub async fn plan(self: &Arc<Self>, new: NewOperation) -> Result<OperationRecord, Problem> {
         let adapter = self.plugins.adapter(&new.adapter)?;
         let operation = adapter
             .operation(&new.operation)
@@ -65,7 +67,7 @@ impl Engine {
 
         let mut contents = resolved.contents;
         contents.push(serde_json::to_vec(&resolved.plan).map_err(|error| unreadable(&error))?);
-        let mut names = self.store.put_content(&id, contents).await?;
+        let plan = contents.last().map(|plan| BlobRef::of(plan)).unwrap_or_default();
         let planned = Timed {
             time: clock::now(),
             entry: Entry::State {
@@ -76,7 +78,7 @@ impl Engine {
         };
         let handle = adapter.handle();
         let stored = Stored {
-            plan: names.pop().unwrap_or_default(),
+            plan,
             preview: None,
             relied: None,
             record: OperationRecord {
@@ -111,10 +113,35 @@ impl Engine {
             },
         };
         let entry = serde_json::to_value(&planned).map_err(|error| unreadable(&error))?;
-        self.store.append(&id, 1, vec![entry]).await?;
-        stored.create(&self.store).await?;
-        tracing::info!(operation = %id, adapter = %stored.record.adapter.name, what = %stored.record.summary, "planned");
-        Ok(stored.record)
+        let record = stored.record.clone();
+        let engine = self.clone();
+        let kept = self
+            .tasks
+            .spawn(async move { engine.keep(stored, contents, entry).await });
+        // To its end, whether who asked for it still waits or not.
+        kept.await.unwrap_or_else(|_| Err(stopped()))?;
+        tracing::info!(operation = %id, adapter = %record.adapter.name, what = %record.summary, "planned");
+        Ok(record)
+    }
+
+    /// Stores a new operation, or nothing of it.
+    async fn keep(&self, stored: Stored, contents: Vec<Vec<u8>>, entry: Value) -> Result<(), Problem> {
+        let id = &stored.record.id;
+        let kept = async {
+            self.store.put_content(id, contents).await?;
+            self.store.append(id, 1, vec![entry]).await?;
+            stored.create(&self.store).await
+        };
+        let Err(problem) = kept.await else {
+            return Ok(());
+        };
+        // Nobody would ever find it, and it would never go.
+        if let Ok(None) = self.store.get(KIND, id).await
+            && let Err(left) = self.store.forget(id).await
+        {
+            tracing::warn!(operation = %id, code = %left.code, "what was stored of it stays: {left}");
+        }
+        Err(problem)
     }
 }
 

@@ -32,7 +32,8 @@ impl Existing {
 
     /// The number of the next revision.
     pub fn next(&self) -> u32 {
-        self.revisions.last().map_or(1, |revision| revision.number + 1)
+        let latest = self.revisions.last();
+        latest.map_or(1, |revision| revision.number.saturating_add(1))
     }
 
     /// Whether objects of it may be there.

@@ -1,5 +1,6 @@
 //! Taking back one object: deleting what the run made, restoring what it changed, making again what it deleted.
 
+use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -90,7 +91,7 @@ impl Undo {
                 .wait_gone(&object.object, Some(uid), deadline, |_| {})
                 .await?;
         }
-        self.make_again(&own_fields(before), deadline).await
+        self.make_again(&object.object, before, deadline).await
     }
 
     /// Deletes what the run made, if it still is that.
@@ -217,19 +218,25 @@ impl Undo {
         let before: Value = self.opened(before)?;
         if let Some(now) = self.cluster.get_if_served(&object.object).await? {
             if now.pointer("/metadata/deletionTimestamp").is_none() {
-                return Ok(Taken::Back(Reversal::Unchanged, None));
+                return Ok(stands(&before, &now));
             }
             let uid = text(&now, "/metadata/uid");
             self.cluster
                 .wait_gone(&object.object, Some(uid), deadline, |_| {})
                 .await?;
         }
-        self.make_again(&own_fields(&before), deadline).await
+        self.make_again(&object.object, &before, deadline).await
     }
 
-    async fn make_again(&self, manifest: &Value, deadline: Instant) -> Result<Taken, Problem> {
-        let manager = manager_of(manifest);
-        let manifest = as_new(manifest);
+    async fn make_again(
+        &self,
+        object: &ObjectRef,
+        before: &Value,
+        deadline: Instant,
+    ) -> Result<Taken, Problem> {
+        let own = own_fields(before);
+        let manager = manager_of(&own);
+        let manifest = as_new(&own);
         let mut plainly = manager == MANAGER;
         loop {
             let made = if plainly {
@@ -245,7 +252,10 @@ impl Undo {
             match made {
                 Ok(()) => return Ok(Taken::Back(Reversal::Recreated, None)),
                 Err(ClusterError::AlreadyExists { .. } | ClusterError::ObjectChanged { .. }) => {
-                    return Ok(Taken::Back(Reversal::Unchanged, None));
+                    let Some(now) = self.cluster.get_if_served(object).await? else {
+                        continue;
+                    };
+                    return Ok(stands(before, &now));
                 }
                 // Helm 3 makes objects that cannot be applied.
                 Err(ClusterError::Invalid { .. }) if !plainly => plainly = true,
@@ -324,6 +334,18 @@ fn covers(now: &Value, applied: &Value) -> bool {
             now.len() == applied.len() && now.iter().zip(applied).all(|(now, applied)| covers(now, applied))
         }
         _ => now == applied,
+    }
+}
+
+/// Whether what is there in the place of a deleted object is that object, or one that an undo which was cut short has
+/// made of it.
+fn stands(before: &Value, now: &Value) -> Taken {
+    let same = text(before, "/metadata/uid") == text(now, "/metadata/uid");
+    let marked = operation_of(before).is_some() && operation_of(before) == operation_of(now);
+    if same || marked || covers(now, &as_new(&own_fields(before))) {
+        Taken::Back(Reversal::Unchanged, None)
+    } else {
+        Taken::Left("somebody has made another one in its place since".into())
     }
 }
 
