@@ -53,10 +53,10 @@ impl Failure {
     }
 
     pub fn too_slow(seconds: u64) -> Self {
-        let message = format!("the request was not answered within {seconds} s and was given up");
+        let message = format!("the request could not be answered within {seconds} s");
         Problem::new(ProblemKind::Timeout, "request-timeout", message)
             .cause("the cluster or the provider is slow, or the request's body came too slowly")
-            .remedy("ask again; the limit is a setting under [limits]")
+            .remedy("look what became of it before asking again: an order to an operation is carried out all the same; the limit is a setting under [limits]")
             .retryable(true)
             .into()
     }

@@ -41,6 +41,10 @@ pub fn trials() -> Vec<Trial> {
             "faults::nothing_is_written_while_the_provider_is_away",
             provider_away,
         ),
+        trial(
+            "faults::an_order_that_was_not_answered_in_time_is_carried_out_all_the_same",
+            late_answer,
+        ),
         trial("faults::an_operation_that_cannot_be_is_refused", impossible),
     ]
 }
@@ -327,5 +331,24 @@ fn provider_away() -> anyhow::Result<()> {
         began.elapsed()
     );
     host.take_back(&id, "undone", LIMIT)?;
+    before.await_same(&cluster)
+}
+
+fn late_answer() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let host = invented_host(&cluster, cluster.kubeconfig())?
+        .settings("[isolation_of]\nlocal = \"child\"\n[limits]\nrequest_seconds = 2\n")
+        .start()?;
+    let before = Snapshot::take(&cluster)?;
+    let id = host.plan(&request("many", json!({"namespace": "late", "objects": 5})))?;
+    for (order, ends) in [("run", "succeeded"), ("undo", "undone")] {
+        let pid = provider_process(&host)?.context("the provider has a process")?;
+        signal(pid, Signal::STOP)?;
+        let answer = host.post(&format!("{OPERATIONS}/{id}/{order}"), &json!({}));
+        signal(pid, Signal::CONT)?;
+        answer?.problem(504, "request-timeout")?;
+        let record = host.await_state(&id, &[ends, "failed", "undo-incomplete"], LIMIT)?;
+        ensure!(record["state"] == ends, "{record:#}");
+    }
     before.await_same(&cluster)
 }
