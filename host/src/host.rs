@@ -126,6 +126,7 @@ fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
             serde_json::json!(settings.provider.config),
         )
         .offline(settings.offline)
+        .lease((&settings.cluster).into())
         .repositories(settings.repositories.clone())
         .images(settings.images.clone())
         .downloads(settings.downloads.told());

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meshery_core::cluster::lease::{LeaseNeeded, LeaseSettings, TERMS};
 use meshery_core::images::ImageSource;
 use meshery_core::plugin::Isolation;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,7 @@ pub struct Settings {
     pub auth: Auth,
     pub limits: Limits,
     pub log: Log,
+    pub cluster: Cluster,
     pub provider: Provider,
     /// Where single plugins run, by name, whatever `isolation` says.
     pub isolation_of: BTreeMap<String, Isolation>,
@@ -132,6 +134,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// How hosts take turns at a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// What happens where a cluster does not let the host have a Lease.
+    pub lease: LeaseNeeded,
+    /// After so long without a sign of life of the host that holds a cluster, another one takes it.
+    pub lease_seconds: u64,
+}
+
 /// Which provider is used, and what is handed to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -157,6 +169,7 @@ impl Default for Settings {
             auth: Auth::default(),
             limits: Limits::default(),
             log: Log::default(),
+            cluster: Cluster::default(),
             provider: Provider::default(),
             isolation_of: BTreeMap::new(),
         }
@@ -185,6 +198,25 @@ impl Default for Log {
         Self {
             level: "info".to_owned(),
             format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        let LeaseSettings { term, needed } = LeaseSettings::default();
+        Self {
+            lease: needed,
+            lease_seconds: term.as_secs(),
+        }
+    }
+}
+
+impl From<&Cluster> for LeaseSettings {
+    fn from(settings: &Cluster) -> Self {
+        Self {
+            term: Duration::from_secs(settings.lease_seconds),
+            needed: settings.lease,
         }
     }
 }
@@ -234,6 +266,10 @@ impl Settings {
             .or_else(|| within("limits.request_seconds", limits.request_seconds, 1, 3600))
             .or_else(|| within("limits.plan_seconds", limits.plan_seconds, 1, 3600))
             .or_else(|| within("limits.drain_seconds", limits.drain_seconds, 1, 3600))
+            .or_else(|| {
+                let (least, most) = (*TERMS.start(), *TERMS.end());
+                within("cluster.lease_seconds", self.cluster.lease_seconds, least, most)
+            })
             .or_else(|| {
                 let fault = self.downloads.told().proxy_fault()?;
                 Some(("downloads.proxy", fault))

@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod cluster;
+mod host_identity;
 pub mod images;
 mod meshery;
 pub mod operation;

@@ -5,8 +5,8 @@
 //! operation's journal before it acts and after, so that whoever comes after a crash knows what was done: resuming
 //! and undoing go by the journal and the cluster alone.
 //!
-//! One operation at a time works on a cluster, whatever its context is called. Several hosts on one cluster do not
-//! see each other yet.
+//! One operation at a time works on a cluster, whatever its context is called: those of one host wait in a queue, and
+//! hosts take turns by a Lease in the cluster. Who loses it stops at once.
 
 mod apply;
 pub(crate) mod clock;
@@ -23,6 +23,7 @@ mod foreign;
 mod history;
 mod hooks;
 mod journal;
+pub(crate) mod lease_use;
 mod live;
 mod mark;
 mod operations;
@@ -67,6 +68,6 @@ pub(crate) use planning::filled;
 pub use policy::{OnFailure, OnInterruption, Policy};
 pub use preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 pub use record::{
-    AdapterUsed, ClusterUsed, Left, NewOperation, OperationRecord, StepRecord, StepState, UndoKind,
+    AdapterUsed, ClusterUsed, HeldUp, Left, NewOperation, OperationRecord, StepRecord, StepState, UndoKind,
 };
 pub use state::OperationState;

@@ -27,6 +27,8 @@ pub struct Record {
     pub findings: Vec<Finding>,
     pub error: Option<Problem>,
     pub left: Vec<Left>,
+    pub host: String,
+    pub held_up: Option<HeldUp>,
     pub created: String,
     pub updated: String,
 }
@@ -44,6 +46,14 @@ pub struct ClusterUsed {
     pub uid: String,
     pub context: String,
     pub server: String,
+}
+
+/// What keeps it from its turn.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct HeldUp {
+    pub before: u64,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -100,6 +110,15 @@ impl Record {
     /// Stopped with its host, which takes it up by itself when it is back.
     pub fn will_be_taken_up(&self) -> bool {
         self.state == "interrupted" && matches!(self.policy.on_interruption.as_str(), "resume" | "undo")
+    }
+
+    /// Its state in a table, with its place in the queue.
+    pub fn state_and_place(&self) -> String {
+        match &self.held_up {
+            Some(held_up) if held_up.before > 0 => format!("{}, {} before it", self.state, held_up.before),
+            Some(_) => format!("{}, for another host", self.state),
+            None => self.state.clone(),
+        }
     }
 
     /// Not run yet.
@@ -211,6 +230,10 @@ impl Record {
         let cluster = [&self.cluster.context, &self.cluster.server, &self.cluster.uid];
         line("cluster", cluster.map(String::as_str).join(" ").trim());
         line("asked by", &self.owner);
+        line("host", &self.host);
+        if let Some(held_up) = &self.held_up {
+            line("waits", &held_up.reason);
+        }
         line("created", &self.created);
         line("updated", &self.updated);
         for note in &self.notes {
@@ -242,4 +265,25 @@ fn parameters(parameters: &Map<String, Value>) -> String {
         other => format!("{name}={other}"),
     };
     parameters.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_place_in_the_queue_is_beside_the_state() {
+        let shown = |held_up: Value| {
+            let record = json!({"id": "1", "state": "queued", "held_up": held_up});
+            Record::read(&record).unwrap().state_and_place()
+        };
+        assert_eq!(shown(json!(null)), "queued");
+        assert_eq!(shown(json!({"before": 2, "reason": "x"})), "queued, 2 before it");
+        assert_eq!(
+            shown(json!({"before": 0, "reason": "x"})),
+            "queued, for another host"
+        );
+    }
 }

@@ -31,7 +31,7 @@ pub struct RequestInfo {
     pub query: String,
     pub headers: HeaderMap,
     /// Whether it changes something: PATCH, POST, PUT or DELETE, neither a dry run nor one of the questions
-    /// that Kubernetes asks by POST (access and token reviews).
+    /// that Kubernetes asks by POST (access and token reviews), nor about a Lease.
     pub mutating: bool,
     /// How many mutating requests have come so far, this one included.
     pub mutations: usize,

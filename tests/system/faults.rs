@@ -53,7 +53,10 @@ const OPERATIONS: &str = "/api/v1/operations";
 
 fn no_rights() -> anyhow::Result<()> {
     let cluster = cluster()?;
-    let host = invented_host(&cluster, cluster.limited_kubeconfig())?.start()?;
+    // What is refused here is not the lease.
+    let host = invented_host(&cluster, cluster.limited_kubeconfig())?
+        .env("MESHERY_CLUSTER_LEASE", "when-allowed")
+        .start()?;
     let many = request("many", json!({"namespace": "forbidden", "objects": 3}));
     // Without any right, not even the cluster's identity can be read.
     let problem = host.post(OPERATIONS, &many)?.problem(403, "forbidden")?;

@@ -15,6 +15,7 @@ mod host;
 mod invented;
 mod istio;
 mod kills;
+mod leases;
 mod mesheryctl;
 mod namespace;
 mod operations;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         istio::trials(),
         mesheryctl::trials(),
         kills::trials(),
+        leases::trials(),
         operations::trials(),
         proxy::trials(),
         releases::trials(),

@@ -361,7 +361,7 @@ fn cancelled() -> anyhow::Result<()> {
         })
         .unwrap_or_default();
     ensure!(
-        states == ["planned", "running", "cancelled", "undoing", "undone"],
+        states == ["planned", "queued", "running", "cancelled", "undoing", "undone"],
         "{states:?}"
     );
     before.await_same(&cluster)

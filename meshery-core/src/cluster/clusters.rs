@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::connection::{Connection, MakeClient};
 use super::error::ClusterError;
+use super::gate::Gate;
 use super::handle::Cluster;
 use super::kubeconfig::{self, Entry, KubeconfigSource, Loaded, upload};
 use super::settings::ClusterSettings;
@@ -361,19 +362,20 @@ impl Inner {
     async fn open(self: Arc<Self>, name: String, place: Place) -> Result<Arc<Cluster>, ClusterError> {
         let server = place.entry().map(|entry| entry.server()).unwrap_or_default();
         let settings = self.settings.clone();
+        let gate = Gate::default();
         let make: MakeClient = {
-            let name = name.clone();
+            let (name, gate) = (name.clone(), gate.clone());
             Box::new(move || {
-                let (inner, name) = (self.clone(), name.clone());
-                Box::pin(async move { inner.client(&name).await })
+                let (inner, name, gate) = (self.clone(), name.clone(), gate.clone());
+                Box::pin(async move { inner.client(&name, gate).await })
             })
         };
-        let connection = Connection::new(name, server, settings, make).await?;
+        let connection = Connection::new(name, server, settings, gate, make).await?;
         Cluster::new(connection).await.map(Arc::new)
     }
 
     /// A client of what the kubeconfig says now.
-    async fn client(self: Arc<Self>, name: &str) -> Result<kube::Client, ClusterError> {
+    async fn client(self: Arc<Self>, name: &str, gate: Gate) -> Result<kube::Client, ClusterError> {
         let place = self.place(name)?;
         let pinned = match place.entry() {
             Some(entry) if place.uploaded => Some(upload::check_address(&place.source, entry).await?),
@@ -395,7 +397,7 @@ impl Inner {
                     reason: "is not an address".into(),
                 })?;
             }
-            kubeconfig::client(config, &name, &place.source)
+            kubeconfig::client(config, gate, &name, &place.source)
         });
         match tokio::time::timeout(self.settings.request, making).await {
             Ok(Ok(client)) => client,

@@ -2,6 +2,7 @@
 //! and a deadline for each attempt.
 
 use std::error::Error;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error::ClusterError;
+use super::fence::Fence;
+use super::gate::Gate;
 use super::request::Request;
 use super::settings::ClusterSettings;
 
@@ -24,13 +27,22 @@ use super::settings::ClusterSettings;
 pub(super) type MakeClient =
     Box<dyn Fn() -> BoxFuture<'static, Result<kube::Client, ClusterError>> + Send + Sync>;
 
-/// The way to one API server.
+/// The way to one API server. Cheap to clone; what is written through it may depend on a fence.
+#[derive(Clone)]
 pub(super) struct Connection {
+    line: Arc<Line>,
+    fence: Option<Fence>,
+}
+
+/// What all handles of one connection share.
+pub(super) struct Line {
     pub(super) context: String,
     pub(super) server: String,
     pub(super) settings: ClusterSettings,
     client: RwLock<Arc<Generation>>,
     make: MakeClient,
+    /// Where the connections that clients make end with the fence.
+    gate: Gate,
     renewing: tokio::sync::Mutex<()>,
     permits: Semaphore,
     trouble: Mutex<Option<Instant>>,
@@ -91,24 +103,46 @@ impl Answer {
     }
 }
 
+impl Deref for Connection {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        &self.line
+    }
+}
+
 impl Connection {
     pub(super) async fn new(
         context: String,
         server: String,
         settings: ClusterSettings,
+        gate: Gate,
         make: MakeClient,
     ) -> Result<Self, ClusterError> {
         let client = make().await?;
         Ok(Self {
-            context,
-            server,
-            client: RwLock::new(Arc::new(Generation { number: 0, client })),
-            make,
-            renewing: tokio::sync::Mutex::default(),
-            permits: Semaphore::new(settings.in_flight),
-            settings,
-            trouble: Mutex::default(),
+            line: Arc::new(Line {
+                context,
+                server,
+                client: RwLock::new(Arc::new(Generation { number: 0, client })),
+                make,
+                gate,
+                renewing: tokio::sync::Mutex::default(),
+                permits: Semaphore::new(settings.in_flight),
+                settings,
+                trouble: Mutex::default(),
+            }),
+            fence: None,
         })
+    }
+
+    /// The same way, on which nothing is written any more once the fence is lost.
+    pub(super) fn fenced(&self, fence: Fence) -> Self {
+        self.gate.put(fence.clone());
+        Self {
+            line: self.line.clone(),
+            fence: Some(fence),
+        }
     }
 
     pub(super) fn client(&self) -> Arc<Generation> {
@@ -138,10 +172,27 @@ impl Connection {
         *self.trouble.lock() = Some(Instant::now());
     }
 
-    /// One attempt, read to its end.
+    /// One attempt, read to its end. A write is dropped, wherever it is, as soon as its fence is lost.
     pub(super) async fn attempt(&self, client: &Generation, request: &Request) -> Result<Answer, Broken> {
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Err(self.unreachable("the connection was closed".into(), false));
+        let Some(fence) = self.fence.as_ref().filter(|_| request.writes()) else {
+            return self.attempt_freely(client, request).await;
+        };
+        let answer = fence.guard(Box::pin(self.attempt_freely(client, request))).await;
+        answer.unwrap_or_else(|lost| {
+            Err(Broken {
+                error: lost,
+                sent: true,
+                passing: false,
+            })
+        })
+    }
+
+    async fn attempt_freely(&self, client: &Generation, request: &Request) -> Result<Answer, Broken> {
+        let _permit = if request.urgent {
+            None
+        } else {
+            let permit = self.permits.acquire().await;
+            Some(permit.map_err(|_| self.unreachable("the connection was closed".into(), false))?)
         };
         let limit = self.settings.request;
         let read = async {

@@ -175,6 +175,12 @@ pub enum ClusterError {
         /// What holds it.
         reason: String,
     },
+    /// This host may not write to the cluster any more.
+    #[error("this host has lost the cluster's lease: {reason}")]
+    LeaseLost {
+        /// How.
+        reason: String,
+    },
     /// An answer that has no name of its own here.
     #[error("the cluster answered {what} with {status}: {message}")]
     Server {
@@ -267,6 +273,9 @@ impl fmt::Display for InvalidField {
         }
     }
 }
+
+/// The code of [`ClusterError::LeaseLost`].
+pub(crate) const LEASE_LOST: &str = "lease-lost";
 
 struct Forbidden<'a>(&'a str, &'a str, &'a str, &'a str);
 
@@ -366,6 +375,11 @@ impl ClusterError {
         }
     }
 
+    /// Whether the same request may succeed later without anybody doing anything.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.parts().2
+    }
+
     fn parts(&self) -> (ProblemKind, &'static str, bool) {
         use ProblemKind as K;
         match self {
@@ -389,6 +403,7 @@ impl ClusterError {
             Self::NotReady { .. } => (K::Timeout, "not-ready", true),
             Self::Failed { .. } => (K::Conflict, "object-failed", false),
             Self::NotGone { .. } => (K::Timeout, "not-gone", true),
+            Self::LeaseLost { .. } => (K::Unavailable, LEASE_LOST, true),
             Self::Server { status, .. } => (K::Unavailable, "cluster-answer", *status >= 500),
             Self::UnknownContext { .. } => (K::NotFound, "unknown-context", false),
             Self::NoKubeconfig { .. } => (K::NotFound, "no-kubeconfig", false),
@@ -468,6 +483,11 @@ impl ClusterError {
             }
             Self::Failed { .. } => {
                 "see what the objects say of themselves (`kubectl describe`), put it right and plan again".into()
+            }
+            Self::LeaseLost { .. } => {
+                "the operation goes on as its policy says when this host has the lease again; where the policy is to \
+                 ask, resume it or undo it"
+                    .into()
             }
             Self::NotGone { .. } => "make what holds the object let go of it, then try again".into(),
             Self::UnknownContext { context, .. } if context.is_empty() => "name a context".into(),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::connection::Connection;
 use super::discovery::{Kinds, discover};
 use super::error::ClusterError;
+use super::fence::Fence;
 use super::request::{JSON, Request};
 use super::retry::Patience;
 
@@ -21,9 +22,9 @@ use super::retry::Patience;
 /// repeated when the connection breaks or the server is overloaded. Dropping a call's future gives the request up.
 pub struct Cluster {
     pub(super) connection: Connection,
-    pub(super) kinds: RwLock<Arc<Kinds>>,
+    pub(super) kinds: Arc<RwLock<Arc<Kinds>>>,
     /// When the kinds were last learnt; held while they are.
-    pub(super) discovered: tokio::sync::Mutex<Instant>,
+    pub(super) discovered: Arc<tokio::sync::Mutex<Instant>>,
     uid: String,
     version: String,
 }
@@ -70,10 +71,22 @@ impl Cluster {
         Ok(Self {
             uid: text(&system, "/metadata/uid")?,
             version: text(&version, "/gitVersion")?,
-            kinds: RwLock::new(Arc::new(kinds)),
-            discovered: tokio::sync::Mutex::new(Instant::now()),
+            kinds: Arc::new(RwLock::new(Arc::new(kinds))),
+            discovered: Arc::new(tokio::sync::Mutex::new(Instant::now())),
             connection,
         })
+    }
+
+    /// The same cluster, to which nothing is written any more once the fence is lost: what is under way then is
+    /// dropped, and what comes after is [`ClusterError::LeaseLost`].
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Self {
+            connection: self.connection.fenced(fence),
+            kinds: self.kinds.clone(),
+            discovered: self.discovered.clone(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
     }
 
     /// The uid of the namespace kube-system: a cluster's identity, whatever a context calls it.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hyper_util::client::proxy::matcher::Matcher;
+use kube::client::ClientBuilder;
 use kube::config::{
     AuthInfo, ExecInteractiveMode, InClusterError, Kubeconfig, KubeconfigError, NamedContext,
 };
@@ -18,6 +19,7 @@ use ring::digest::{SHA256, digest};
 
 use super::connection::reason_of;
 use super::error::ClusterError;
+use super::gate::Gate;
 
 /// Where contexts come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -281,10 +283,12 @@ fn behind_proxy(url: &http::Uri) -> bool {
 /// Makes the client. Not for an async thread, but in reach of the runtime.
 pub(super) fn client(
     config: kube::Config,
+    gate: Gate,
     context: &str,
     source_name: &str,
 ) -> Result<kube::Client, ClusterError> {
-    kube::Client::try_from(config).map_err(|error| match error {
+    let made = ClientBuilder::try_from((config, gate)).map(ClientBuilder::build);
+    made.map_err(|error| match error {
         kube::Error::Auth(auth) => ClusterError::Credentials {
             context: context.to_owned(),
             reason: reason_of(&auth),

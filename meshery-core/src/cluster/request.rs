@@ -33,6 +33,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// Whether doing it twice comes to the same as doing it once.
     pub(super) repeatable: bool,
+    /// Whether it goes at once, however many others are under way.
+    pub(super) urgent: bool,
     pub(super) subject: Subject,
 }
 
@@ -88,6 +90,7 @@ impl Request {
             accept,
             body: Bytes::new(),
             repeatable: true,
+            urgent: false,
             subject: Subject {
                 verb: "get",
                 resource: String::new(),
@@ -121,6 +124,7 @@ impl Request {
         append_query(&mut path, query);
         Ok(Self {
             repeatable: method != Method::POST && method != Method::PUT,
+            urgent: false,
             method,
             path,
             content_type: JSON,
@@ -142,6 +146,7 @@ impl Request {
         append_query(&mut path, query);
         Self {
             repeatable: method == Method::GET,
+            urgent: false,
             method,
             path,
             content_type: JSON,
@@ -149,6 +154,11 @@ impl Request {
             body: Bytes::new(),
             subject: Subject::of(verb, kind, namespace, ""),
         }
+    }
+
+    /// Whether it asks for a change. A dry run counts: nobody asks for one whose answer would come too late to use.
+    pub(super) fn writes(&self) -> bool {
+        self.method != Method::GET
     }
 
     pub(super) fn accept(mut self, accept: &'static str) -> Self {

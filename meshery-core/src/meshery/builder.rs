@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,9 +11,12 @@ use super::key_watch::{self, KeyId};
 use super::uploads::Uploads;
 use super::{Inner, Meshery};
 use crate::cluster::chart::{ChartSettings, Charts, Downloads};
+use crate::cluster::lease::{LeaseSettings, TERMS};
 use crate::cluster::{Clusters, KubeconfigSource};
+use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
 use crate::operation::Operations;
+use crate::operation::lease_use::TakingTurns;
 use crate::operation::seal::HostKey;
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};
@@ -29,6 +33,7 @@ pub struct MesheryBuilder {
     take_up: bool,
     accept_key: bool,
     rotate_key: bool,
+    lease: LeaseSettings,
 }
 
 impl MesheryBuilder {
@@ -46,6 +51,7 @@ impl MesheryBuilder {
             take_up: true,
             accept_key: false,
             rotate_key: false,
+            lease: LeaseSettings::default(),
         }
     }
 
@@ -134,6 +140,16 @@ impl MesheryBuilder {
         self
     }
 
+    /// How hosts take turns at a cluster. A term outside of [`TERMS`] is taken as the nearest within.
+    pub fn lease(mut self, lease: LeaseSettings) -> Self {
+        let term = lease.term.as_secs().clamp(*TERMS.start(), *TERMS.end());
+        self.lease = LeaseSettings {
+            term: Duration::from_secs(term),
+            ..lease
+        };
+        self
+    }
+
     /// Takes the key in `host.key` for the right one, although the provider's content was sealed with another that
     /// is lost: what was sealed stays closed, and is not spoken of any more in [`Meshery::notices`].
     pub fn accept_key(mut self, accept: bool) -> Self {
@@ -185,6 +201,10 @@ impl MesheryBuilder {
                     charts.clone(),
                     key,
                     self.images,
+                    TakingTurns {
+                        host: HostIdentity::open(&data),
+                        lease: self.lease,
+                    },
                 );
                 operations.recover(self.take_up).await;
                 (Some(Arc::new(uploads)), Some(operations))

@@ -2,6 +2,9 @@
 //! what its policy says when something goes wrong.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
@@ -9,16 +12,20 @@ use super::entry::Entry;
 use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
-use super::policy::OnFailure;
+use super::policy::{OnFailure, OnInterruption};
 use super::queue::{Place, Turn};
 use super::record::{OperationRecord, StepState};
 use super::relied::{Relied, is_stale};
-use super::run::{Run, is_halt};
+use super::run::{Run, halted, is_halt};
 use super::state::OperationState;
 use super::stored::Stored;
 use super::stored_plan::{StoredPlan, Work};
 use super::undo::Undo;
+use super::wait::MOST_ENTRIES;
+use crate::cluster::Cluster;
+use crate::cluster::lease::Holder;
 use crate::cluster::release::Status;
+use crate::cluster::tenure::Tenure;
 use crate::problem::{Problem, ProblemKind};
 
 /// What is to be done with an operation.
@@ -29,6 +36,11 @@ pub(super) enum Task {
     /// Take it back.
     Undo,
 }
+
+/// How long a cluster that gives no answer about its Lease is asked before an operation is not begun, and how long
+/// before one that has lost the cluster stays interrupted.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_TO_GO_ON: Duration = Duration::from_mins(10);
 
 struct Conduct {
     engine: Arc<Engine>,
@@ -49,7 +61,9 @@ impl Engine {
     ) -> Result<OperationRecord, Problem> {
         let plan = stored.plan(&self.store).await?;
         let relied = stored.relied(&self.store).await?;
-        let place = self.queues.enter(&stored.record.cluster.uid)?;
+        let place = self.queues.enter(&stored.record.cluster.uid, &stored.record.id)?;
+        let mut stored = stored;
+        stored.record.host = Some(self.host.holder().to_owned());
         let live = Arc::new(Live::new(stored.record.clone()));
         let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
         let conduct = Conduct {
@@ -63,10 +77,8 @@ impl Engine {
         // An undo is written down as one even if it has to wait: after a crash it goes on as one.
         let state = if task == Task::Undo {
             OperationState::Undoing
-        } else if place.must_wait() {
-            OperationState::Queued
         } else {
-            OperationState::Running
+            OperationState::Queued
         };
         Stored::announce(&self.store, live.id(), state).await?;
         // Before it is visible: who asks for its state next sees that it was begun.
@@ -75,7 +87,7 @@ impl Engine {
             live: live.clone(),
             journal,
         });
-        let record = live.record();
+        let record = self.shown(&live);
         self.tasks.spawn(async move {
             conduct.conduct(task, place, state).await;
             conduct.end().await;
@@ -87,12 +99,10 @@ impl Engine {
 
 impl Conduct {
     async fn conduct(&self, task: Task, place: Place, shown: OperationState) {
-        let result = match self.turn(place).await {
-            None => Ok(()),
-            Some(_turn) => match task {
-                Task::Run => self.run(shown).await,
-                Task::Undo => self.take_back(shown).await,
-            },
+        let result = match self.unless_stopped(true, place.turn()).await {
+            Ok(Some(turn)) => self.have_turn(&turn, task, shown).await,
+            Ok(None) => Ok(()),
+            Err(problem) => Err(problem),
         };
         if let Err(problem) = result {
             // The journal is not there: what it says is the truth, and all that can be said is here.
@@ -100,29 +110,139 @@ impl Conduct {
         }
     }
 
-    /// Waits for its turn; nothing when it was stopped while it waited.
-    async fn turn(&self, place: Place) -> Option<Turn> {
+    /// Does it, and goes on as its policy says each time that the cluster was lost to another host.
+    async fn have_turn(&self, turn: &Turn, mut task: Task, mut shown: OperationState) -> Result<(), Problem> {
+        let (mut patience, mut cancellable) = (PATIENCE, true);
+        loop {
+            let tenure = match self.hold_cluster(turn, patience, cancellable).await {
+                Ok(Some(tenure)) => tenure,
+                Ok(None) => return Ok(()),
+                Err(problem) => return self.not_begun(task, problem).await,
+            };
+            match task {
+                Task::Run => self.run(shown, &tenure).await?,
+                Task::Undo => self.take_back(shown, &tenure).await?,
+            }
+            let Some(next) = tenure.lost().and_then(|_| self.goes_on()) else {
+                return Ok(());
+            };
+            turn.drop_tenure();
+            if self.live.state() != OperationState::Queued {
+                return Ok(());
+            }
+            (task, shown, patience) = (next, OperationState::Queued, PATIENCE_TO_GO_ON);
+            // A cancel that was heard already is what it goes on with.
+            cancellable = !self.live.cancel.is_cancelled();
+        }
+    }
+
+    /// What it does when it has the cluster again after it was lost; nothing when somebody has to say that.
+    fn goes_on(&self) -> Option<Task> {
+        match self.record.policy.on_interruption {
+            _ if self.engine.stop.is_cancelled() => None,
+            _ if self.live.cancel.is_cancelled() => Some(Task::Run),
+            OnInterruption::Ask => None,
+            OnInterruption::Resume => Some(Task::Run),
+            OnInterruption::Undo => Some(Task::Undo),
+        }
+    }
+
+    /// Says that the cluster was lost, and in one breath whether it goes on: who looks never sees an end that is none.
+    async fn lost_cluster(&self, error: Option<Problem>, message: String) -> Result<(), Problem> {
+        let mut entries = vec![Entry::State {
+            state: OperationState::Interrupted,
+            error,
+            message: Some(message),
+        }];
+        if self.goes_on().is_some() {
+            entries.push(Entry::State {
+                state: OperationState::Queued,
+                error: None,
+                message: Some("goes on as soon as this host has the cluster again".into()),
+            });
+        }
+        self.states(entries).await
+    }
+
+    /// Waits until this host has the cluster; nothing when the operation was stopped while it waited.
+    async fn hold_cluster(
+        &self,
+        turn: &Turn,
+        patience: Duration,
+        cancellable: bool,
+    ) -> Result<Option<Arc<Tenure>>, Problem> {
+        if let Some(tenure) = turn.tenure() {
+            return Ok(Some(tenure));
+        }
+        let (say, mut holder) = watch::channel(None);
+        let taking = Box::pin(async {
+            let cluster = self.engine.cluster(&self.record).await?;
+            self.engine.tenure(cluster, patience, &say).await
+        });
+        let telling = async {
+            let mut told = 0;
+            while holder.changed().await.is_ok() {
+                let now: Option<Holder> = holder.borrow_and_update().clone();
+                let Some(now) = now else { continue };
+                self.live.wait_for(Some(now.to_string()));
+                told += 1;
+                if told <= MOST_ENTRIES {
+                    let message = format!("{now}; waits");
+                    self.journal.note(Entry::Note { step: None, message }).await?;
+                }
+            }
+            std::future::pending::<Result<Tenure, Problem>>().await
+        };
+        let taken = self
+            .unless_stopped(cancellable, async {
+                tokio::select! {
+                    taken = taking => taken,
+                    failed = telling => failed,
+                }
+            })
+            .await;
+        self.live.wait_for(None);
+        Ok(taken?.transpose()?.map(|tenure| turn.keep(tenure)))
+    }
+
+    /// It could not even begin, or go on.
+    async fn not_begun(&self, task: Task, problem: Problem) -> Result<(), Problem> {
+        let history = History::read(&self.engine.store, self.live.id()).await?;
+        if task == Task::Undo || history.has_written() {
+            let message = Some("it could not go on; resume or undo it later");
+            return self
+                .state(OperationState::Interrupted, Some(problem), message)
+                .await;
+        }
+        self.skip().await?;
+        self.state(OperationState::Failed, Some(problem), None).await
+    }
+
+    /// Waits for something; nothing when the operation was stopped meanwhile, which is written down.
+    async fn unless_stopped<T>(
+        &self,
+        cancellable: bool,
+        what: impl Future<Output = T>,
+    ) -> Result<Option<T>, Problem> {
         let (mut state, mut message) = tokio::select! {
             biased;
-            () = self.live.cancel.cancelled() => (OperationState::Cancelled, "cancelled before its turn"),
+            () = self.live.cancel.cancelled(), if cancellable => (OperationState::Cancelled, "cancelled before its turn"),
             () = self.engine.stop.cancelled() => (OperationState::Interrupted, "the host was stopped"),
-            turn = place.turn() => return Some(turn),
+            result = what => return Ok(Some(result)),
         };
         let history = History::read(&self.engine.store, self.live.id()).await;
         if state == OperationState::Cancelled && history.is_ok_and(|history| history.has_written()) {
             // Something was done before an interruption: it stays to be resumed or undone.
             (state, message) = (OperationState::Interrupted, "cancelled before it could go on");
         }
-        if let Err(problem) = self.state(state, None, Some(message)).await {
-            tracing::warn!(operation = %self.live.id(), %problem, "its end could not be recorded");
-        }
-        None
+        self.state(state, None, Some(message)).await?;
+        Ok(None)
     }
 
-    async fn run(&self, shown: OperationState) -> Result<(), Problem> {
+    async fn run(&self, shown: OperationState, tenure: &Tenure) -> Result<(), Problem> {
         let history = History::read(&self.engine.store, self.live.id()).await?;
         if history.undoing {
-            return self.take_back(shown).await;
+            return self.take_back(shown, tenure).await;
         }
         let begun = history.has_written();
         if history.cancelled {
@@ -131,7 +251,7 @@ impl Conduct {
         if !begun && let Some(problem) = self.blocked().await? {
             return self.state(OperationState::Failed, Some(problem), None).await;
         }
-        let result = self.attempt(history, shown, begun).await;
+        let result = self.attempt(history, shown, begun, tenure).await;
         let Err(problem) = result else {
             return self.state(OperationState::Succeeded, None, None).await;
         };
@@ -139,6 +259,10 @@ impl Conduct {
         if self.engine.stop.is_cancelled() && !cancelled {
             let message = Some("the host was stopped");
             return self.state(OperationState::Interrupted, None, message).await;
+        }
+        if let Some(lost) = tenure.lost().filter(|_| !cancelled) {
+            let message = lost.to_string();
+            return self.lost_cluster(Some(lost.into()), message).await;
         }
         let history = History::read(&self.engine.store, self.live.id()).await?;
         if is_stale(&problem) && !history.has_written() {
@@ -154,7 +278,7 @@ impl Conduct {
         if keep || !history.has_written() {
             self.state(state, problem, None).await?;
             if keep {
-                self.record_failure(&history).await;
+                self.record_failure(&history, tenure).await;
             }
             return Ok(());
         }
@@ -172,11 +296,11 @@ impl Conduct {
             },
         ];
         self.states(entries).await?;
-        self.take_back(OperationState::Undoing).await
+        self.take_back(OperationState::Undoing, tenure).await
     }
 
     /// Tells Helm that releases whose objects stay as they are have failed.
-    async fn record_failure(&self, history: &History) {
+    async fn record_failure(&self, history: &History, tenure: &Tenure) {
         let why = self.live.record().error.map_or_else(
             || "cancelled".to_owned(),
             |problem| problem.message.chars().take(500).collect(),
@@ -189,7 +313,7 @@ impl Conduct {
                 continue;
             }
             let recorded = async {
-                let cluster = self.engine.cluster(&self.record).await?;
+                let cluster = self.fenced_cluster(tenure).await?;
                 cluster
                     .set_release_status(&new.secret, Status::Failed, &why)
                     .await?;
@@ -209,8 +333,14 @@ impl Conduct {
     }
 
     /// Runs and proves; what was done before an interruption is not done again.
-    async fn attempt(&self, history: History, shown: OperationState, begun: bool) -> Result<(), Problem> {
-        let cluster = self.engine.cluster(&self.record).await?;
+    async fn attempt(
+        &self,
+        history: History,
+        shown: OperationState,
+        begun: bool,
+        tenure: &Tenure,
+    ) -> Result<(), Problem> {
+        let cluster = self.fenced_cluster(tenure).await?;
         if !begun {
             self.engine.set_room_aside(self.live.id(), &self.plan).await?;
         }
@@ -242,8 +372,18 @@ impl Conduct {
         tokio::select! {
             result = &mut steps => return result,
             () = self.engine.stop.cancelled() => halt.cancel(),
+            () = tenure.over() => halt.cancel(),
         }
         steps.await
+    }
+
+    /// The cluster, for as long as this host holds it.
+    async fn fenced_cluster(&self, tenure: &Tenure) -> Result<Arc<Cluster>, Problem> {
+        let cluster = self.engine.cluster(&self.record).await?;
+        Ok(match tenure.fence() {
+            Some(fence) => Arc::new(cluster.fenced(fence.clone())),
+            None => cluster,
+        })
     }
 
     /// Steps that were not begun will not be.
@@ -267,7 +407,7 @@ impl Conduct {
     }
 
     /// Takes back what was done.
-    async fn take_back(&self, shown: OperationState) -> Result<(), Problem> {
+    async fn take_back(&self, shown: OperationState, tenure: &Tenure) -> Result<(), Problem> {
         if shown != OperationState::Undoing {
             self.state(OperationState::Undoing, None, None).await?;
         }
@@ -276,7 +416,7 @@ impl Conduct {
                 live: self.live.clone(),
                 journal: self.journal.clone(),
                 store: self.engine.store.clone(),
-                cluster: self.engine.cluster(&self.record).await?,
+                cluster: self.fenced_cluster(tenure).await?,
                 key: self.engine.key.clone(),
                 plan: self.plan.clone(),
                 history: History::read(&self.engine.store, self.live.id()).await?,
@@ -285,10 +425,20 @@ impl Conduct {
             };
             undo.everything().await
         };
-        match undone.await {
+        let undone = tokio::select! {
+            undone = undone => undone,
+            // Safe to begin again at any point; what was under way is dropped in any case.
+            () = tenure.over() => Err(halted()),
+        };
+        match undone {
             Ok(true) => self.state(OperationState::Undone, None, None).await,
             Ok(false) => self.state(OperationState::UndoIncomplete, None, None).await,
             Err(problem) => {
+                if let Some(lost) = tenure.lost() {
+                    // Why things are taken back stays what is shown.
+                    let message = format!("{lost}, while things were taken back");
+                    return self.lost_cluster(None, message).await;
+                }
                 let (error, message) = if is_halt(&problem) || self.engine.stop.is_cancelled() {
                     (None, "the host was stopped while it took things back")
                 } else {

@@ -13,15 +13,18 @@ use tokio_util::task::TaskTracker;
 
 use super::history::History;
 use super::journal::Journal;
+use super::lease_use::TakingTurns;
 use super::live::Live;
 use super::queue::Queues;
-use super::record::OperationRecord;
+use super::record::{HeldUp, OperationRecord};
 use super::seal::HostKey;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use super::stored_plan::StoredPlan;
 use crate::cluster::chart::Charts;
+use crate::cluster::lease::LeaseSettings;
 use crate::cluster::{Cluster, Clusters};
+use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
@@ -54,6 +57,8 @@ pub(super) struct Engine {
     pub key: Arc<HostKey>,
     /// Where images come from unless an operation says otherwise.
     pub images: ImageSource,
+    pub host: HostIdentity,
+    pub lease: LeaseSettings,
     pub queues: Queues,
     /// Nothing new is begun, and what runs stops at the next safe point.
     pub stop: CancellationToken,
@@ -113,6 +118,7 @@ impl Engine {
         charts: Charts,
         key: Arc<HostKey>,
         images: ImageSource,
+        turns: TakingTurns,
     ) -> Self {
         Self {
             store,
@@ -121,6 +127,8 @@ impl Engine {
             charts,
             key,
             images,
+            host: turns.host,
+            lease: turns.lease,
             queues: Queues::default(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
@@ -212,9 +220,24 @@ impl Engine {
     /// The record as it is now.
     pub async fn record(&self, id: &str) -> Result<OperationRecord, Problem> {
         if let Some(live) = self.live(id) {
-            return Ok(live.record());
+            return Ok(self.shown(&live));
         }
         Ok(self.load(id).await?.record)
+    }
+
+    /// The record of an operation that is at work, with what it waits for.
+    pub fn shown(&self, live: &Live) -> OperationRecord {
+        let mut record = live.record();
+        let before = self.queues.before(&record.cluster.uid, &record.id);
+        record.held_up = if let Some(first) = before.first() {
+            Some(HeldUp {
+                before: before.len(),
+                reason: format!("operation {first} of this host comes first"),
+            })
+        } else {
+            live.elsewhere().map(|reason| HeldUp { before: 0, reason })
+        };
+        record
     }
 
     /// What nobody works on any more, although its journal does not say that it ended, was interrupted.

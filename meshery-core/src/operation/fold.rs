@@ -11,6 +11,10 @@ impl OperationRecord {
         self.updated.clone_from(&entry.time);
         match &entry.entry {
             Entry::State { state, error, .. } => {
+                if *state == OperationState::Running {
+                    // Why it was interrupted before is in the journal.
+                    self.error = None;
+                }
                 self.state = *state;
                 if *state == OperationState::AwaitingApproval {
                     // What was approved was another preview.

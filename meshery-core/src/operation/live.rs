@@ -26,6 +26,8 @@ struct Inner {
     record: OperationRecord,
     /// What is shown instead of the record's state while the journal cannot be written.
     overlay: Option<OperationState>,
+    /// Which host has the cluster while this one waits for it.
+    elsewhere: Option<String>,
     tail: VecDeque<Event>,
     /// Events up to this number may be missing from the tail.
     tail_after: u64,
@@ -40,6 +42,7 @@ impl Live {
                 tail_after: record.seq,
                 record,
                 overlay: None,
+                elsewhere: None,
                 tail: VecDeque::new(),
             }),
             cancel: CancellationToken::new(),
@@ -79,6 +82,16 @@ impl Live {
     pub fn overlay(&self, state: Option<OperationState>) {
         self.inner.lock().overlay = state;
         self.seq.send_modify(|_| {});
+    }
+
+    /// Says which host has the cluster while this one waits for it.
+    pub fn wait_for(&self, holder: Option<String>) {
+        self.inner.lock().elsewhere = holder;
+    }
+
+    /// Which host has the cluster while this one waits for it.
+    pub fn elsewhere(&self) -> Option<String> {
+        self.inner.lock().elsewhere.clone()
     }
 
     /// Takes in entries that have become durable.

@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::event::Event;
 use super::event_stream::EventStream;
 use super::journal::{Journal, stopped};
+use super::lease_use::TakingTurns;
 use super::live::Live;
 use super::preview::Preview;
 use super::previewing::Previewing;
@@ -72,9 +73,11 @@ impl Operations {
         charts: Charts,
         key: Arc<HostKey>,
         images: ImageSource,
+        turns: TakingTurns,
     ) -> Self {
+        let engine = Engine::new(store, plugins, clusters, charts, key, images, turns);
         Self {
-            engine: Arc::new(Engine::new(store, plugins, clusters, charts, key, images)),
+            engine: Arc::new(engine),
         }
     }
 
@@ -157,7 +160,7 @@ impl Operations {
         for document in page.documents {
             let mut record = Stored::of(document.body)?.record;
             if let Some(live) = self.engine.live(&record.id) {
-                record = live.record();
+                record = self.engine.shown(&live);
             }
             self.engine.at_rest(&mut record);
             items.push(record);
@@ -188,7 +191,8 @@ impl Operations {
             store: &engine.store,
             key: &engine.key,
         };
-        let (preview, relied) = previewing.make().await?;
+        let (mut preview, relied) = previewing.make().await?;
+        engine.add_lease_outlook(&mut preview, &cluster).await?;
         let contents = vec![
             serde_json::to_vec(&preview).map_err(|error| unreadable(&error))?,
             serde_json::to_vec(&relied).map_err(|error| unreadable(&error))?,
@@ -336,7 +340,7 @@ impl Operations {
                 Ok(Err(problem)) => return Err(not_recorded(id, &problem.message)),
                 Err(_) => return Err(not_recorded(id, "the provider does not answer")),
             }
-            return Ok(live.record());
+            return Ok(self.engine.shown(&live));
         }
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;

@@ -107,6 +107,8 @@ impl Engine {
                 findings,
                 error: None,
                 left: Vec::new(),
+                host: None,
+                held_up: None,
                 created: planned.time.clone(),
                 updated: planned.time.clone(),
                 seq: 1,

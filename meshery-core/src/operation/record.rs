@@ -77,12 +77,27 @@ pub struct OperationRecord {
     /// What stays in the cluster on purpose or because it could not be taken back.
     #[serde(default)]
     pub left: Vec<Left>,
+    /// Which host has run it last, as in the cluster's Lease; nothing before it was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What it waits for before it may change the cluster; nothing when it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_up: Option<HeldUp>,
     /// When it was planned, RFC 3339 in UTC.
     pub created: String,
     /// When something last happened to it.
     pub updated: String,
     /// Number of the last entry in its journal.
     pub seq: u64,
+}
+
+/// What keeps an operation from its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeldUp {
+    /// How many operations of this host come before it; none when it waits for another host.
+    pub before: usize,
+    /// For people.
+    pub reason: String,
 }
 
 /// The plugin that planned an operation.

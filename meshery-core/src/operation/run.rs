@@ -22,6 +22,7 @@ use super::relied::Relied;
 use super::seal::HostKey;
 use super::stored_plan::{StoredPlan, StoredStep, Work, open_value, store_value};
 use crate::cluster::Cluster;
+use crate::cluster::error::LEASE_LOST;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -275,5 +276,5 @@ pub(super) fn halted() -> Problem {
 
 /// Whether a problem says only that the run stops.
 pub(super) fn is_halt(problem: &Problem) -> bool {
-    problem.code == HALTED
+    problem.code == HALTED || problem.code == LEASE_LOST
 }

@@ -12,7 +12,7 @@ pub enum OperationState {
     Previewed,
     /// Its policy asks for a yes, which nobody gave yet.
     AwaitingApproval,
-    /// Another operation is at work on the same cluster.
+    /// Another operation, or another host, is at work on the same cluster.
     Queued,
     /// Its steps run.
     Running,
@@ -26,7 +26,8 @@ pub enum OperationState {
     Failed,
     /// Somebody cancelled it.
     Cancelled,
-    /// The host was stopped, or the provider was away for long: what was done so far is in the journal.
+    /// The host was stopped, has lost the cluster's Lease, or the provider was away for long: what was done so far is in
+    /// the journal.
     Interrupted,
     /// What the run did is being taken back.
     Undoing,

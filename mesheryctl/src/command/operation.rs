@@ -79,7 +79,7 @@ async fn list(client: &Client, console: &mut Console, query: &[(&str, &str)]) ->
         let record = Record::read(item)?;
         table.row([
             &record.id,
-            &record.state,
+            &record.state_and_place(),
             &record.adapter.name,
             &record.operation,
             &record.cluster.context,

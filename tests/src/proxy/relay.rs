@@ -218,7 +218,9 @@ fn mutates(method: &Method, path: &str, query: &str) -> bool {
         .any(|pair| pair.split('=').next() == Some("dryRun"));
     let question =
         path.starts_with("/apis/authorization.k8s.io/") || path.starts_with("/apis/authentication.k8s.io/");
-    changes && !dry_run && !question
+    // Renewed whenever its time has come, whatever is being done.
+    let lease = path.starts_with("/apis/coordination.k8s.io/");
+    changes && !dry_run && !question && !lease
 }
 
 async fn forward(
@@ -294,5 +296,7 @@ mod tests {
         ));
         let review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         assert!(!mutates(&Method::POST, review, ""));
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/meshery";
+        assert!(!mutates(&Method::PUT, lease, ""));
     }
 }

@@ -27,6 +27,8 @@ fn record(id: &str) -> OperationRecord {
         findings: Vec::new(),
         error: None,
         left: Vec::new(),
+        host: None,
+        held_up: None,
         created: String::new(),
         updated: String::new(),
         seq: 0,
