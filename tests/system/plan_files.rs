@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
+use meshery_tests::chart_archive::Packing;
 use meshery_tests::cluster::Cluster;
 use meshery_tests::host::Host;
 use serde_json::Value;
@@ -29,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "plan_files::what_is_not_what_was_reviewed_is_refused_object_by_object",
             stale,
+        ),
+        trial(
+            "plan_files::a_chart_that_makes_certificates_anew_gives_the_same_plan",
+            certificates,
         ),
         trial("plan_files::files_that_are_no_plans_are_refused", wrong),
     ]
@@ -175,6 +180,78 @@ fn anew() -> anyhow::Result<()> {
     let replicas =
         bench.kubectl("get deployment invented-controller -n filed -o jsonpath={.spec.replicas}")?;
     ensure!(replicas == "2", "{replicas}");
+    ctl(&bench.host, 0, "mesh remove invented --set namespace=filed --yes").map(drop)
+}
+
+/// A template that comes out otherwise each time: a certificate, and its checksum on what uses it.
+const CERTIFIED: &str = r#"{{- $ca := genCA "demo" 365 }}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata:
+  name: certified-{{ .Release.Namespace }}
+webhooks:
+  - name: certified.demo.example
+    clientConfig:
+      caBundle: {{ $ca.Cert | b64enc }}
+      url: https://127.0.0.1:1/validate
+    rules: [{apiGroups: [demo.example], apiVersions: ["*"], operations: [CREATE], resources: ["*"]}]
+    namespaceSelector: {matchLabels: {demo.example/validate: certified}}
+    failurePolicy: Ignore
+    sideEffects: None
+    admissionReviewVersions: [v1]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: certified
+  annotations: {checksum/ca: {{ $ca.Cert | sha256sum }}}
+data: {greeting: {{ .Values.greeting }}}
+"#;
+
+fn certificates() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let folder = TempDir::new()?;
+    let mirror = folder.path().join("mirror");
+    fs::create_dir(&mirror)?;
+    let pack = |text: &str| -> anyhow::Result<()> {
+        let archive = Packing::of("demo")
+            .with("templates/certified.yaml", text)
+            .pack()?;
+        Ok(fs::write(mirror.join("demo.tgz"), archive)?)
+    };
+    pack(CERTIFIED)?;
+    let host = invented_host(&cluster, cluster.kubeconfig())?
+        .mirror(&mirror)
+        .start()?;
+    let bench = Bench {
+        cluster,
+        host,
+        folder,
+    };
+    let line = "mesh plan invented --set namespace=filed";
+    let (one, two) = (bench.plan("one.json", line)?, bench.plan("two.json", line)?);
+    let sum = |file: &Path| -> anyhow::Result<String> {
+        let objects = read(file)?["preview"]["objects"].to_string();
+        let at = objects.find("checksum/ca").context("a checksum in the preview")?;
+        Ok(objects[at..].chars().take(200).collect())
+    };
+    ensure!(
+        sum(&one)? != sum(&two)?,
+        "the certificates are the same, so this shows nothing"
+    );
+    ensure!(
+        read(&one)?["digest"] == read(&two)?["digest"],
+        "the digest sees certificates"
+    );
+    for file in [&one, &two] {
+        let id = bench.operation(file)?["id"].as_str().context("an id")?.to_owned();
+        ctl(&bench.host, 0, &format!("operation cancel {id} --yes"))?;
+    }
+    // Another template is another plan.
+    pack(&CERTIFIED.replace("failurePolicy: Ignore", "failurePolicy: Fail"))?;
+    has(&bench.apply(1, &two)?.1, &["plan-stale", "digest"])?;
+    pack(CERTIFIED)?;
+    has(&bench.apply(0, &one)?.0, &["succeeded"])?;
     ctl(&bench.host, 0, "mesh remove invented --set namespace=filed --yes").map(drop)
 }
 
