@@ -70,7 +70,10 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/bundle", post(bundle::create))
         .route("/api/v1/bundle/load", post(bundle::load))
         .route("/api/v1/provider/backup", get(provider::backup))
-        .route("/api/v1/provider/restore", post(provider::restore));
+        .route(
+            "/api/v1/provider/restore",
+            get(provider::restorable).post(provider::restore),
+        );
     layered(quick.merge(slow).merge(streams), app)
 }
 

@@ -59,7 +59,6 @@ struct Inner {
     uploads: Option<Arc<Uploads>>,
     operations: Option<Operations>,
     notices: Vec<Problem>,
-    take_up: bool,
 }
 
 impl std::fmt::Debug for Meshery {

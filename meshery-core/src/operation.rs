@@ -62,6 +62,7 @@ mod wait;
 pub use consent::{Consent, Consents, NeededConsent};
 pub use event::{Event, EventKind};
 pub use event_stream::EventStream;
+pub(crate) use operations::Then;
 pub use operations::{OperationPage, Operations, Selection};
 pub use plan_file::PlanFile;
 pub(crate) use planning::filled;

@@ -48,6 +48,12 @@ pub struct How {
     replace: bool,
 }
 
+/// Whether a restore could begin now. A client that sends a large body first would not hear why it is refused.
+pub async fn restorable(State(app): State<App>) -> Result<Json<Value>> {
+    app.meshery.check_restore()?;
+    Ok(Json(json!({})))
+}
+
 pub async fn restore(
     State(app): State<App>,
     Asked(how): Asked<How>,

@@ -15,9 +15,9 @@ use crate::cluster::lease::{LeaseSettings, TERMS};
 use crate::cluster::{Clusters, KubeconfigSource};
 use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
-use crate::operation::Operations;
 use crate::operation::lease_use::TakingTurns;
 use crate::operation::seal::HostKey;
+use crate::operation::{Operations, Then};
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
@@ -206,7 +206,8 @@ impl MesheryBuilder {
                         lease: self.lease,
                     },
                 );
-                operations.recover(self.take_up).await;
+                let then = if self.take_up { Then::ByPolicy } else { Then::Leave };
+                operations.recover(then).await;
                 (Some(Arc::new(uploads)), Some(operations))
             }
         };
@@ -222,7 +223,6 @@ impl MesheryBuilder {
                 uploads,
                 operations,
                 notices,
-                take_up: self.take_up,
             }),
         })
     }

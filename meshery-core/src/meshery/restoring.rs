@@ -21,8 +21,15 @@ pub struct Restored {
 }
 
 impl Meshery {
+    /// Whether a restore could begin now: it is refused while operations are active.
+    pub fn check_restore(&self) -> Result<(), Problem> {
+        self.store()?;
+        self.operations()?.check_idle()
+    }
+
     /// Takes a backup into the provider, as a whole or not at all, and goes on with what it has: uploaded kubeconfigs
-    /// and interrupted operations, as after a start. Refused while operations are active, and when the provider has
+    /// as after a start, and operations that were not ended, which wait for somebody to say what becomes of them: how
+    /// far their clusters are by now nobody can tell. Refused while operations are active, and when the provider has
     /// anything of a user's, unless `replace` says that it may go away.
     pub async fn restore<E: Display>(
         &self,
@@ -56,7 +63,7 @@ impl Meshery {
             }
             Ok(Restored { backup, notices })
         };
-        self.operations()?.exchange(inner.take_up, exchange).await
+        self.operations()?.exchange(exchange).await
     }
 }
 

@@ -386,14 +386,14 @@ impl Conduct {
         })
     }
 
-    /// Steps that were not begun will not be.
+    /// Steps that were not begun will not be, and those that were cut short are not brought to their end.
     async fn skip(&self) -> Result<(), Problem> {
         let skipped: Vec<Entry> = self
             .live
             .record()
             .steps
             .into_iter()
-            .filter(|step| step.state == StepState::Pending)
+            .filter(|step| matches!(step.state, StepState::Pending | StepState::Running))
             .map(|step| Entry::Step {
                 step: step.id,
                 state: StepState::Skipped,
@@ -412,6 +412,8 @@ impl Conduct {
             self.state(OperationState::Undoing, None, None).await?;
         }
         let undone = async {
+            // Of a run that a crash has cut short.
+            self.skip().await?;
             let undo = Undo {
                 live: self.live.clone(),
                 journal: self.journal.clone(),

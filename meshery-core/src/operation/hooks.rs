@@ -7,11 +7,14 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 use serde_json::Value;
 
-use super::entry::{Entry, Intent, ObjectChange, Stored};
+use super::apply::without_managers;
+use super::entry::{Intent, ObjectChange, Reversal, Stored};
+use super::history::ObjectHistory;
 use super::mark::{mark, operation_of, text};
 use super::relied::appeared;
 use super::run::StepRun;
 use super::stored_plan::{HookPlan, load_waves};
+use super::undo::{Taken, Undo};
 use crate::cluster::apply::{ApplyOptions, Guard};
 use crate::cluster::object::Preconditions;
 use crate::cluster::release::MANAGER;
@@ -38,7 +41,7 @@ impl StepRun<'_> {
         Ok(())
     }
 
-    async fn hook(&self, hook: &HookPlan, mut manifest: Value) -> Result<(), Problem> {
+    async fn hook(&self, hook: &HookPlan, manifest: Value) -> Result<(), Problem> {
         self.go_on()?;
         let run = self.run;
         let object = &hook.object;
@@ -46,40 +49,41 @@ impl StepRun<'_> {
         if history.is_some_and(|history| history.outcome.is_some()) {
             return Ok(());
         }
-        let mut now = run.cluster.get_if_served(object).await?;
+        let now = run.cluster.get_if_served(object).await?;
+        let before: Option<Value> = match history {
+            None => now.clone(),
+            Some(history) => match history.before.clone() {
+                None => None,
+                Some(stored) => Some(run.opened(stored)?),
+            },
+        };
         if history.is_none() {
-            if let Some(there) = &now {
-                if !hook.deletes("before-hook-creation") {
-                    return Err(in_the_way(object));
-                }
-                let note = Entry::Note {
-                    step: Some(self.step.id.clone()),
-                    message: format!(
-                        "{object} was there from an earlier run, and is removed before it is made again"
-                    ),
-                };
-                run.journal.note(note).await?;
-                self.remove(object, text(there, "/metadata/uid")).await?;
-                now = None;
+            if now.is_some() && !hook.deletes("before-hook-creation") {
+                return Err(in_the_way(object));
             }
+            let stored = match &before {
+                None => None,
+                Some(before) => Some(run.stored(object, without_managers(before))?),
+            };
             let intent = Intent {
                 object: object.clone(),
-                before: None,
+                before: stored,
             };
             self.write_intents(vec![intent]).await?;
         }
         let made = match now {
             Some(now) if operation_of(&now) == Some(run.id()) => now,
-            Some(_) => return Err(appeared(object)),
-            None => {
-                mark(&mut manifest, run.id());
-                let options = ApplyOptions {
-                    manager: MANAGER.into(),
-                    guard: Some(Guard::absent()),
-                    ..ApplyOptions::default()
-                };
-                run.cluster.apply(&manifest, &options).await?.object
+            // What an earlier run has left makes room.
+            Some(now)
+                if before
+                    .as_ref()
+                    .is_some_and(|before| uid_of(before) == uid_of(&now)) =>
+            {
+                self.remove(object, uid_of(&now)).await?;
+                self.make(manifest).await?
             }
+            Some(_) => return Err(appeared(object)),
+            None => self.make(manifest).await?,
         };
         if let Some(rule) = awaited(object) {
             let condition = Readiness {
@@ -90,13 +94,23 @@ impl StepRun<'_> {
                 return Err(self.with_reason(object, problem).await);
             }
         }
-        self.outcome(
-            object.clone(),
-            ObjectChange::Created,
-            text(&made, "/metadata/uid").to_owned(),
-            Stored::Nothing,
-        )
-        .await
+        let change = if before.is_some() {
+            ObjectChange::Recreated
+        } else {
+            ObjectChange::Created
+        };
+        self.outcome(object.clone(), change, uid_of(&made).to_owned(), Stored::Nothing)
+            .await
+    }
+
+    async fn make(&self, mut manifest: Value) -> Result<Value, Problem> {
+        mark(&mut manifest, self.run.id());
+        let options = ApplyOptions {
+            manager: MANAGER.into(),
+            guard: Some(Guard::absent()),
+            ..ApplyOptions::default()
+        };
+        Ok(self.run.cluster.apply(&manifest, &options).await?.object)
     }
 
     /// A failure together with what the hook's pods say.
@@ -116,9 +130,7 @@ impl StepRun<'_> {
     /// Removes a hook's object if it is the one of this run.
     async fn discard(&self, object: &ObjectRef) -> Result<(), Problem> {
         match self.run.cluster.get_if_served(object).await? {
-            Some(now) if operation_of(&now) == Some(self.run.id()) => {
-                self.remove(object, text(&now, "/metadata/uid")).await
-            }
+            Some(now) if operation_of(&now) == Some(self.run.id()) => self.remove(object, uid_of(&now)).await,
             _ => Ok(()),
         }
     }
@@ -135,16 +147,65 @@ impl StepRun<'_> {
     }
 }
 
+impl Undo {
+    /// Takes back what a hook was: its own object goes, and what made room for it is there again, unless that would
+    /// run once more.
+    pub(super) async fn hook(&self, object: &ObjectHistory, deadline: Instant) -> Result<Taken, Problem> {
+        let Some(before) = object.before.clone() else {
+            return self.applied(object, None, deadline).await;
+        };
+        let before: Value = self.opened(before)?;
+        let now = self.cluster.get_if_served(&object.object).await?;
+        if now.as_ref().is_some_and(|now| uid_of(now) == uid_of(&before)) {
+            return Ok(Taken::Back(Reversal::Unchanged, None));
+        }
+        if now
+            .as_ref()
+            .is_some_and(|now| operation_of(now) != Some(self.live.id()))
+        {
+            let why = "what is there now was made by somebody else";
+            return Ok(Taken::Back(Reversal::Unchanged, Some(why.into())));
+        }
+        if let Some(now) = &now {
+            let preconditions = Preconditions {
+                uid: Some(uid_of(now).to_owned()),
+                resource_version: None,
+            };
+            self.cluster.delete(&object.object, &preconditions, false).await?;
+            self.cluster
+                .wait_gone(&object.object, Some(uid_of(now)), deadline, |_| {})
+                .await?;
+        }
+        if runs(&object.object) {
+            let why = "the one before it has run, and would run again if it were made again";
+            return Ok(Taken::Back(Reversal::Removed, Some(why.into())));
+        }
+        self.deleted(object, deadline).await
+    }
+}
+
 impl HookPlan {
     fn deletes(&self, policy: &str) -> bool {
         self.delete_policies.iter().any(|given| given == policy)
     }
 }
 
+fn uid_of(object: &Value) -> &str {
+    text(object, "/metadata/uid")
+}
+
+/// Whether it is a program that runs to its end.
+fn runs(object: &ObjectRef) -> bool {
+    matches!(
+        (object.group.as_str(), object.kind.as_str()),
+        ("batch", "Job") | ("", "Pod")
+    )
+}
+
 /// What Helm waits for: what runs to an end has to come to it, everything else only has to be there.
 fn awaited(object: &ObjectRef) -> Option<Rule> {
     match (object.group.as_str(), object.kind.as_str()) {
-        ("batch", "Job") | ("", "Pod") => Some(Rule::Complete),
+        _ if runs(object) => Some(Rule::Complete),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => Some(Rule::Ready),
         _ => None,
     }

@@ -18,6 +18,7 @@ use super::live::Live;
 use super::preview::Preview;
 use super::previewing::Previewing;
 use super::record::{NewOperation, OperationRecord};
+pub(crate) use super::recovery::Then;
 use super::seal::HostKey;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
@@ -81,22 +82,27 @@ impl Operations {
         }
     }
 
-    pub(crate) async fn recover(&self, take_up: bool) {
-        if let Err(problem) = self.engine.recover(take_up).await {
+    pub(crate) async fn recover(&self, then: Then) {
+        if let Err(problem) = self.engine.recover(then).await {
             tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
         }
     }
 
-    /// Lets the store be exchanged while no operation is in anybody's hands, and takes up what the new one has.
+    /// Refuses while an operation is in anybody's hands.
+    pub(crate) fn check_idle(&self) -> Result<(), Problem> {
+        self.engine.idle().map(drop)
+    }
+
+    /// Lets the store be exchanged while no operation is in anybody's hands. What was not ended in the new one waits
+    /// for somebody to say what becomes of it.
     pub(crate) async fn exchange<T>(
         &self,
-        take_up: bool,
         exchange: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
         let idle = self.engine.idle()?;
         let result = exchange.await?;
         drop(idle);
-        self.recover(take_up).await;
+        self.recover(Then::Ask).await;
         Ok(result)
     }
 

@@ -18,7 +18,7 @@ use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
 use super::risk;
 use super::seal::HostKey;
-use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::stored_plan::{DeleteTarget, HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::diff::diff;
 use crate::cluster::object::{Deletion, Patch, Preconditions};
@@ -60,11 +60,13 @@ impl Previewing<'_> {
         let mut manifests = Vec::new();
         for step in &self.plan.steps {
             let objects: Vec<Value> = match &step.work {
-                Work::Apply { content, .. } => load_waves(self.store, self.key, &self.record.id, content)
-                    .await?
-                    .into_iter()
-                    .flatten()
-                    .collect(),
+                Work::Apply { content, .. } | Work::Hooks { content, .. } => {
+                    load_waves(self.store, self.key, &self.record.id, content)
+                        .await?
+                        .into_iter()
+                        .flatten()
+                        .collect()
+                }
                 _ => Vec::new(),
             };
             manifests.push(objects);
@@ -203,14 +205,14 @@ impl Previewing<'_> {
                     .map(|(secret, change, note)| Ok(noted(step, secret, change, Certainty::Local, note)))
                     .collect()
             }
-            Work::Hooks { event, hooks, .. } => hooks
-                .iter()
-                .map(|hook| {
-                    let note = format!("it runs as a {event} hook of the chart ({})", hook.source);
-                    let change = Change::Create;
-                    Ok(noted(step, &hook.object, change, Certainty::DecidedLater, note))
-                })
-                .collect(),
+            Work::Hooks { event, hooks, .. } => {
+                let looks: Vec<_> = hooks
+                    .iter()
+                    .zip(manifests)
+                    .map(|(hook, manifest)| self.hook(step, event, hook, manifest))
+                    .collect();
+                futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
+            }
             Work::Wait { conditions } => conditions
                 .iter()
                 .map(|condition| {
@@ -234,6 +236,24 @@ impl Previewing<'_> {
             }
         };
         found.into_iter().collect()
+    }
+
+    async fn hook(
+        &self,
+        step: &StoredStep,
+        event: &str,
+        hook: &HookPlan,
+        manifest: Value,
+    ) -> Result<Found, Problem> {
+        let now = self.cluster.get_if_served(&hook.object).await?;
+        let (change, beside) = match now {
+            None => (Change::Create, ""),
+            Some(_) => (Change::Recreate, "; one is there already and makes room for it"),
+        };
+        let note = format!("it runs as a {event} hook of the chart ({}){beside}", hook.source);
+        let mut found = noted(step, &hook.object, change, Certainty::DecidedLater, note);
+        (found.wanted, found.now) = (Some(manifest), now);
+        Ok(found)
     }
 
     async fn apply(

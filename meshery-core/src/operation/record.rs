@@ -162,7 +162,7 @@ pub enum StepState {
     Done,
     /// Failed.
     Failed,
-    /// Not begun because another one failed.
+    /// Not begun, or not brought to its end, because another one failed or the operation was cancelled.
     Skipped,
     /// Being taken back.
     Undoing,

@@ -140,6 +140,11 @@ impl Undo {
         let Some(now) = self.cluster.get_if_served(secret).await? else {
             return unchanged;
         };
+        let uid = object.outcome.as_ref().map_or("", |outcome| &outcome.uid);
+        if !uid.is_empty() && uid != text(&now, "/metadata/uid") {
+            let why = "what is there now was made by somebody else";
+            return Ok(Taken::Back(Reversal::Unchanged, Some(why.into())));
+        }
         let was: Standing = serde_json::from_value(before.clone()).map_err(|error| unreadable(&error))?;
         let is = status_of(&now);
         if is.as_str() == was.status {

@@ -1,6 +1,6 @@
 //! After a start: what was in somebody's hands when the last host ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,17 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// What becomes of operations that were interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// They go on, or are taken back, by their policy.
+    ByPolicy,
+    /// They stay as they are, for whoever embeds the engine to decide.
+    Leave,
+    /// They come from a backup: how far the cluster is by now nobody can tell, so that a person has to say.
+    Ask,
+}
+
 /// What goes on by itself after a start.
 struct TakeUp {
     record: OperationRecord,
@@ -32,24 +43,27 @@ struct TakeUp {
 
 impl Engine {
     /// Marks what was interrupted, and takes it up as its policy says.
-    pub async fn recover(self: &Arc<Self>, take_up: bool) -> Result<(), Problem> {
-        let mut found: BTreeMap<String, Vec<TakeUp>> = BTreeMap::new();
+    pub async fn recover(self: &Arc<Self>, then: Then) -> Result<(), Problem> {
+        let mut ids = BTreeSet::new();
         for state in UNENDED {
             let query = Query {
                 kind: KIND.into(),
                 labels: [("state".to_owned(), state.to_string())].into(),
                 ..Query::default()
             };
-            for document in self.store.list_all(query).await? {
-                match self.recover_one(&document.id, take_up).await {
-                    Ok(None) => {}
-                    Ok(Some(next)) => found
-                        .entry(next.record.cluster.uid.clone())
-                        .or_default()
-                        .push(next),
-                    Err(problem) => {
-                        tracing::error!(operation = %document.id, code = %problem.code, "it cannot be taken up: {problem}");
-                    }
+            let documents = self.store.list_all(query).await?;
+            ids.extend(documents.into_iter().map(|document| document.id));
+        }
+        let mut found: BTreeMap<String, Vec<TakeUp>> = BTreeMap::new();
+        for id in ids {
+            match self.recover_one(&id, then).await {
+                Ok(None) => {}
+                Ok(Some(next)) => found
+                    .entry(next.record.cluster.uid.clone())
+                    .or_default()
+                    .push(next),
+                Err(problem) => {
+                    tracing::error!(operation = %id, code = %problem.code, "it cannot be taken up: {problem}");
                 }
             }
         }
@@ -66,7 +80,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn recover_one(self: &Arc<Self>, id: &str, take_up: bool) -> Result<Option<TakeUp>, Problem> {
+    async fn recover_one(self: &Arc<Self>, id: &str, then: Then) -> Result<Option<TakeUp>, Problem> {
         let claim = self.claim(id).await?;
         let stored = Stored::load(&self.store, id).await?;
         let history = History::read(&self.store, id).await?;
@@ -76,7 +90,7 @@ impl Engine {
         ) && stored.record.policy.on_failure == OnFailure::Undo
             && history.has_written();
         // Killed between the failure and what follows from it.
-        let record = if stored.record.state.is_active() || was_to_undo {
+        let mut record = if stored.record.state.is_active() || was_to_undo {
             let live = Arc::new(Live::new(stored.record));
             let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
             let interrupted = Entry::State {
@@ -89,14 +103,17 @@ impl Engine {
         } else {
             stored.record
         };
+        if then == Then::Ask {
+            record.policy.on_interruption = OnInterruption::Ask;
+        }
         Stored::update(&self.store, id, |stored| stored.record = record.clone()).await?;
         drop(claim);
         if record.state == OperationState::Interrupted {
             tracing::warn!(operation = %id, what = %record.summary, policy = ?record.policy.on_interruption, "interrupted");
         }
         let task = match record.policy.on_interruption {
-            _ if was_to_undo && take_up => Task::Undo,
-            _ if record.state != OperationState::Interrupted || !take_up => return Ok(None),
+            _ if record.state != OperationState::Interrupted || then != Then::ByPolicy => return Ok(None),
+            _ if was_to_undo => Task::Undo,
             // Somebody has decided already; the run sees it and stops.
             _ if history.cancelled => Task::Run,
             OnInterruption::Ask => return Ok(None),

@@ -24,6 +24,9 @@ pub(super) fn of(previewed: &PreviewedObject, wanted: Option<&Value>, now: Optio
             }
         }
         Change::Recreate => {
+            if let Some(wanted) = wanted {
+                risks.of_kind(previewed.change, wanted);
+            }
             risks.of_deletion();
             risks.add(Severity::Warning, "recreate", "it is deleted and made again");
         }

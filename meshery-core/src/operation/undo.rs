@@ -213,9 +213,8 @@ impl Undo {
                 Work::Record { changes, .. } if object.before.is_some() => {
                     self.recorded(object, changes).await.map(Some)
                 }
-                Work::Record { .. } | Work::Hooks { .. } => {
-                    self.applied(object, None, deadline).await.map(Some)
-                }
+                Work::Record { .. } => self.applied(object, None, deadline).await.map(Some),
+                Work::Hooks { .. } => self.hook(object, deadline).await.map(Some),
                 Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => Ok(None),
             }
         };

@@ -31,6 +31,10 @@ impl Undo {
         manifest: Option<&Value>,
         deadline: Instant,
     ) -> Result<Taken, Problem> {
+        let outcome = object.outcome.as_ref().map(|outcome| outcome.change);
+        if outcome == Some(ObjectChange::Unchanged) {
+            return Ok(Taken::Back(Reversal::Unchanged, None));
+        }
         let Some(now) = self.cluster.get_if_served(&object.object).await? else {
             return match object.before {
                 None => Ok(Taken::Back(Reversal::Unchanged, None)),

@@ -111,6 +111,8 @@ async fn restore(
             yes,
         )?;
     }
+    // A host that refuses at once would not be heard while the file is sent.
+    client.get(&["provider", "restore"], &[]).await?;
     let input = File::open(file).map_err(|error| unreadable(CODE, file, &error))?;
     let size = input
         .metadata()

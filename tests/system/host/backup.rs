@@ -11,7 +11,7 @@ use meshery_tests::host::{Answer, Host};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::invented::invented_host;
+use crate::invented::{LIMIT, invented_host};
 use crate::mesheryctl::{ctl, has};
 use crate::{cluster, trial};
 
@@ -365,6 +365,22 @@ fn active() -> anyhow::Result<()> {
         .to_owned();
     let problem = send(&host, &backup, true)?.problem(409, "operations-active")?;
     has(&problem.to_string(), &[&id])?;
+    // A client that is about to send a large file asks first.
+    host.get("/api/v1/provider/restore")?
+        .problem(409, "operations-active")?;
+    // Until it waits for its pods, so that there is something to take back.
+    let end = std::time::Instant::now() + LIMIT;
+    let waits = |record: &Value| {
+        let steps = record["steps"].as_array().into_iter().flatten();
+        steps
+            .into_iter()
+            .any(|step| step["id"] == "ready" && step["state"] == "running")
+    };
+    while !waits(&host.record(&id)?) {
+        ensure!(std::time::Instant::now() < end, "{:#}", host.record(&id)?);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let amid = saved(&host)?;
     host.post(&format!("/api/v1/operations/{id}/cancel"), &json!({}))?;
     ctl(&host, 3, &format!("operation watch {id}"))?;
     // Its journal is in a backup that is made now, and not in the one before.
@@ -382,5 +398,18 @@ fn active() -> anyhow::Result<()> {
         record["events"].as_array().is_some_and(|events| events.len() > 3),
         "{record}"
     );
+
+    // What was at work then is not by itself at work now: not at once, and not after the next start.
+    send(&host, &amid, true)?.expect(200)?;
+    let mut host = host;
+    for _ in 0..2 {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let operation = host.record(&id)?;
+        ensure!(operation["state"] == "interrupted", "{operation:#}");
+        ensure!(operation["policy"]["on_interruption"] == "ask", "{operation:#}");
+        host.kill()?;
+        host.restart()?;
+    }
+    host.take_back(&id, "undone", LIMIT)?;
     Ok(())
 }
