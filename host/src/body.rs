@@ -103,7 +103,9 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// `error` ends with the line and the column.
 fn bad_json(error: &serde_json::Error) -> Failure {
     let message = format!("the body is not JSON: {error}");
-    Problem::new(ProblemKind::Invalid, "bad-json", message).into()
+    Problem::new(ProblemKind::Invalid, "bad-json", message)
+        .remedy("correct the body at that place")
+        .into()
 }
 
 /// A field that is not what it should be.
@@ -113,7 +115,9 @@ pub fn bad_field(path: &str, what: &str) -> Failure {
     } else {
         format!("{path}: {what}")
     };
-    Problem::new(ProblemKind::Invalid, "bad-field", message).into()
+    Problem::new(ProblemKind::Invalid, "bad-field", message)
+        .remedy("correct that field of the request")
+        .into()
 }
 
 /// How much of a body is taken, and how long each of its pieces may take.

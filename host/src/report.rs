@@ -81,6 +81,18 @@ impl fmt::Display for Started<'_> {
                 to_do(f, &problem.remedy)?;
             }
         }
+        let mirror = &settings.mirror;
+        if !mirror.as_os_str().is_empty() && !mirror.is_dir() {
+            writeln!(
+                f,
+                "  warning   there is no folder {} to be the mirror of charts",
+                mirror.display()
+            )?;
+            to_do(
+                f,
+                "correct the setting mirror, or make the folder; charts are looked for at each plan",
+            )?;
+        }
         if let Some(why) = &self.store {
             writeln!(f, "  NO WRITES the provider can only be read: {why}")?;
         }

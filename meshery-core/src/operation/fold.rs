@@ -1,6 +1,6 @@
 //! The record as it follows from the journal.
 
-use super::entry::{Entry, Timed};
+use super::entry::{Entry, Reversal, Timed};
 use super::record::{OperationRecord, StepRecord, StepState};
 use super::state::OperationState;
 
@@ -53,12 +53,65 @@ impl OperationRecord {
                 self.left.retain(|other| other.object != left.object);
                 self.left.push(left.clone());
             }
-            Entry::Reverted { object, .. } => self.left.retain(|left| left.object != *object),
-            Entry::CancelRequested { .. } | Entry::Intent { .. } | Entry::Note { .. } => {}
+            // Another step that has nothing to take back of an object says nothing of what the first one left.
+            Entry::Reverted { object, result, .. } if *result != Reversal::Unchanged => {
+                self.left.retain(|left| left.object != *object);
+            }
+            Entry::Reverted { .. }
+            | Entry::CancelRequested { .. }
+            | Entry::Intent { .. }
+            | Entry::Note { .. } => {}
         }
     }
 
     pub(super) fn step_mut(&mut self, id: &str) -> Option<&mut StepRecord> {
         self.steps.iter_mut().find(|step| step.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshery_plugin_api::message::object_ref::ObjectRef;
+    use serde_json::json;
+
+    use super::*;
+    use crate::operation::record::Left;
+
+    #[test]
+    fn what_one_step_has_left_stays_listed_when_another_has_nothing_to_take_back_of_it() {
+        let mut record: OperationRecord = serde_json::from_value(json!({
+            "id": "x", "adapter": {"name": "a", "version": "1", "sha256": ""}, "operation": "install",
+            "parameters": {}, "cluster": {"uid": "u", "context": "c", "server": "s"}, "owner": "o",
+            "state": "undoing", "summary": "", "policy": {}, "steps": [], "created": "", "updated": "", "seq": 0,
+        }))
+        .unwrap();
+        let object: ObjectRef = "v1/Secret/a/b".parse().unwrap();
+        let timed = |entry| Timed {
+            time: String::new(),
+            entry,
+        };
+        let reverted = |result| {
+            timed(Entry::Reverted {
+                step: "record".into(),
+                object: object.clone(),
+                result,
+                why: None,
+            })
+        };
+        let left = Left {
+            object: object.clone(),
+            why: "somebody has changed it since".into(),
+        };
+        record.fold(
+            1,
+            &timed(Entry::Left {
+                step: "end".into(),
+                left,
+            }),
+        );
+        record.fold(2, &reverted(Reversal::Unchanged));
+        assert_eq!(record.left.len(), 1);
+        record.fold(3, &reverted(Reversal::Removed));
+        assert_eq!(record.left, []);
     }
 }
