@@ -6,28 +6,41 @@
 //! ```
 //!
 //! The first argument is the folder with the plugins, the second the adapter. `KUBECONFIG` names the cluster and
-//! `MESHERY_MIRROR` a folder of charts, if there is one. Plugins run inside this program; one that should run
-//! plugins in processes of their own gives the engine a [`ChildProgram`](meshery_core::plugin::ChildProgram).
+//! `MESHERY_MIRROR` a folder of charts, if there is one. Plugins run inside this program; but a file that was never
+//! seen before is first loaded in a process of its own, because some files kill whoever loads them. That process is
+//! this program again, which is what the first lines of `main` are for.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use futures::StreamExt as _;
 use meshery_core::Meshery;
 use meshery_core::operation::NewOperation;
-use meshery_core::plugin::Isolation;
+use meshery_core::plugin::{Isolation, child_main};
 use meshery_core::problem::Problem;
 
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "plugin-child") {
+        return child_main(arguments);
+    }
+    run()
+}
+
 #[tokio::main]
-async fn main() {
+async fn run() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [plugins, adapter, rest @ ..] = arguments.as_slice() else {
         eprintln!("usage: install_a_mesh PLUGIN_FOLDER ADAPTER [--undo]");
-        std::process::exit(2);
+        return ExitCode::from(2);
     };
     let undo = rest.iter().any(|argument| argument == "--undo");
-    if let Err(problem) = install(plugins.into(), adapter, undo).await {
-        eprintln!("{}: {problem}\n{}", problem.code, problem.remedy);
-        std::process::exit(1);
+    match install(plugins.into(), adapter, undo).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{}: {problem}\n{}", problem.code, problem.remedy);
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -40,6 +53,11 @@ async fn install(plugins: PathBuf, adapter: &str, undo: bool) -> Result<(), Prob
         builder = builder.mirror(mirror);
     }
     let meshery = builder.build().await?;
+    for plugin in meshery.plugins().list() {
+        if let Some(refused) = plugin.error {
+            eprintln!("{}: {refused}", plugin.file.display());
+        }
+    }
     let operations = meshery.operations()?;
 
     let planned = operations

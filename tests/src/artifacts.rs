@@ -37,11 +37,14 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Builds the workspace: once in the life of this process, however many tests ask.
+/// Builds the workspace with its examples: once in the life of this process, however many tests ask.
 pub fn build() -> anyhow::Result<&'static Artifacts> {
     static BUILT: OnceLock<Result<Artifacts, String>> = OnceLock::new();
     BUILT
-        .get_or_init(|| Artifacts::build(&["--workspace"]).map_err(|error| format!("{error:#}")))
+        .get_or_init(|| {
+            Artifacts::build(&["--workspace", "--lib", "--bins", "--examples"])
+                .map_err(|error| format!("{error:#}"))
+        })
         .as_ref()
         .map_err(|error| anyhow!("{error}"))
 }

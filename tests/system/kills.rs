@@ -42,6 +42,10 @@ pub fn trials() -> Vec<Trial> {
             boundaries::every,
         ),
         trial(
+            "kills::a_host_killed_in_a_run_and_again_while_that_is_taken_back_goes_on",
+            boundaries::twice,
+        ),
+        trial(
             "kills::what_waited_behind_an_operation_that_stays_interrupted_does_not_begin",
             queue::behind_what_stays,
         ),

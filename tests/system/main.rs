@@ -10,6 +10,7 @@ mod cluster;
 mod conformance;
 mod control_plane;
 mod downloads;
+mod embedding;
 mod faults;
 mod host;
 mod invented;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         conformance::trials(),
         control_plane::trials(),
         downloads::trials(),
+        embedding::trials(),
         faults::trials(),
         host::trials(),
         plan_files::trials(),

@@ -114,6 +114,53 @@ pub fn every() -> anyhow::Result<()> {
     empty.await_same(&ground.cluster)
 }
 
+/// A run that is killed, and killed again while its policy takes it back.
+pub fn twice() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let folder = tempfile::tempdir()?;
+    let mut host = killing_host(&cluster, folder.path())?;
+    let before = Snapshot::take(&cluster)?;
+    let order = folder.path().join("kill");
+    let controller = "apps/v1/Deployment/boundaries/invented-controller";
+    for (first, second) in [
+        ("after step ready running", "after state undoing".to_owned()),
+        (
+            "after step controller done",
+            format!("before reverted controller {controller} removed"),
+        ),
+        (
+            "after step controller running",
+            "before step definition undone".to_owned(),
+        ),
+    ] {
+        let mut request = Task::Install.request();
+        request["policy"] = json!({"on_interruption": "undo"});
+        let id = host.plan(&request)?;
+        std::fs::write(&order, first)?;
+        let _ = host.order(&id, "run");
+        host.wait_ended()
+            .with_context(|| format!("it was to be killed {first}"))?;
+        std::fs::write(&order, &second)?;
+        // It may be gone again before it is known to be there.
+        if host.restart().is_ok() {
+            host.wait_ended()
+                .with_context(|| format!("it was to be killed {second}"))?;
+        }
+        ensure!(!order.exists(), "it was not killed {second}");
+        host.restart()?;
+        let record = host.await_state(&id, &["undone", "undo-incomplete", "succeeded", "failed"], LIMIT)?;
+        ensure!(
+            record["state"] == "undone",
+            "killed {first} and {second}: {record:#}\n{}",
+            host.story(&id)
+        );
+        before
+            .await_same(&cluster)
+            .with_context(|| format!("killed {first} and {second}"))?;
+    }
+    Ok(())
+}
+
 pub(super) fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
     let built = artifacts::build()?;
     let plugins = folder.join("plugins");
