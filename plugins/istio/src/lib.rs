@@ -1,8 +1,8 @@
 //! The Istio adapter: installs and removes Istio from its Helm charts, takes namespaces into the mesh, deploys
 //! Bookinfo, and recognises installations, whoever made them.
 //!
-//! It is pure: everything it knows comes with the request, and all it returns is data. [`install`] and [`remove`]
-//! say what a whole operation does; [`control_plane`] knows Istio's names for things; [`detect`] reads facts.
+//! It is pure: everything it knows comes with the request, and all it returns is data. `install` and `remove`
+//! say what a whole operation does; `control_plane` knows Istio's names for things; `detect` reads facts.
 #![deny(missing_docs)]
 
 mod bookinfo;
