@@ -18,6 +18,8 @@ const RESTLESS: &[&str] = &[
     "ComponentStatus",
     // The server makes one for every group that a definition defines.
     "APIService",
+    // Of a Service whose creation was cut off in the middle, the server leaves one for a while.
+    "IPAddress",
 ];
 /// Metadata that says nothing about what an object is. The uid stays: an object that was made again is another one.
 const BOOKKEEPING: &[&str] = &["generation", "managedFields", "resourceVersion"];

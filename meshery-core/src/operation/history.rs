@@ -85,6 +85,17 @@ impl History {
             .any(|object| object.before.is_none())
     }
 
+    /// Whether the run deleted this object, or was killed before it could say.
+    pub fn deleted(&self, object: &ObjectRef) -> bool {
+        self.steps
+            .iter()
+            .filter_map(|step| step.object(object))
+            .any(|object| {
+                let change = object.outcome.as_ref().map(|outcome| outcome.change);
+                matches!(change, None | Some(ObjectChange::Deleted))
+            })
+    }
+
     fn step_mut(&mut self, id: &str) -> &mut StepHistory {
         let position = self.steps.iter().position(|step| step.id == id);
         let position = position.unwrap_or_else(|| {

@@ -141,7 +141,9 @@ impl Undo {
             return unchanged;
         };
         let uid = object.outcome.as_ref().map_or("", |outcome| &outcome.uid);
-        if !uid.is_empty() && uid != text(&now, "/metadata/uid") {
+        // One that the run has deleted was made again by this undo a moment ago.
+        let remade = self.history.deleted(secret);
+        if !remade && !uid.is_empty() && uid != text(&now, "/metadata/uid") {
             let why = "what is there now was made by somebody else";
             return Ok(Taken::Back(Reversal::Unchanged, Some(why.into())));
         }
