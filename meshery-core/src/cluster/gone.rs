@@ -8,6 +8,7 @@ use tokio::sync::mpsc::channel;
 
 use super::error::ClusterError;
 use super::handle::Cluster;
+use super::object::{Deletion, Preconditions};
 use super::watch::{Seen, Target};
 
 /// For finding out what is left in a namespace, after the deadline.
@@ -15,6 +16,23 @@ const LOOKING: Duration = Duration::from_secs(5);
 const SHOWN: usize = 5;
 
 impl Cluster {
+    /// Deletes this very object and waits until it is gone.
+    pub(crate) async fn delete_and_wait(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        deadline: Instant,
+    ) -> Result<(), ClusterError> {
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        match self.delete(object, &preconditions, false).await? {
+            Deletion::Gone | Deletion::Absent => Ok(()),
+            Deletion::Pending => self.wait_gone(object, Some(uid), deadline, |_| {}).await,
+        }
+    }
+
     /// Waits until an object is gone: not there, or there with another uid. `progress` is told what holds it,
     /// whenever that changes.
     pub async fn wait_gone(

@@ -18,7 +18,7 @@ use super::resolve::MANAGER;
 use super::run::{StepRun, failure_of};
 use super::stored_plan::{ReleaseName, load_waves, nameless};
 use crate::cluster::apply::{Applied, ApplyOptions, Guard};
-use crate::cluster::object::{Patch, Preconditions};
+use crate::cluster::object::Patch;
 use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
@@ -261,15 +261,11 @@ impl StepRun<'_> {
     async fn clear_away(&self, todo: &mut Todo) -> Result<(), Problem> {
         let Some(now) = todo.now.take() else { return Ok(()) };
         let uid = text(&now, "/metadata/uid");
-        let preconditions = Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        };
-        let cluster = &self.run.cluster;
-        cluster.delete(&todo.reference, &preconditions, false).await?;
-        let gone = cluster.wait_gone(&todo.reference, Some(uid), self.deadline, |_| {});
-        self.until_halted(gone).await??;
-        Ok(())
+        let gone = self
+            .run
+            .cluster
+            .delete_and_wait(&todo.reference, uid, self.deadline);
+        Ok(self.until_halted(gone).await??)
     }
 
     /// Makes what this manager wrote in another way its own by apply.

@@ -16,7 +16,6 @@ use super::run::StepRun;
 use super::stored_plan::{HookPlan, load_waves};
 use super::undo::{Taken, Undo};
 use crate::cluster::apply::{ApplyOptions, Guard};
-use crate::cluster::object::Preconditions;
 use crate::cluster::release::MANAGER;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
@@ -136,13 +135,7 @@ impl StepRun<'_> {
     }
 
     async fn remove(&self, object: &ObjectRef, uid: &str) -> Result<(), Problem> {
-        let preconditions = Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        };
-        let cluster = &self.run.cluster;
-        cluster.delete(object, &preconditions, false).await?;
-        let gone = cluster.wait_gone(object, Some(uid), self.deadline.max(Instant::now()), |_| {});
+        let gone = self.run.cluster.delete_and_wait(object, uid, self.deadline);
         Ok(self.until_halted(gone).await??)
     }
 }
@@ -167,13 +160,8 @@ impl Undo {
             return Ok(Taken::Back(Reversal::Unchanged, Some(why.into())));
         }
         if let Some(now) = &now {
-            let preconditions = Preconditions {
-                uid: Some(uid_of(now).to_owned()),
-                resource_version: None,
-            };
-            self.cluster.delete(&object.object, &preconditions, false).await?;
             self.cluster
-                .wait_gone(&object.object, Some(uid_of(now)), deadline, |_| {})
+                .delete_and_wait(&object.object, uid_of(now), deadline)
                 .await?;
         }
         if runs(&object.object) {

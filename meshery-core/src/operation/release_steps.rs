@@ -199,10 +199,9 @@ impl Resolver<'_> {
             existing,
             history,
         } = rendering;
-        record.check_size().map_err(|fault| too_large(&name, &fault.0))?;
         let mut chain = Chain::new(step);
         let secret = record_reference(&name.namespace, &name.name, revision);
-        let packed = record.pack().map_err(|fault| too_large(&name, &fault.0))?;
+        let packed = record.pack_to_fit().map_err(|fault| too_large(&name, &fault.0))?;
         let content = seal_bytes(self.key, self.operation, packed.as_bytes())?;
         let pending = moment.pending();
         let makes = NewSecret {

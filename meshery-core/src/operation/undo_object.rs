@@ -14,7 +14,7 @@ use super::stored_plan::open_value;
 use super::undo::{Taken, Undo};
 use crate::cluster::ClusterError;
 use crate::cluster::apply::{ApplyOptions, Guard};
-use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::cluster::object::Patch;
 use crate::cluster::release;
 use crate::cluster::release::marks::release_of;
 use crate::cluster::take_over::take_over;
@@ -86,15 +86,9 @@ impl Undo {
         deadline: Instant,
     ) -> Result<Taken, Problem> {
         let uid = text(now, "/metadata/uid");
-        let preconditions = Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        };
-        if self.cluster.delete(&object.object, &preconditions, false).await? == Deletion::Pending {
-            self.cluster
-                .wait_gone(&object.object, Some(uid), deadline, |_| {})
-                .await?;
-        }
+        self.cluster
+            .delete_and_wait(&object.object, uid, deadline)
+            .await?;
         self.make_again(&object.object, before, deadline).await
     }
 
@@ -115,15 +109,9 @@ impl Undo {
         if let Some(why) = left_inside(&self.cluster, &object.object, deadline).await? {
             return Ok(Taken::Left(why));
         }
-        let preconditions = Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        };
-        if self.cluster.delete(&object.object, &preconditions, false).await? == Deletion::Pending {
-            self.cluster
-                .wait_gone(&object.object, Some(uid), deadline, |_| {})
-                .await?;
-        }
+        self.cluster
+            .delete_and_wait(&object.object, uid, deadline)
+            .await?;
         Ok(Taken::Back(Reversal::Removed, None))
     }
 

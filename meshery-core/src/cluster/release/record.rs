@@ -178,15 +178,16 @@ impl Record {
         Ok(BASE64.encode(packed))
     }
 
-    /// Why the record would not fit into a Secret.
-    pub(crate) fn check_size(&self) -> Result<(), RecordFault> {
-        let size = self.pack()?.len();
-        if size + MARGIN > SECRET_LIMIT {
+    /// As [`Record::pack`], unless no Secret would take it.
+    pub(crate) fn pack_to_fit(&self) -> Result<String, RecordFault> {
+        let packed = self.pack()?;
+        if packed.len() + MARGIN > SECRET_LIMIT {
             return Err(RecordFault(format!(
-                "packed it has {size} bytes, and a Secret takes {SECRET_LIMIT}"
+                "packed it has {} bytes, and a Secret takes {SECRET_LIMIT}",
+                packed.len()
             )));
         }
-        Ok(())
+        Ok(packed)
     }
 
     /// The record of a release that stands so.
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_record_that_no_secret_takes_is_recognised() {
-        record("small").check_size().unwrap();
+        record("small").pack_to_fit().unwrap();
         // Random enough that it does not pack.
         let mut state = 7_u32;
         let noise: String = (0..1_200_000)
@@ -309,7 +310,7 @@ mod tests {
                 char::from(b'!' + u8::try_from((state >> 24) % 90).unwrap())
             })
             .collect();
-        let fault = record(&noise).check_size().unwrap_err();
+        let fault = record(&noise).pack_to_fit().unwrap_err();
         assert!(fault.0.contains("a Secret takes 1048576"), "{fault:?}");
     }
 
