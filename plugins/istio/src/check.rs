@@ -1,8 +1,8 @@
 //! What speaks against an operation, or should be known, before it runs.
 
+use meshery_mesh_kit::application;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::sample::BOOKINFO;
 use meshery_mesh_kit::{namespace, parameter, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
@@ -15,6 +15,7 @@ use crate::control_plane::{
     BASE, DEFAULT_REVISION, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, revision,
 };
 use crate::releases::{Part, of_istio};
+use crate::sample::App;
 use crate::{MESH, detect, injection, install, remove as removal};
 
 fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
@@ -311,9 +312,9 @@ fn injector(facts: &Facts) -> Option<Finding> {
     })
 }
 
-pub fn deploy_bookinfo(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
-    let target = parameter::namespace(request, "namespace", "bookinfo")?;
+    let target = parameter::namespace(request, "namespace", app.sample.name)?;
     let mut findings = gaps(facts);
     findings.extend(namespace::terminating(facts, target));
     if parameter::flag(request, "inject", false)? {
@@ -338,18 +339,7 @@ pub fn deploy_bookinfo(request: &PlanRequest) -> Result<Vec<Finding>, PluginErro
             "install Istio first (operation install), or deploy without `expose`",
         ));
     }
-    for object in BOOKINFO.of_others(facts, target)? {
-        let message = format!("{object} is there already, made by somebody else");
-        findings.push(Finding {
-            object: Some(object),
-            ..finding(
-                "sample-of-others",
-                Severity::Warning,
-                message,
-                "choose another namespace, or its fields may conflict",
-            )
-        });
-    }
+    findings.extend(application::clashes(facts, app.sample, target)?);
     Ok(findings)
 }
 

@@ -5,7 +5,6 @@
 //! say what a whole operation does; `control_plane` knows Istio's names for things; `detect` reads facts.
 #![deny(missing_docs)]
 
-mod bookinfo;
 mod check;
 mod control_plane;
 mod detect;
@@ -13,6 +12,7 @@ mod injection;
 mod install;
 mod releases;
 mod remove;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -37,59 +37,79 @@ struct Istio;
 
 /// One of the adapter's operations: what it offers, and what it does.
 struct Entry {
+    name: &'static str,
     describe: fn() -> Operation,
     plan: fn(&PlanRequest) -> Result<Plan, PluginError>,
     check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
 }
 
-/// The operations.
-const OPERATIONS: [Entry; 6] = [
-    Entry {
-        describe: install::operation,
-        plan: install::plan,
-        check: check::install,
-    },
-    Entry {
-        describe: remove::operation,
-        plan: remove::plan,
-        check: check::remove,
-    },
-    Entry {
-        describe: injection::inject_operation,
-        plan: injection::inject,
-        check: check::inject,
-    },
-    Entry {
-        describe: injection::uninject_operation,
-        plan: injection::uninject,
-        check: check::nothing_more,
-    },
-    Entry {
-        describe: bookinfo::deploy_operation,
-        plan: bookinfo::deploy,
-        check: check::deploy_bookinfo,
-    },
-    Entry {
-        describe: bookinfo::remove_operation,
-        plan: bookinfo::remove,
-        check: check::nothing_more,
-    },
+/// The two operations of a sample application.
+macro_rules! sample {
+    ($name:literal, $app:path) => {
+        [
+            Entry {
+                name: concat!("deploy-", $name),
+                describe: || sample::deploy_operation(&$app),
+                plan: |request| sample::deploy(request, &$app),
+                check: |request| check::deploy_sample(request, &$app),
+            },
+            Entry {
+                name: concat!("remove-", $name),
+                describe: || sample::remove_operation(&$app),
+                plan: |request| sample::remove(request, &$app),
+                check: check::nothing_more,
+            },
+        ]
+    };
+}
+
+/// The operations, by what they are about.
+const OPERATIONS: &[&[Entry]] = &[
+    &[
+        Entry {
+            name: "install",
+            describe: install::operation,
+            plan: install::plan,
+            check: check::install,
+        },
+        Entry {
+            name: "remove",
+            describe: remove::operation,
+            plan: remove::plan,
+            check: check::remove,
+        },
+        Entry {
+            name: "inject",
+            describe: injection::inject_operation,
+            plan: injection::inject,
+            check: check::inject,
+        },
+        Entry {
+            name: "uninject",
+            describe: injection::uninject_operation,
+            plan: injection::uninject,
+            check: check::nothing_more,
+        },
+    ],
+    &sample!("bookinfo", sample::BOOKINFO),
+    &sample!("httpbin", sample::HTTPBIN),
+    &sample!("imagehub", sample::IMAGE_HUB),
+    &sample!("emojivoto", sample::EMOJIVOTO),
 ];
 
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    OPERATIONS.iter().copied().flatten()
+}
+
 fn entry(operation: &str) -> Result<&'static Entry, PluginError> {
-    let mut names = Vec::new();
-    for entry in &OPERATIONS {
-        let name = (entry.describe)().name;
-        if name == operation {
-            return Ok(entry);
-        }
-        names.push(name);
-    }
-    Err(PluginError::new(
-        "unknown-operation",
-        format!("{MESH} has no operation \"{operation}\""),
-    )
-    .remedy(format!("choose one of {}", names.join(", "))))
+    entries().find(|entry| entry.name == operation).ok_or_else(|| {
+        let names: Vec<&str> = entries().map(|entry| entry.name).collect();
+        PluginError::new(
+            "unknown-operation",
+            format!("{MESH} has no operation \"{operation}\""),
+        )
+        .remedy(format!("choose one of {}", names.join(", ")))
+    })
 }
 
 impl MeshAdapter for Istio {
@@ -98,7 +118,7 @@ impl MeshAdapter for Istio {
             mesh: MESH.into(),
             port: 10000,
             versions: versions::CATALOGUE.versions(),
-            operations: OPERATIONS.iter().map(|entry| (entry.describe)()).collect(),
+            operations: entries().map(|entry| (entry.describe)()).collect(),
             detect_needs: detect::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],

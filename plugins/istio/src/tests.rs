@@ -5,3 +5,4 @@ mod cluster;
 mod detection;
 mod plans;
 mod rights;
+mod samples;

@@ -17,6 +17,9 @@ use crate::workload::{deployments_ready, services_answer};
 /// Label that all objects of a sample carry.
 const PART_OF: &str = "app.kubernetes.io/part-of";
 
+/// What stands for the namespace in the texts of a manifest.
+const PLACE: &str = "{namespace}";
+
 /// The kinds that samples consist of, by group, version and kind, in the order of their removal.
 const KINDS: [(&str, &str, &str); 3] = [
     ("apps", "apps/v1", "Deployment"),
@@ -27,15 +30,51 @@ const KINDS: [(&str, &str, &str); 3] = [
 /// A sample application.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// Its name, and the value of its label.
+    /// Its name, the value of its label, and the namespace it goes to when none is named.
     pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// What people may reach from outside: paths and who answers there, the more particular ones first.
+    pub ways_in: &'static [WayIn],
     /// File names and their content, for messages and for reading.
     files: &'static [(&'static str, &'static str)],
+}
+
+/// Paths that lead from outside to one of a sample's services.
+#[derive(Debug, Clone, Copy)]
+pub struct WayIn {
+    /// The paths; none for all that are left.
+    pub paths: &'static [Path],
+    /// The service.
+    pub service: &'static str,
+    /// Its port.
+    pub port: u16,
+}
+
+/// A path of a way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// This one.
+    Exact(&'static str),
+    /// All that begin so.
+    Prefix(&'static str),
 }
 
 /// Bookinfo: four services, one of them in three versions.
 pub const BOOKINFO: Sample = Sample {
     name: "bookinfo",
+    title: "Bookinfo",
+    ways_in: &[WayIn {
+        paths: &[
+            Path::Exact("/productpage"),
+            Path::Prefix("/static"),
+            Path::Exact("/login"),
+            Path::Exact("/logout"),
+            Path::Prefix("/api/v1/products"),
+        ],
+        service: "productpage",
+        port: 9080,
+    }],
     files: &[
         ("details.yaml", include_str!("../samples/bookinfo/details.yaml")),
         ("ratings.yaml", include_str!("../samples/bookinfo/ratings.yaml")),
@@ -47,6 +86,68 @@ pub const BOOKINFO: Sample = Sample {
     ],
 };
 
+/// httpbin: one service that answers with what it was asked.
+pub const HTTPBIN: Sample = Sample {
+    name: "httpbin",
+    title: "httpbin",
+    ways_in: &[WayIn {
+        paths: &[],
+        service: "httpbin",
+        port: 8000,
+    }],
+    files: &[("httpbin.yaml", include_str!("../samples/httpbin/httpbin.yaml"))],
+};
+
+/// Image Hub: a page and an API, made to show filters.
+pub const IMAGE_HUB: Sample = Sample {
+    name: "imagehub",
+    title: "Image Hub",
+    ways_in: &[
+        WayIn {
+            paths: &[
+                Path::Prefix("/auth"),
+                Path::Prefix("/pull"),
+                Path::Prefix("/signup"),
+                Path::Prefix("/upgrade"),
+            ],
+            service: "api",
+            port: 9091,
+        },
+        WayIn {
+            paths: &[],
+            service: "web",
+            port: 8080,
+        },
+    ],
+    files: &[
+        ("api.yaml", include_str!("../samples/imagehub/api.yaml")),
+        ("web.yaml", include_str!("../samples/imagehub/web.yaml")),
+    ],
+};
+
+/// EmojiVoto: three services, and somebody who votes all the time.
+pub const EMOJIVOTO: Sample = Sample {
+    name: "emojivoto",
+    title: "EmojiVoto",
+    ways_in: &[WayIn {
+        paths: &[],
+        service: "web-svc",
+        port: 80,
+    }],
+    files: &[
+        ("emoji.yaml", include_str!("../samples/emojivoto/emoji.yaml")),
+        ("voting.yaml", include_str!("../samples/emojivoto/voting.yaml")),
+        ("web.yaml", include_str!("../samples/emojivoto/web.yaml")),
+        (
+            "vote-bot.yaml",
+            include_str!("../samples/emojivoto/vote-bot.yaml"),
+        ),
+    ],
+};
+
+/// All of them.
+pub const SAMPLES: [&Sample; 4] = [&BOOKINFO, &HTTPBIN, &IMAGE_HUB, &EMOJIVOTO];
+
 impl Sample {
     /// Its manifests for a namespace.
     pub fn manifests(&self, namespace: &str) -> Result<Vec<Value>, PluginError> {
@@ -57,6 +158,7 @@ impl Sample {
                     .cause("the plugin was built with a manifest that is not YAML")
             })?;
             for mut document in documents {
+                in_namespace(&mut document, namespace);
                 document["metadata"]["namespace"] = namespace.into();
                 document["metadata"]["labels"][PART_OF] = self.name.into();
                 manifests.push(document);
@@ -128,6 +230,18 @@ impl Sample {
     }
 }
 
+/// Host names have the namespace in them: each text gets it where it has `{namespace}`.
+fn in_namespace(value: &mut Value, namespace: &str) {
+    match value {
+        Value::String(text) if text.contains(PLACE) => *text = text.replace(PLACE, namespace),
+        Value::Array(items) => items.iter_mut().for_each(|item| in_namespace(item, namespace)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| in_namespace(field, namespace)),
+        _ => {}
+    }
+}
+
 fn find<'a>(
     facts: &'a Facts,
     (group, kind): (&'a str, &'a str),
@@ -140,86 +254,4 @@ fn find<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn named(kind: &str) -> BTreeSet<String> {
-        BOOKINFO
-            .manifests("shop")
-            .unwrap()
-            .iter()
-            .filter(|object| object["kind"] == kind)
-            .map(|object| name(object).to_owned())
-            .collect()
-    }
-
-    fn set(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn bookinfo_is_four_services_and_six_deployments_each_with_an_account() {
-        let services = set(&["details", "ratings", "reviews", "productpage"]);
-        assert_eq!(named("Service"), services);
-        assert_eq!(
-            named("Deployment"),
-            set(&[
-                "details-v1",
-                "ratings-v1",
-                "reviews-v1",
-                "reviews-v2",
-                "reviews-v3",
-                "productpage-v1"
-            ])
-        );
-        let accounts = services.iter().map(|s| format!("bookinfo-{s}")).collect();
-        assert_eq!(named("ServiceAccount"), accounts);
-    }
-
-    #[test]
-    fn every_object_is_in_the_namespace_and_every_selector_finds_its_pods() {
-        let manifests = BOOKINFO.manifests("shop").unwrap();
-        let text = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
-        for object in &manifests {
-            assert_eq!(namespace(object), "shop");
-            assert_eq!(object["metadata"]["labels"][PART_OF], "bookinfo");
-            if object["kind"] != "Deployment" {
-                continue;
-            }
-            let labels = text(object, "/spec/template/metadata/labels");
-            assert_eq!(text(object, "/spec/selector/matchLabels"), labels);
-            let account = text(object, "/spec/template/spec/serviceAccountName");
-            assert_eq!(account, format!("bookinfo-{}", labels["app"].as_str().unwrap()));
-            let image = text(object, "/spec/template/spec/containers/0/image");
-            let expected = format!(
-                "registry.istio.io/release/examples-bookinfo-{}:1.20.3",
-                name(object)
-            );
-            assert_eq!(image, expected);
-            assert_eq!(
-                text(object, "/spec/template/spec/containers/0/ports/0/containerPort"),
-                9080
-            );
-        }
-        let services = manifests.iter().filter(|object| object["kind"] == "Service");
-        for service in services {
-            assert_eq!(service["spec"]["ports"][0]["port"], 9080);
-            let wanted = &service["spec"]["selector"]["app"];
-            assert!(
-                manifests
-                    .iter()
-                    .any(|o| &text(o, "/spec/template/metadata/labels")["app"] == wanted),
-                "{wanted}"
-            );
-        }
-    }
-
-    #[test]
-    fn of_a_kind_that_was_not_read_all_objects_are_targets() {
-        let targets = BOOKINFO.targets(&Facts::default(), "shop").unwrap();
-        assert_eq!(targets.len(), 14);
-        assert!(targets.iter().all(|target| target.when == Condition::Ours));
-    }
-}
+mod tests;
