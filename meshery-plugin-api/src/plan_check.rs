@@ -8,7 +8,7 @@ use crate::error::PluginError;
 use crate::message::descriptor::Rights;
 use crate::message::object_ref::ObjectRef;
 use crate::message::plan::{
-    Action, Condition, Plan, RemoveRelease, RollbackRelease, Rule, Step, TestRelease,
+    Action, Condition, Plan, Readiness, RemoveRelease, RollbackRelease, Rule, Step, TestRelease,
 };
 use crate::rights;
 
@@ -182,13 +182,7 @@ fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
             Ok(0)
         }
         Action::Wait(wait) => {
-            if wait
-                .conditions
-                .iter()
-                .any(|condition| condition.rule == Rule::Unknown)
-            {
-                return Err(newer(step, "a rule"));
-            }
+            check_rules(step, &wait.conditions)?;
             Ok(0)
         }
         Action::Probe(probe) => {
@@ -203,8 +197,28 @@ fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
             }
             Ok(0)
         }
+        Action::Gate(gate) => {
+            if !gate.approval && gate.conditions.is_empty() && gate.not_before.is_empty() {
+                return Err(fault(format!(
+                    "step {} is a gate that waits for nothing",
+                    step.id
+                )));
+            }
+            if gate.reason.is_empty() {
+                return Err(fault(format!("step {} does not say why it is a gate", step.id)));
+            }
+            check_rules(step, &gate.conditions)?;
+            Ok(0)
+        }
         Action::Unknown => Err(newer(step, "a kind of step")),
     }
+}
+
+fn check_rules(step: &Step, conditions: &[Readiness]) -> Result<(), PluginError> {
+    if conditions.iter().any(|condition| condition.rule == Rule::Unknown) {
+        return Err(newer(step, "a rule"));
+    }
+    Ok(())
 }
 
 fn nameless(step: &Step, object: &Value) -> PluginError {

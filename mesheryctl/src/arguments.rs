@@ -417,8 +417,14 @@ pub enum OperationCommand {
         #[command(flatten)]
         follow: Follow,
     },
-    /// Approves an operation that needs it.
-    Approve(Change),
+    /// Approves an operation that needs it, or a gate at which it waits.
+    Approve {
+        /// The gate, when it waits at several.
+        #[arg(long)]
+        gate: Option<String>,
+        #[command(flatten)]
+        change: Change,
+    },
     /// Runs an operation that was planned before.
     Run(Change),
     /// Stops an operation and takes back what it did.

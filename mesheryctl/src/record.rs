@@ -116,9 +116,16 @@ impl Record {
     pub fn state_and_place(&self) -> String {
         match &self.held_up {
             Some(held_up) if held_up.before > 0 => format!("{}, {} before it", self.state, held_up.before),
+            Some(_) if self.state == "paused" => "paused, at a gate".to_owned(),
             Some(_) => format!("{}, for another host", self.state),
             None => self.state.clone(),
         }
+    }
+
+    /// What it waits for.
+    pub fn waits(&self) -> Option<&str> {
+        let held_up = self.held_up.as_ref()?;
+        Some(held_up.reason.as_str())
     }
 
     /// Not run yet.
@@ -195,6 +202,10 @@ impl Record {
         let commands: &[(&str, &str)] = match self.state.as_str() {
             "planned" | "previewed" => &[("run it", "run"), ("drop it", "cancel")],
             "awaiting-approval" => &[("approve it", "approve"), ("drop it", "cancel")],
+            "paused" => &[
+                ("approve what it waits for", "approve"),
+                ("take back what it did", "cancel"),
+            ],
             "succeeded" => &[("take it back", "undo")],
             "failed" | "cancelled" => &[
                 ("what happened", "view --events"),

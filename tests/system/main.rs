@@ -12,6 +12,7 @@ mod control_plane;
 mod downloads;
 mod embedding;
 mod faults;
+mod gates;
 mod host;
 mod invented;
 mod istio;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         downloads::trials(),
         embedding::trials(),
         faults::trials(),
+        gates::trials(),
         host::trials(),
         plan_files::trials(),
         plugins::trials(),

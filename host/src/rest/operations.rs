@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use meshery_core::operation::{NewOperation, OperationPage, OperationRecord, Preview, Selection};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -42,8 +43,22 @@ pub async fn stored_preview(State(app): State<App>, Path(id): Path<String>) -> R
     Ok(Json(app.meshery.operations()?.stored_preview(&id).await?))
 }
 
-pub async fn approve(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
-    Ok(accepted(app.meshery.operations()?.approve(&id).await?))
+/// Which gate is approved.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// Nothing for the operation as a whole, or the only gate at which it waits for an approval.
+    #[serde(default)]
+    gate: Option<String>,
+}
+
+pub async fn approve(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Asked(approval): Asked<Approval>,
+) -> Result<Accepted> {
+    let operations = app.meshery.operations()?;
+    Ok(accepted(operations.approve(&id, approval.gate.as_deref()).await?))
 }
 
 pub async fn run(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {

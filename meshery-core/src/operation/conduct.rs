@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
 use super::entry::Entry;
+use super::gate::{Opening, is_paused};
 use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
@@ -37,17 +38,28 @@ pub(super) enum Task {
     Undo,
 }
 
+/// What an operation goes on with.
+enum Next {
+    /// Its turn on the cluster, with the state that is shown until then.
+    Turn(Task, Place, OperationState),
+    /// The gates that it has come to.
+    Gates,
+}
+
+/// The pause before a full queue is asked again for a place.
+const FULL: Duration = Duration::from_secs(2);
+
 /// How long a cluster that gives no answer about its Lease is asked before an operation is not begun, and how long
 /// before one that has lost the cluster stays interrupted.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_TO_GO_ON: Duration = Duration::from_mins(10);
 
-struct Conduct {
-    engine: Arc<Engine>,
-    live: Arc<Live>,
-    journal: Journal,
-    record: OperationRecord,
-    plan: StoredPlan,
+pub(super) struct Conduct {
+    pub(super) engine: Arc<Engine>,
+    pub(super) live: Arc<Live>,
+    pub(super) journal: Journal,
+    pub(super) record: OperationRecord,
+    pub(super) plan: StoredPlan,
     relied: Relied,
 }
 
@@ -59,60 +71,125 @@ impl Engine {
         stored: Stored,
         task: Task,
     ) -> Result<OperationRecord, Problem> {
-        let plan = stored.plan(&self.store).await?;
-        let relied = stored.relied(&self.store).await?;
         let place = self.queues.enter(&stored.record.cluster.uid, &stored.record.id)?;
-        let mut stored = stored;
-        stored.record.host = Some(self.host.holder().to_owned());
-        let live = Arc::new(Live::new(stored.record.clone()));
-        let journal = Journal::open(self.store.clone(), live.clone(), self.abandon.clone());
-        let conduct = Conduct {
-            engine: self.clone(),
-            journal: journal.clone(),
-            live: live.clone(),
-            record: stored.record,
-            plan,
-            relied,
-        };
+        let conduct = self.conduct(stored).await?;
         // An undo is written down as one even if it has to wait: after a crash it goes on as one.
         let state = if task == Task::Undo {
             OperationState::Undoing
         } else {
             OperationState::Queued
         };
-        Stored::announce(&self.store, live.id(), state).await?;
+        Stored::announce(&self.store, conduct.live.id(), state).await?;
         // Before it is visible: who asks for its state next sees that it was begun.
         conduct.state(state, None, None).await?;
+        Ok(self.show(claim, conduct, Next::Turn(task, place, state)))
+    }
+
+    /// Waits on at a gate, after a start.
+    pub async fn begin_paused(
+        self: &Arc<Self>,
+        claim: Claim,
+        stored: Stored,
+    ) -> Result<OperationRecord, Problem> {
+        let conduct = self.conduct(stored).await?;
+        Ok(self.show(claim, conduct, Next::Gates))
+    }
+
+    async fn conduct(self: &Arc<Self>, mut stored: Stored) -> Result<Conduct, Problem> {
+        let plan = stored.plan(&self.store).await?;
+        let relied = stored.relied(&self.store).await?;
+        stored.record.host = Some(self.host.holder().to_owned());
+        let live = Arc::new(Live::new(stored.record.clone()));
+        Ok(Conduct {
+            engine: self.clone(),
+            journal: Journal::open(self.store.clone(), live.clone(), self.abandon.clone()),
+            live,
+            record: stored.record,
+            plan,
+            relied,
+        })
+    }
+
+    /// Makes an operation visible, and lets it go on by itself.
+    fn show(&self, claim: Claim, conduct: Conduct, next: Next) -> OperationRecord {
         claim.show(InHand {
-            live: live.clone(),
-            journal,
+            live: conduct.live.clone(),
+            journal: conduct.journal.clone(),
         });
-        let record = self.shown(&live);
+        let record = self.shown(&conduct.live);
         self.tasks.spawn(async move {
-            conduct.conduct(task, place, state).await;
+            conduct.conduct(next).await;
             conduct.end().await;
             drop(claim);
         });
-        Ok(record)
+        record
     }
 }
 
 impl Conduct {
-    async fn conduct(&self, task: Task, place: Place, shown: OperationState) {
-        let result = match self.unless_stopped(true, place.turn()).await {
-            Ok(Some(turn)) => self.have_turn(&turn, task, shown).await,
-            Ok(None) => Ok(()),
-            Err(problem) => Err(problem),
+    async fn conduct(&self, mut next: Next) {
+        let ended = async {
+            loop {
+                match next {
+                    Next::Turn(task, place, shown) => {
+                        // A cancel that was heard at a gate is what it goes on with.
+                        let cancellable = !self.live.cancel.is_cancelled();
+                        let Some(turn) = self.unless_stopped(cancellable, place.turn()).await? else {
+                            return Ok(());
+                        };
+                        self.have_turn(&turn, task, shown).await?;
+                    }
+                    Next::Gates => match self.at_the_gates().await? {
+                        Opening::HostStops => return Ok(()),
+                        Opening::GoOn => {
+                            let Some(place) = self.place().await else {
+                                return Ok(());
+                            };
+                            let state = OperationState::Queued;
+                            Stored::announce(&self.engine.store, self.live.id(), state).await?;
+                            self.state(state, None, None).await?;
+                            next = Next::Turn(Task::Run, place, state);
+                            continue;
+                        }
+                    },
+                }
+                if self.live.state() != OperationState::Paused {
+                    return Ok(());
+                }
+                next = Next::Gates;
+            }
         };
+        let result: Result<(), Problem> = ended.await;
         if let Err(problem) = result {
             // The journal is not there: what it says is the truth, and all that can be said is here.
             tracing::error!(operation = %self.live.id(), code = %problem.code, "the operation stops: {problem}");
         }
     }
 
+    /// A place in the cluster's queue, as soon as there is one; nothing when the host stops.
+    async fn place(&self) -> Option<Place> {
+        loop {
+            let place = self.engine.queues.enter(&self.record.cluster.uid, self.live.id());
+            if let Ok(place) = place {
+                return Some(place);
+            }
+            tokio::select! {
+                () = self.engine.stop.cancelled() => return None,
+                () = tokio::time::sleep(FULL) => {}
+            }
+        }
+    }
+
+    /// It has come to a gate: says so, and lets go of the cluster.
+    async fn pause(&self) -> Result<(), Problem> {
+        let wants = self.waits_for().await?;
+        Stored::announce(&self.engine.store, self.live.id(), OperationState::Paused).await?;
+        self.state(OperationState::Paused, None, Some(&wants)).await
+    }
+
     /// Does it, and goes on as its policy says each time that the cluster was lost to another host.
     async fn have_turn(&self, turn: &Turn, mut task: Task, mut shown: OperationState) -> Result<(), Problem> {
-        let (mut patience, mut cancellable) = (PATIENCE, true);
+        let (mut patience, mut cancellable) = (PATIENCE, !self.live.cancel.is_cancelled());
         loop {
             let tenure = match self.hold_cluster(turn, patience, cancellable).await {
                 Ok(Some(tenure)) => tenure,
@@ -255,6 +332,9 @@ impl Conduct {
         let Err(problem) = result else {
             return self.state(OperationState::Succeeded, None, None).await;
         };
+        if is_paused(&problem) {
+            return self.pause().await;
+        }
         let cancelled = self.live.cancel.is_cancelled();
         if self.engine.stop.is_cancelled() && !cancelled {
             let message = Some("the host was stopped");
@@ -361,7 +441,7 @@ impl Conduct {
             self.state(OperationState::Running, None, None).await?;
         }
         let steps = async {
-            if !begun {
+            if !begun || run.history.has_paused {
                 run.check_relied().await?;
             }
             run.steps(false).await?;

@@ -242,7 +242,11 @@ impl Engine {
 
     /// What nobody works on any more, although its journal does not say that it ended, was interrupted.
     pub fn at_rest(&self, record: &mut OperationRecord) {
-        if record.state.is_active() && !self.in_hand.lock().contains_key(&record.id) {
+        // What waits at a gate changes nothing, and the cluster is not kept from others by it.
+        if record.state.is_active()
+            && record.state != OperationState::Paused
+            && !self.in_hand.lock().contains_key(&record.id)
+        {
             record.state = OperationState::Interrupted;
         }
     }

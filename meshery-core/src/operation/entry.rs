@@ -36,6 +36,8 @@ pub(super) enum Entry {
     },
     /// Somebody said yes.
     Approved { by: String },
+    /// Somebody said yes to a gate.
+    GateApproved { step: String, by: String },
     /// Somebody wants it to stop; durable before it is answered, so that a crash does not forget it.
     CancelRequested { by: String },
     /// A step changed its state.
@@ -204,6 +206,10 @@ impl Timed {
                 event.message = message;
             }
             Entry::Approved { by } => event.message = Some(format!("approved by {by}")),
+            Entry::GateApproved { step, by } => {
+                event.message = Some(format!("gate {step} approved by {by}"));
+                event.step = Some(step);
+            }
             Entry::CancelRequested { by } => event.message = Some(format!("cancelled by {by}")),
             Entry::Step { step, state, error } => {
                 event.kind = EventKind::Step;

@@ -27,6 +27,12 @@ impl OperationRecord {
                     _ => {}
                 }
             }
+            Entry::GateApproved { step, by } => {
+                let gate = self.step_mut(step).and_then(|step| step.gate.as_mut());
+                if let Some(gate) = gate {
+                    gate.approved_by = Some(by.clone());
+                }
+            }
             Entry::Approved { by } => self.approved_by = Some(by.clone()),
             Entry::Step { step, state, error } => {
                 if let Some(step) = self.step_mut(step) {

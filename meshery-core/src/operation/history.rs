@@ -22,6 +22,8 @@ pub(super) struct History {
     pub undoing: bool,
     /// Whether somebody cancelled it.
     pub cancelled: bool,
+    /// Whether it has paused since it last did anything: what it relies on may have changed.
+    pub has_paused: bool,
 }
 
 /// What one step has done so far.
@@ -29,9 +31,12 @@ pub(super) struct History {
 pub(super) struct StepHistory {
     pub id: String,
     pub state: Option<StepState>,
+    /// Whether somebody said yes to it.
+    pub approved: bool,
     /// In the order in which they were written.
     pub objects: Vec<ObjectHistory>,
     index: HashMap<ObjectRef, usize>,
+    first_began: Option<i64>,
     began: Option<i64>,
     latest: Option<i64>,
     /// How long it was at work before the last interruption, in milliseconds.
@@ -77,6 +82,11 @@ impl History {
         self.steps.iter().any(|step| !step.objects.is_empty())
     }
 
+    /// Whether the run has changed this object, or was about to.
+    pub fn has_touched(&self, object: &ObjectRef) -> bool {
+        self.steps.iter().any(|step| step.object(object).is_some())
+    }
+
     /// Whether the run made this object.
     pub fn created(&self, object: &ObjectRef) -> bool {
         self.steps
@@ -115,19 +125,23 @@ impl History {
             Entry::State { state, .. } => match state {
                 OperationState::Undoing => self.undoing = true,
                 OperationState::Cancelled => self.cancelled = true,
+                OperationState::Paused => self.has_paused = true,
                 _ => {}
             },
             Entry::CancelRequested { .. } => self.cancelled = true,
+            Entry::GateApproved { step, .. } => self.step_mut(&step).approved = true,
             Entry::Step { step, state, .. } => {
                 let step = self.step_mut(&step);
                 step.state = Some(state);
                 if state == StepState::Running {
+                    step.first_began = step.first_began.or(moment);
                     step.worked = step.worked();
                     step.began = moment;
                 }
                 step.latest = moment;
             }
             Entry::Intent { step, objects } => {
+                self.has_paused = false;
                 let step = self.step_mut(&step);
                 step.latest = moment;
                 for intent in objects {
@@ -168,6 +182,11 @@ impl StepHistory {
     /// What was to be done to an object.
     pub fn object(&self, object: &ObjectRef) -> Option<&ObjectHistory> {
         self.index.get(object).map(|&at| &self.objects[at])
+    }
+
+    /// When it was begun for the first time, in milliseconds since 1970.
+    pub fn reached(&self) -> Option<i64> {
+        self.first_began
     }
 
     /// How long it has been at work, in milliseconds; times at which no host ran do not count.

@@ -242,14 +242,34 @@ impl Operations {
         })
     }
 
-    /// Says yes to an operation whose policy asks for one.
-    pub async fn approve(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let (this, id) = (self.clone(), id.to_owned());
-        self.to_its_end(async move { this.approve_now(&id).await }).await
+    /// Says yes to an operation whose policy asks for one, or that waits at a gate for one: at the only such gate, or
+    /// at the one that is named.
+    pub async fn approve(&self, id: &str, gate: Option<&str>) -> Result<OperationRecord, Problem> {
+        let (this, id, gate) = (self.clone(), id.to_owned(), gate.map(str::to_owned));
+        self.to_its_end(async move { this.approve_now(&id, gate.as_deref()).await })
+            .await
     }
 
-    async fn approve_now(&self, id: &str) -> Result<OperationRecord, Problem> {
+    async fn approve_now(&self, id: &str, gate: Option<&str>) -> Result<OperationRecord, Problem> {
         let engine = &self.engine;
+        if let Some(in_hand) = engine
+            .in_hand(id)
+            .filter(|it| it.live.state() == OperationState::Paused)
+        {
+            return engine.approve_gate(&in_hand, gate).await;
+        }
+        if let Some(gate) = gate {
+            let record = engine.record(id).await?;
+            return Err(conflict(
+                "not-at-a-gate",
+                &format!(
+                    "operation {id} is {}; it does not wait at gate \"{}\"",
+                    record.state,
+                    gate.escape_debug()
+                ),
+                "approve a gate when the operation has come to it",
+            ));
+        }
         let _claim = engine.claim(id).await?;
         let stored = engine.load(id).await?;
         if stored.record.state != OperationState::AwaitingApproval {

@@ -105,7 +105,7 @@ impl Previewing<'_> {
             risks,
             findings: self.record.findings.clone(),
             point_of_no_return: self.point_of_no_return(),
-            notes: self.record.notes.clone(),
+            notes: self.record.notes.iter().cloned().chain(self.gates()).collect(),
             needs_consent: self
                 .record
                 .needs_consent
@@ -115,6 +115,14 @@ impl Previewing<'_> {
                 .collect(),
         };
         Ok((preview, relied))
+    }
+
+    /// Where it will wait.
+    fn gates(&self) -> impl Iterator<Item = String> {
+        self.plan.steps.iter().filter_map(|step| match &step.work {
+            Work::Gate(gate) => Some(format!("it pauses at gate {}: {}", step.id, gate.reason)),
+            _ => None,
+        })
     }
 
     /// The first step that changes something and cannot be taken back.
@@ -227,6 +235,8 @@ impl Previewing<'_> {
                 wanted: None,
                 now: None,
             })],
+            // It is in the notes: it is about no object.
+            Work::Gate(_) => Vec::new(),
             Work::Restart { workloads } => {
                 let looks: Vec<_> = workloads
                     .iter()

@@ -2,6 +2,7 @@
 
 use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::Readiness;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -129,7 +130,7 @@ pub struct StepRecord {
     pub id: String,
     /// For people.
     pub title: String,
-    /// `apply`, `delete`, `release`, `remove-release`, `test-release`, `wait`, `probe` or `restart`.
+    /// `apply`, `delete`, `release`, `remove-release`, `test-release`, `wait`, `probe`, `restart` or `gate`.
     pub kind: String,
     /// Steps that come before it.
     #[serde(default)]
@@ -148,6 +149,28 @@ pub struct StepRecord {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+    /// What it waits for, when it is a gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateRecord>,
+}
+
+/// What a gate waits for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateRecord {
+    /// Why it is there, for whoever decides.
+    pub reason: String,
+    /// Whether somebody has to say yes.
+    pub approval: bool,
+    /// Who did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// What has to hold in the cluster.
+    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Readiness>,
+    /// RFC 3339: not before this moment.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub not_before: String,
 }
 
 /// How far a step is.

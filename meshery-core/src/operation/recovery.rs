@@ -73,7 +73,11 @@ impl Engine {
             let engine = self.clone();
             self.tasks.spawn(async move {
                 for next in of_cluster {
-                    engine.take_up(next.record, next.task).await;
+                    if next.record.state == OperationState::Paused {
+                        engine.wait_on(&next.record.id).await;
+                    } else {
+                        engine.take_up(next.record, next.task).await;
+                    }
                 }
             });
         }
@@ -89,6 +93,14 @@ impl Engine {
             OperationState::Failed | OperationState::Cancelled
         ) && stored.record.policy.on_failure == OnFailure::Undo
             && history.has_written();
+        // It was at a gate, and there it still is.
+        if stored.record.state == OperationState::Paused && then == Then::ByPolicy {
+            return Ok(Some(TakeUp {
+                has_written: history.has_written(),
+                record: stored.record,
+                task: Task::Run,
+            }));
+        }
         // Killed between the failure and what follows from it.
         let mut record = if stored.record.state.is_active() || was_to_undo {
             let live = Arc::new(Live::new(stored.record));
@@ -125,6 +137,18 @@ impl Engine {
             record,
             task,
         }))
+    }
+
+    /// Waits on at the gates of an operation.
+    async fn wait_on(self: &Arc<Self>, id: &str) {
+        let attempt = async {
+            let claim = self.claim(id).await?;
+            let stored = Stored::load(&self.store, id).await?;
+            self.begin_paused(claim, stored).await.map(drop)
+        };
+        if let Err(problem) = attempt.await {
+            tracing::error!(operation = %id, code = %problem.code, "nobody waits at its gate: {problem}");
+        }
     }
 
     /// Takes up an operation as soon as its cluster can be reached; returns when it stands in the queue.

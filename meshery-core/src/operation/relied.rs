@@ -7,23 +7,23 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::field::own_fields;
 use super::mark::operation_of;
 use super::run::Run;
+use super::seen::Seen;
 use super::stored_plan::Work;
 use crate::problem::{Problem, ProblemKind};
 
 /// How many objects are read at a time; the cluster's own limit is the one that counts.
 const READS: usize = 16;
 
-/// What a preview saw: nothing of an object that was not there, else a digest of its own fields.
+/// What a preview saw: nothing of an object that was not there, else digests of its own fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Relied(HashMap<ObjectRef, Option<String>>);
+pub(super) struct Relied(HashMap<ObjectRef, Option<Seen>>);
 
 impl Relied {
     /// Keeps how an object was.
     pub fn saw(&mut self, object: ObjectRef, state: Option<&Value>) {
-        self.0.insert(object, state.map(digest));
+        self.0.insert(object, state.map(Seen::of));
     }
 
     /// Refuses an object that was not there when the preview was made and is now, made by somebody else.
@@ -34,20 +34,22 @@ impl Relied {
         Ok(())
     }
 
-    /// Whether a digest that was seen still holds.
+    /// Whether what was seen still holds.
     fn check(&self, object: &ObjectRef, now: Option<&Value>) -> Result<(), Problem> {
         match (self.0.get(object), now) {
             (Some(Some(_)), None) => Err(stale(&format!("{object} was there and is not any more"))),
-            (Some(Some(seen)), Some(now)) if *seen != digest(now) => {
-                Err(stale(&format!("{object} was changed")))
-            }
+            (Some(Some(seen)), Some(now)) => match seen.changes(object, now) {
+                Some(changes) => Err(stale(&format!("{object} {changes}"))),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
 }
 
 impl Run {
-    /// Looks again at every object that was there when the preview was made, before the first step.
+    /// Looks again at every object that was there when the preview was made, before the first step
+    /// and after each pause.
     pub async fn check_relied(&self) -> Result<(), Problem> {
         let seen = self
             .plan
@@ -63,10 +65,13 @@ impl Run {
                     | Work::Hooks { .. }
                     | Work::Wait { .. }
                     | Work::Probe { .. }
-                    | Work::Restart { .. } => Vec::new(),
+                    | Work::Restart { .. }
+                    | Work::Gate(_) => Vec::new(),
                 }
             })
-            .filter(|object| matches!(self.relied.0.get(*object), Some(Some(_))));
+            .filter(|object| matches!(self.relied.0.get(*object), Some(Some(_))))
+            // What the run itself has changed before it paused is not as the preview saw it, and should not be.
+            .filter(|object| !self.history.has_touched(object));
         let looks: Vec<_> = seen
             .map(|object| async move {
                 let now = self.cluster.get(object).await?;
@@ -78,11 +83,6 @@ impl Run {
             .try_collect()
             .await
     }
-}
-
-/// A digest of what people and controllers set, leaving out what the server keeps for itself.
-fn digest(object: &Value) -> String {
-    crate::provider::sha256(own_fields(object).to_string().as_bytes())
 }
 
 /// Somebody else has made an object that the run was about to make.

@@ -11,6 +11,7 @@ use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Step};
 use serde_json::Value;
 
 use super::consent::NeededConsent;
+use super::gate::check_moment;
 use super::mark::text;
 use super::release_steps::{Chain, Rendering};
 use super::rights;
@@ -162,6 +163,10 @@ impl Resolver<'_> {
                 Work::Restart {
                     workloads: restart.workloads.clone(),
                 }
+            }
+            Action::Gate(gate) => {
+                check_moment(&step.id, gate)?;
+                Work::Gate(gate.clone())
             }
             Action::Release(_) | Action::RollbackRelease(_) | Action::Unknown => {
                 return Err(unknown_step(self.adapter, &step.id));

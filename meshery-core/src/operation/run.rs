@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, Stored};
+use super::gate::{paused, stayed_shut};
 use super::history::{History, StepHistory};
 use super::journal::Journal;
 use super::live::Live;
@@ -106,12 +107,21 @@ impl Run {
         }
         let mut running = FuturesUnordered::new();
         let mut failure: Option<Problem> = None;
+        let mut shut = false;
         loop {
             if failure.is_none() && !self.halt.is_cancelled() {
                 let mut index = 0;
                 while index < waiting.len() && running.len() < STEPS {
                     let step = waiting[index];
                     if step.after.iter().all(|id| done.contains(id.as_str())) {
+                        if matches!(step.work, Work::Gate(_)) {
+                            match self.gate(step).await {
+                                Ok(()) => shut = true,
+                                Err(problem) => failure = Some(problem),
+                            }
+                            waiting.remove(index);
+                            continue;
+                        }
                         waiting.remove(index);
                         running.push(async move { (step, self.step(step).await) });
                     } else {
@@ -135,8 +145,25 @@ impl Run {
         }
         match failure {
             Some(problem) => Err(problem),
-            None if waiting.is_empty() => Ok(()),
+            None if shut && !self.halt.is_cancelled() => Err(paused()),
+            None if waiting.is_empty() && !shut => Ok(()),
             None => Err(halted()),
+        }
+    }
+
+    /// A gate is reached; that it has opened is found by whoever waits for it.
+    async fn gate(&self, step: &StoredStep) -> Result<(), Problem> {
+        match self.history.step(&step.id).and_then(|history| history.state) {
+            Some(StepState::Failed) => Err(stayed_shut(step)),
+            Some(_) => Ok(()),
+            None => {
+                let reached = Entry::Step {
+                    step: step.id.clone(),
+                    state: StepState::Running,
+                    error: None,
+                };
+                self.journal.note(reached).await
+            }
         }
     }
 
@@ -209,6 +236,8 @@ impl Run {
                 step_run.probe(reference, &object, expect).await
             }
             Work::Restart { workloads } => step_run.restart(workloads).await,
+            // Never begun as a step: it is waited for without the cluster.
+            Work::Gate(_) => Ok(()),
         }
     }
 

@@ -16,7 +16,7 @@ pub enum OperationState {
     Queued,
     /// Its steps run.
     Running,
-    /// The provider does not answer: nothing is written until it does.
+    /// It waits at a gate, without the cluster; or the provider does not answer: nothing is written until it does.
     Paused,
     /// The steps are done; the result is being proved.
     Verifying,

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Readiness};
+use meshery_plugin_api::message::plan::{Condition, Gate, Readiness};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::entry::Stored;
-use super::record::{Left, StepRecord, StepState, UndoKind};
+use super::record::{GateRecord, Left, StepRecord, StepState, UndoKind};
 use super::seal::HostKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, Store};
@@ -80,6 +80,7 @@ pub(super) enum Work {
     Restart {
         workloads: Vec<ObjectRef>,
     },
+    Gate(Gate),
 }
 
 /// Which Helm release.
@@ -143,6 +144,7 @@ impl StoredStep {
             Work::Wait { conditions } => conditions.len(),
             Work::Probe { .. } => 1,
             Work::Restart { workloads } => workloads.len(),
+            Work::Gate(_) => 0,
         }
     }
 
@@ -158,7 +160,7 @@ impl StoredStep {
                 UndoKind::Compensating,
                 "objects are made again from what was stored, with new uids; what controllers kept in them is not",
             ),
-            Work::Wait { .. } | Work::Probe { .. } => (UndoKind::None, "it changes nothing"),
+            Work::Wait { .. } | Work::Probe { .. } | Work::Gate(_) => (UndoKind::None, "it changes nothing"),
             Work::Restart { .. } => (UndoKind::None, "pods that were replaced do not come back"),
         }
     }
@@ -177,6 +179,16 @@ impl StoredStep {
             total: self.total(),
             done: 0,
             error: None,
+            gate: match &self.work {
+                Work::Gate(gate) => Some(GateRecord {
+                    reason: gate.reason.clone(),
+                    approval: gate.approval,
+                    approved_by: None,
+                    conditions: gate.conditions.clone(),
+                    not_before: gate.not_before.clone(),
+                }),
+                _ => None,
+            },
         }
     }
 }

@@ -215,7 +215,7 @@ impl Undo {
                 }
                 Work::Record { .. } => self.applied(object, None, deadline).await.map(Some),
                 Work::Hooks { .. } => self.hook(object, deadline).await.map(Some),
-                Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } => Ok(None),
+                Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } | Work::Gate(_) => Ok(None),
             }
         };
         // It is looked at again by whoever goes on: what it waits for is not worth holding up the host's end.

@@ -121,6 +121,8 @@ pub enum Action {
     Probe(Probe),
     /// Restarts workloads as `kubectl rollout restart` does. Undo: none, because pods cannot be un-restarted.
     Restart(Restart),
+    /// Pauses the operation until it may go on. Changes nothing.
+    Gate(Gate),
     /// A step that this side does not know. The core refuses a plan that has one.
     #[serde(other)]
     Unknown,
@@ -299,6 +301,26 @@ pub struct Probe {
 pub struct Restart {
     /// Deployments, StatefulSets, DaemonSets.
     pub workloads: Vec<ObjectRef>,
+}
+
+/// What has to be so before the operation goes on. Each part that is given must hold.
+///
+/// While it waits, the operation is `paused`: it gives back the cluster, so that others may change it meanwhile.
+/// Before it goes on, what its plan relied on is looked at again. A gate has days, not minutes:
+/// [`Step::deadline_s`], or seven days when that is zero.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gate {
+    /// For whoever has to decide or to wait: "Traffic of namespace shop goes over to the new revision next".
+    pub reason: String,
+    /// Somebody has to say yes.
+    pub approval: bool,
+    /// Each of these must hold.
+    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Readiness>,
+    /// RFC 3339: not before this moment, by the host's clock.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub not_before: String,
 }
 
 #[cfg(test)]

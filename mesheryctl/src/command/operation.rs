@@ -40,7 +40,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &OperationComm
         }
         OperationCommand::Watch { id, follow } => watch(client, console, id, *follow).await,
         OperationCommand::Run(change) => run_planned(client, console, change).await,
-        OperationCommand::Approve(change) => approve(client, console, change).await,
+        OperationCommand::Approve { gate, change } => approve(client, console, gate.as_deref(), change).await,
         OperationCommand::Resume(change) => {
             act(client, console, change, "resume", "Go on with", &["succeeded"]).await
         }
@@ -161,16 +161,28 @@ async fn run_planned(client: &Client, console: &mut Console, change: &Change) ->
     start(client, console, record, &change.run).await
 }
 
-async fn approve(client: &Client, console: &mut Console, change: &Change) -> Result<(), Failure> {
+async fn approve(
+    client: &Client,
+    console: &mut Console,
+    gate: Option<&str>,
+    change: &Change,
+) -> Result<(), Failure> {
     change.run.require_answer()?;
-    let record = Record::read(&client.get(&["operations", &change.id], &[]).await?)?;
-    console.confirm(&format!("Approve \"{}\"?", record.summary), change.run.yes)?;
+    let before = client.get(&["operations", &change.id], &[]).await?;
+    let record = Record::read(&before)?;
+    let what = record.waits().unwrap_or(&record.summary);
+    console.confirm(
+        &crate::console::plain(&format!("Approve \"{what}\"?")),
+        change.run.yes,
+    )?;
     let path = ["operations", change.id.as_str(), "approve"];
-    let now = client.post(&path, None, Patience::Normal).await?;
+    let query: Vec<(&str, &str)> = gate.map(|gate| ("gate", gate)).into_iter().collect();
+    let now = client.post_slowly(&path, &query, &serde_json::json!({})).await?;
     if Record::read(&now)?.is_runnable() {
         return show(console, &now, &now, &[]);
     }
-    finish(client, console, &now, 0, &change.run, &["succeeded"]).await
+    let seen = before["seq"].as_u64().unwrap_or(0);
+    finish(client, console, &now, seen, &change.run, &["succeeded"]).await
 }
 
 /// What acts on an operation that was run.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Action, Plan, Step};
+use meshery_plugin_api::message::plan::{Action, Plan, Readiness, Step};
 use serde::Serialize;
 
 /// The plan as text.
@@ -83,11 +83,15 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
         Action::TestRelease(release) => {
             let _ = writeln!(text, "  test release {}/{}", release.namespace, release.name);
         }
-        Action::Wait(wait) => {
-            for condition in &wait.conditions {
-                let rule = serde_json::to_value(condition.rule).unwrap_or_default();
-                let rule = rule.as_str().unwrap_or("?");
-                let _ = writeln!(text, "  wait for {}: {rule}", condition.object);
+        Action::Wait(wait) => conditions(text, &wait.conditions),
+        Action::Gate(gate) => {
+            let _ = writeln!(text, "  gate: {}", gate.reason);
+            if gate.approval {
+                let _ = writeln!(text, "  wait for an approval");
+            }
+            conditions(text, &gate.conditions);
+            if !gate.not_before.is_empty() {
+                let _ = writeln!(text, "  not before {}", gate.not_before);
             }
         }
         Action::Probe(probe) => {
@@ -106,6 +110,14 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
         Action::Unknown => {
             let _ = writeln!(text, "  unknown");
         }
+    }
+}
+
+fn conditions(text: &mut String, conditions: &[Readiness]) {
+    for condition in conditions {
+        let rule = serde_json::to_value(condition.rule).unwrap_or_default();
+        let rule = rule.as_str().unwrap_or("?");
+        let _ = writeln!(text, "  wait for {}: {rule}", condition.object);
     }
 }
 

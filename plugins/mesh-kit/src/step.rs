@@ -2,8 +2,8 @@
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{
-    Action, Apply, ChartRef, Delete, Probe, Readiness, Release, RemoveRelease, Restart, Rule, Step, Target,
-    Wait,
+    Action, Apply, ChartRef, Delete, Gate, Probe, Readiness, Release, RemoveRelease, Restart, Rule, Step,
+    Target, Wait,
 };
 use serde_json::{Map, Value};
 
@@ -80,6 +80,14 @@ pub fn probe(id: &str, title: impl Into<String>, object: Value) -> Step {
 /// Restarts workloads.
 pub fn restart(id: &str, title: impl Into<String>, workloads: Vec<ObjectRef>) -> Step {
     step(id, title, Action::Restart(Restart { workloads }))
+}
+
+/// Pauses the operation, for at most so many seconds, until the gate opens.
+pub fn gate(id: &str, title: impl Into<String>, deadline_s: u32, gate: Gate) -> Step {
+    Step {
+        deadline_s,
+        ..step(id, title, Action::Gate(gate))
+    }
 }
 
 /// The step, started after others have succeeded.
