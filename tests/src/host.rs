@@ -207,7 +207,9 @@ impl Host {
     pub fn builder() -> HostBuilder {
         HostBuilder {
             plugins: Vec::new(),
-            own_plugins: vec!["meshery_istio".to_owned(), "meshery_local_provider".to_owned()],
+            own_plugins: ["meshery_istio", "meshery_linkerd", "meshery_local_provider"]
+                .map(str::to_owned)
+                .to_vec(),
             kubeconfig: None,
             settings: String::new(),
             listen: "127.0.0.1:0".to_owned(),

@@ -192,7 +192,10 @@ impl Part {
                      `sysctl net.ipv4.ip_unprivileged_port_start={PORT}`"
                 )
             })?;
-        let serving = admission::serve(listener, self.identity.acceptor.clone(), self.seen.clone());
+        let seen = self.seen.clone();
+        let decide =
+            Arc::new(move |path: &str, request: &serde_json::Value| admission::decide(path, request, &seen));
+        let serving = crate::admission::serve(listener, self.identity.acceptor.clone(), decide);
         Ok(Listening {
             address,
             task: tokio::spawn(serving).abort_handle(),

@@ -4,15 +4,18 @@
 //! No container ever runs and nothing leaves the machine. What that control plane can show and what it cannot
 //! is said at [`cluster`].
 
+mod admission;
 pub mod artifacts;
 pub mod chart_archive;
 pub mod cluster;
 pub mod host;
 pub mod istiod;
+pub mod linkerd;
 pub mod operation;
 pub mod proxy;
 pub mod repository;
 pub mod snapshot;
+pub mod trust;
 
 use std::path::PathBuf;
 

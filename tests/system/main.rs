@@ -18,6 +18,7 @@ mod invented;
 mod istio;
 mod kills;
 mod leases;
+mod linkerd;
 mod mesheryctl;
 mod namespace;
 mod operations;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         mesheryctl::trials(),
         kills::trials(),
         leases::trials(),
+        linkerd::trials(),
         operations::trials(),
         proxy::trials(),
         releases::trials(),

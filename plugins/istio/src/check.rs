@@ -140,7 +140,7 @@ fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
 fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
-        if label(configuration, REVISION_LABEL).is_some() || !blocks_pods(configuration) {
+        if label(configuration, REVISION_LABEL).is_some() || !webhook::blocks_pods(configuration) {
             continue;
         }
         let webhooks = webhook::read(configuration);
@@ -171,23 +171,6 @@ fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
         findings.push(found);
     }
     findings
-}
-
-fn blocks_pods(configuration: &Value) -> bool {
-    let list = |value: Option<&Value>, wanted: &str| {
-        value
-            .and_then(Value::as_array)
-            .is_some_and(|items| items.iter().any(|item| item == wanted || item == "*"))
-    };
-    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
-    webhooks.into_iter().flatten().any(|webhook| {
-        let rules = webhook.get("rules").and_then(Value::as_array);
-        webhook.get("failurePolicy").is_none_or(|policy| policy == "Fail")
-            && rules
-                .into_iter()
-                .flatten()
-                .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
-    })
 }
 
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {

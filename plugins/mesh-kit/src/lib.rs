@@ -7,8 +7,10 @@
 //! object; a reference is made from what the caller knows it asked for.
 #![deny(missing_docs)]
 
+pub mod annotation;
 pub mod application;
 pub mod catalogue;
+pub mod certificate;
 pub mod injection;
 pub mod namespace;
 pub mod need;

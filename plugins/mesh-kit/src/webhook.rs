@@ -46,6 +46,24 @@ pub fn read(configuration: &Value) -> Webhooks {
     webhooks
 }
 
+/// Whether a mutating webhook configuration must see every new pod that it is for, or the pod is refused.
+pub fn blocks_pods(configuration: &Value) -> bool {
+    let list = |value: Option<&Value>, wanted: &str| {
+        value
+            .and_then(Value::as_array)
+            .is_some_and(|items| items.iter().any(|item| item == wanted || item == "*"))
+    };
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    webhooks.into_iter().flatten().any(|webhook| {
+        let rules = webhook.get("rules").and_then(Value::as_array);
+        webhook.get("failurePolicy").is_none_or(|policy| policy == "Fail")
+            && rules
+                .into_iter()
+                .flatten()
+                .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

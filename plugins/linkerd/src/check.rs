@@ -1,0 +1,336 @@
+//! What speaks against an operation, or should be known, before it runs: in the spirit of `linkerd check --pre`.
+
+use meshery_mesh_kit::object::{annotation, label, name};
+use meshery_mesh_kit::readable::{gaps, kind_is_whole};
+use meshery_mesh_kit::sample::Sample;
+use meshery_mesh_kit::{application, namespace, parameter, webhook};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::PlanRequest;
+use semver::Version;
+
+use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS};
+use crate::{MESH, detect, injection, install, remove as removal, trust, versions};
+
+pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
+    Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }
+}
+
+pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    before(request, beside)
+}
+
+pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    before(request, over)
+}
+
+/// What an installation that is there means for the version that is wanted, in the namespace that is wanted.
+type Judge = fn(&Installation, &install::Wish) -> Option<Finding>;
+
+fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let wish = install::wish(request)?;
+    let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
+    findings.extend(namespace::terminating(facts, &wish.namespace));
+    findings.extend(gaps(facts));
+    findings.extend(trust::before(facts, &wish.namespace));
+    if wish.line == "stable" {
+        findings.push(finding(
+            "linkerd-stable-ended",
+            Severity::Warning,
+            format!("the stable line ended in public on {}", versions::STABLE_ENDED),
+            "choose line edge, unless something depends on stable-2.14.10",
+        ));
+    }
+    if !wish.missing_definitions.is_empty() {
+        findings.push(finding(
+            "linkerd-gateway-api-missing",
+            Severity::Error,
+            format!(
+                "definitions of the Gateway API are missing: {}",
+                wish.missing_definitions.join(", ")
+            ),
+            "let the chart bring them (gateway_api=missing), or install them first",
+        ));
+    }
+    match detect::installations(facts) {
+        Ok(installations) => findings.extend(installations.iter().filter_map(|found| judge(found, &wish))),
+        Err(_) => findings.push(finding(
+            "linkerd-unknown",
+            Severity::Warning,
+            format!("whether {MESH} is installed already cannot be told"),
+            "use an identity that may list Deployments and webhook configurations",
+        )),
+    }
+    findings.extend(webhooks_of_others(facts));
+    Ok(findings)
+}
+
+fn described(found: &Installation) -> String {
+    let version = match Version::parse(&found.version) {
+        Ok(version) => versions::name(&version),
+        Err(_) => "of unknown version".into(),
+    };
+    format!(
+        "{MESH} {version} (installed by {}) in namespace \"{}\"",
+        found.installed_by, found.namespace
+    )
+}
+
+fn beside(found: &Installation, wish: &install::Wish) -> Option<Finding> {
+    let there = described(found);
+    Some(if found.namespace != wish.namespace {
+        finding(
+            "linkerd-installed",
+            Severity::Error,
+            format!("there is {there}, and a cluster takes one {MESH} only"),
+            format!(
+                "remove it first, or install into namespace \"{}\"",
+                found.namespace
+            ),
+        )
+    } else if found.installed_by != "meshery" {
+        finding(
+            "linkerd-of-others",
+            Severity::Error,
+            format!("there is {there}"),
+            "go on managing it with what installed it, or remove it first",
+        )
+    } else if found.version != wish.version.to_string() && !found.version.is_empty() {
+        finding(
+            "linkerd-other-version",
+            Severity::Error,
+            format!(
+                "there is {there}, and {} is to be installed over it",
+                versions::name(&wish.version)
+            ),
+            "go from one version to another by operation upgrade",
+        )
+    } else {
+        finding(
+            "linkerd-installed",
+            Severity::Info,
+            format!("there is {there}: only what differs is changed, and what is missing is put back"),
+            "",
+        )
+    })
+}
+
+fn over(found: &Installation, wish: &install::Wish) -> Option<Finding> {
+    let there = described(found);
+    if found.namespace != wish.namespace {
+        return None;
+    }
+    if found.installed_by == "linkerd" || found.installed_by == "unknown" {
+        return Some(finding(
+            "linkerd-of-others",
+            Severity::Error,
+            format!("there is {there}, which is of no Helm release"),
+            "upgrade it with what installed it",
+        ));
+    }
+    let Ok(version) = Version::parse(&found.version) else {
+        return Some(finding(
+            "linkerd-version-unknown",
+            Severity::Warning,
+            format!(
+                "there is {there}: whether {} is newer cannot be told",
+                versions::name(&wish.version)
+            ),
+            "make sure that it is",
+        ));
+    };
+    let wanted = versions::name(&wish.version);
+    if version > wish.version {
+        return Some(finding(
+            "linkerd-downgrade",
+            Severity::Error,
+            format!("there is {there}, which is newer than {wanted}"),
+            "definitions cannot be taken back to an older form: take the upgrade back (operation undo) instead",
+        ));
+    }
+    // A stable version has no date; 2.14 is what edge releases of 2024 can follow.
+    let years = wish.version.major.saturating_sub(version.major);
+    if versions::line_of(&version) != wish.line || years > 1 {
+        return Some(finding(
+            "linkerd-skew",
+            Severity::Warning,
+            format!("from {there} to {wanted} is farther than the project tries out"),
+            "go by a version in between, or try it on another cluster first; proxies of both must work together meanwhile",
+        ));
+    }
+    None
+}
+
+/// Webhooks that are not Linkerd's and must see every new pod, but cannot be called.
+fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
+        let of_linkerd = label(configuration, CONTROL_PLANE_NS).is_some();
+        let read = webhook::read(configuration);
+        if of_linkerd || !webhook::blocks_pods(configuration) || read.without_ca_bundle.is_empty() {
+            continue;
+        }
+        let mut found = finding(
+            "webhook-of-others",
+            Severity::Warning,
+            format!(
+                "{} must see every new pod and has no CA bundle: pods may be refused",
+                read.name
+            ),
+            "repair or remove it first, if pods cannot be made in these namespaces",
+        );
+        found.object = Some(ObjectRef::new(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "",
+            name(configuration),
+        ));
+        if !findings.contains(&found) {
+            findings.push(found);
+        }
+    }
+    findings
+}
+
+pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let mut findings = Vec::new();
+    let injected = removal::injected(facts);
+    if !injected.is_empty() {
+        findings.push(finding(
+            "namespaces-in-mesh",
+            Severity::Warning,
+            format!("namespaces in the mesh: {}", injected.join(", ")),
+            "take them out first (operation uninject, with restart): proxies without a control plane end with their certificates",
+        ));
+    }
+    findings.extend(gaps(facts));
+    for release in removal::going(facts, in_namespace) {
+        if !release.ours {
+            findings.push(finding(
+                "release-of-others",
+                Severity::Warning,
+                format!(
+                    "release {}/{} was not installed by Meshery",
+                    release.id.namespace, release.id.name
+                ),
+                "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let target = parameter::namespace(request, "namespace", "")?;
+    let facts = &request.facts;
+    let mut findings = gaps(facts);
+    findings.extend(injector(facts));
+    findings.extend(annotations(facts, target));
+    Ok(findings)
+}
+
+/// What others have said about a namespace that contradicts us.
+fn annotations(facts: &Facts, target: &str) -> Vec<Finding> {
+    let Some(object) = namespace::find(facts, target) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    if detect::is_kept_from_webhooks(object) {
+        findings.push(finding(
+            "namespace-kept-from-webhooks",
+            Severity::Error,
+            format!("no webhook of {MESH} sees pods of namespace \"{target}\" (label config.linkerd.io/admission-webhooks)"),
+            "choose another namespace, or take the label away if that is wanted",
+        ));
+    }
+    let ours = annotation(object, injection::ANNOTATION.mark).is_some();
+    if let Some(value) = annotation(object, INJECT).filter(|_| !ours) {
+        findings.push(finding(
+            "annotation-of-others",
+            Severity::Warning,
+            format!("namespace \"{target}\" has {INJECT}={value}, set by somebody else"),
+            "if it is to change, the preview shows a conflict, and who else minds",
+        ));
+    }
+    if let Some(value) = label(object, "istio-injection").or_else(|| label(object, "istio.io/rev")) {
+        findings.push(finding(
+            "two-meshes",
+            Severity::Warning,
+            format!("namespace \"{target}\" is in Istio too (its label says \"{value}\"): pods would get two proxies"),
+            "take it out of one of the two meshes",
+        ));
+    }
+    findings
+}
+
+/// Whether an annotation would do anything.
+fn injector(facts: &Facts) -> Option<Finding> {
+    let kind = "MutatingWebhookConfiguration";
+    let there = facts
+        .objects(WEBHOOKS, kind)
+        .any(|object| name(object) == INJECTOR);
+    (!there && kind_is_whole(facts, WEBHOOKS, kind)).then(|| {
+        finding(
+            "linkerd-not-installed",
+            Severity::Error,
+            format!("{MESH} is not installed: nothing would inject proxies"),
+            "install it first (operation install)",
+        )
+    })
+}
+
+pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", sample.name)?;
+    let mut findings = gaps(facts);
+    findings.extend(namespace::terminating(facts, target));
+    if parameter::flag(request, "inject", false)? {
+        findings.extend(injector(facts));
+        findings.extend(annotations(facts, target));
+    }
+    findings.extend(application::clashes(facts, sample, target)?);
+    Ok(findings)
+}
+
+pub fn install_extension(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let control_plane = parameter::namespace(request, "control_plane", NAMESPACE)?;
+    let mut findings = gaps(facts);
+    if let Ok(installations) = detect::installations(facts)
+        && !installations.iter().any(|found| found.namespace == control_plane)
+    {
+        let error = detect::not_installed(&installations, control_plane);
+        findings.push(finding(
+            "linkerd-not-installed",
+            Severity::Error,
+            error.message,
+            error.remedy,
+        ));
+    }
+    Ok(findings)
+}
+
+pub fn restart(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", "")?;
+    let mut findings = gaps(facts);
+    findings.extend(trust::anchors(facts, target));
+    Ok(findings)
+}
+
+/// Only what could not be read.
+pub fn nothing_more(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    parameter::text(request, "namespace", "")?;
+    Ok(gaps(&request.facts))
+}

@@ -1,0 +1,352 @@
+//! Which installation of Linkerd facts show, whoever made it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
+use meshery_mesh_kit::ownership::installed_by;
+use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
+use meshery_mesh_kit::webhook;
+use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Component, Finding, Health, Installation, Severity};
+use semver::Version;
+use serde_json::Value;
+
+use crate::check::finding;
+use crate::control_plane::{
+    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INJECT, INJECTOR, NAMESPACE, PROXY_VERSION, TRUST_ROOTS,
+    VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+};
+use crate::{MESH, trust, versions};
+
+const MUTATING: &str = "MutatingWebhookConfiguration";
+const VALIDATING: &str = "ValidatingWebhookConfiguration";
+/// How many names a finding lists.
+const LISTED: usize = 5;
+
+pub fn needs() -> Vec<Need> {
+    let of_linkerd = |group, kind, detail| need::everywhere(group, kind, CONTROL_PLANE_NS, detail);
+    vec![
+        of_linkerd("apps", "Deployment", Detail::Full),
+        of_linkerd(WEBHOOKS, MUTATING, Detail::Full),
+        of_linkerd(WEBHOOKS, VALIDATING, Detail::Full),
+        of_linkerd(
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            Detail::Metadata,
+        ),
+        // What a removal that stopped half way may have left of a release.
+        of_linkerd("", "ServiceAccount", Detail::Metadata),
+        // Pods with a proxy: their annotation has its version.
+        of_linkerd("", "Pod", Detail::Metadata),
+        need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        need::everywhere("", "Namespace", "", Detail::Metadata),
+        // Releases of extensions and of the CNI plugin.
+        need::everywhere("", "ServiceAccount", "linkerd.io/extension", Detail::Metadata),
+        need::everywhere(
+            "apps",
+            "DaemonSet",
+            "linkerd.io/cni-resource=true",
+            Detail::Metadata,
+        ),
+    ]
+}
+
+/// All mutating webhooks, Linkerd's or not.
+pub fn webhooks_of_all() -> Need {
+    need::everywhere(WEBHOOKS, MUTATING, "", Detail::Full)
+}
+
+/// An error when nothing can be said about Linkerd at all without what could not be read.
+pub fn demand_whole(facts: &Facts) -> Result<(), PluginError> {
+    demand(facts, "apps", "Deployment")?;
+    demand(facts, WEBHOOKS, MUTATING)?;
+    demand(facts, WEBHOOKS, VALIDATING)
+}
+
+/// What was found of one control plane.
+#[derive(Default)]
+struct Found<'a> {
+    deployments: BTreeMap<&'a str, &'a Value>,
+    webhooks: BTreeMap<&'a str, &'a Value>,
+}
+
+pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
+    let mut found = BTreeMap::<&str, Found<'_>>::new();
+    for object in facts.objects("apps", "Deployment") {
+        if DEPLOYMENTS.contains(&name(object)) && label(object, CONTROL_PLANE_NS) == Some(namespace(object)) {
+            let entry = found.entry(namespace(object)).or_default();
+            entry.deployments.insert(name(object), object);
+        }
+    }
+    for kind in [MUTATING, VALIDATING] {
+        for object in facts.objects(WEBHOOKS, kind) {
+            if let Some(of) = label(object, CONTROL_PLANE_NS)
+                && (name(object) == INJECTOR || VALIDATORS.contains(&name(object)))
+            {
+                found.entry(of).or_default().webhooks.insert(name(object), object);
+            }
+        }
+    }
+    if found.is_empty() {
+        demand_whole(facts)?;
+    }
+    Ok(found
+        .iter()
+        .map(|(of_namespace, found)| found.installation(facts, of_namespace))
+        .collect())
+}
+
+/// That Linkerd is not in a namespace, and where it is.
+pub fn not_installed(installations: &[Installation], in_namespace: &str) -> PluginError {
+    let error = PluginError::new(
+        "linkerd-not-installed",
+        format!("there is no {MESH} in namespace \"{in_namespace}\""),
+    );
+    let elsewhere: Vec<&str> = installations
+        .iter()
+        .map(|found| found.namespace.as_str())
+        .collect();
+    if elsewhere.is_empty() {
+        error.remedy("install it first (operation install)")
+    } else {
+        error.remedy(format!("name the namespace it is in: {}", elsewhere.join(", ")))
+    }
+}
+
+impl Found<'_> {
+    fn installation(&self, facts: &Facts, of_namespace: &str) -> Installation {
+        let mut findings = gaps(facts);
+        let components: Vec<Component> = self
+            .deployments
+            .values()
+            .map(|object| component(object))
+            .collect();
+        let mut health = components
+            .iter()
+            .map(|component| component.health)
+            .fold(Health::Healthy, worse);
+        health = worse(health, self.parts(facts, &mut findings));
+        let version = self.version(&components, &mut findings);
+        let (namespaces, with_proxies) = in_mesh(facts, of_namespace);
+        findings.extend(behind(facts, of_namespace, &version));
+        findings.extend(trust::anchors(facts, of_namespace));
+        if versions::parse(&version).is_some_and(|version| versions::line_of(&version) == "stable") {
+            findings.push(finding(
+                "linkerd-stable-ended",
+                Severity::Warning,
+                format!(
+                    "{MESH} {version} is of the stable line, which ended in public on {}",
+                    versions::STABLE_ENDED
+                ),
+                "go over to line edge, or to a vendor's releases",
+            ));
+        }
+        if !namespaces.is_empty() {
+            findings.push(finding(
+                "linkerd-mtls",
+                Severity::Info,
+                format!(
+                    "pods with a proxy ({with_proxies} of them) speak mutual TLS with each other; what comes from pods without \
+                     one is let in unless a policy forbids it"
+                ),
+                "",
+            ));
+        }
+        Installation {
+            mesh: MESH.into(),
+            namespace: of_namespace.into(),
+            version,
+            revision: String::new(),
+            health,
+            installed_by: self.installed_by().into(),
+            components,
+            namespaces,
+            findings,
+        }
+    }
+
+    fn installed_by(&self) -> &'static str {
+        let Some(object) = self.deployments.values().chain(self.webhooks.values()).next() else {
+            return "unknown";
+        };
+        let by_cli = annotation(object, CREATED_BY).is_some_and(|by| by.starts_with("linkerd/cli"));
+        match installed_by(object) {
+            "unknown" if by_cli => "linkerd",
+            maker => maker,
+        }
+    }
+
+    /// What of the control plane is missing or does not work.
+    fn parts(&self, facts: &Facts, findings: &mut Vec<Finding>) -> Health {
+        let mut health = Health::Healthy;
+        let mut missing: Vec<&str> = Vec::new();
+        if kind_is_whole(facts, "apps", "Deployment") {
+            missing.extend(
+                DEPLOYMENTS
+                    .iter()
+                    .copied()
+                    .filter(|name| !self.deployments.contains_key(name)),
+            );
+        } else {
+            health = Health::Unknown;
+        }
+        let names = [INJECTOR, VALIDATORS[0], VALIDATORS[1]];
+        if kind_is_whole(facts, WEBHOOKS, MUTATING) && kind_is_whole(facts, WEBHOOKS, VALIDATING) {
+            missing.extend(names.into_iter().filter(|name| !self.webhooks.contains_key(name)));
+        } else {
+            health = Health::Unknown;
+        }
+        if !missing.is_empty() {
+            health = Health::Incomplete;
+            findings.push(finding(
+                "linkerd-incomplete",
+                Severity::Error,
+                format!("parts of the control plane are missing: {}", missing.join(", ")),
+                "install the same version again, or finish the removal (operation remove)",
+            ));
+        }
+        for (name, object) in &self.webhooks {
+            let read = webhook::read(object);
+            if read.without_ca_bundle.is_empty() {
+                continue;
+            }
+            health = worse(health, Health::Degraded);
+            let kind = if *name == INJECTOR { MUTATING } else { VALIDATING };
+            let mut found = finding(
+                "linkerd-webhook-without-ca",
+                Severity::Error,
+                format!("{name} has no CA bundle: the API server cannot call it"),
+                "install the same version again, or look at what should write the bundle (cert-manager)",
+            );
+            found.object = Some(webhook_ref(kind, name));
+            findings.push(found);
+        }
+        health
+    }
+
+    /// The version by image; by label where the image does not say.
+    fn version(&self, components: &[Component], findings: &mut Vec<Finding>) -> String {
+        let by_image: BTreeSet<&str> = components
+            .iter()
+            .map(|component| component.version.as_str())
+            .filter(|version| !version.is_empty())
+            .collect();
+        let by_label: BTreeSet<String> = self
+            .deployments
+            .values()
+            .filter_map(|object| versions::parse(label(object, "app.kubernetes.io/version")?))
+            .map(|version| version.to_string())
+            .collect();
+        let version = by_image
+            .iter()
+            .next_back()
+            .map(|version| (*version).to_owned())
+            .or_else(|| by_label.iter().next_back().cloned())
+            .unwrap_or_default();
+        let disagree = by_image.len() > 1 || by_label.iter().any(|label| *label != version);
+        if disagree && !version.is_empty() {
+            let all: Vec<&str> = by_image
+                .iter()
+                .copied()
+                .chain(by_label.iter().map(String::as_str))
+                .collect();
+            findings.push(finding(
+                "linkerd-version-mismatch",
+                Severity::Warning,
+                format!(
+                    "images and labels of the control plane do not agree: {}",
+                    all.join(", ")
+                ),
+                "install the version that is wanted again",
+            ));
+        }
+        version
+    }
+}
+
+fn component(deployment: &Value) -> Component {
+    let (health, reason) = deployment_health(deployment);
+    let container = name(deployment).strip_prefix("linkerd-").unwrap_or_default();
+    let version = image(deployment, container)
+        .and_then(|image| image.split('@').next()?.rsplit_once(':'))
+        .and_then(|(_, tag)| versions::parse(tag))
+        .map(|version| version.to_string())
+        .unwrap_or_default();
+    Component {
+        object: deployment_ref(deployment),
+        version,
+        health,
+        reason,
+    }
+}
+
+/// Pods with a proxy of this control plane, but for its own.
+fn proxies<'a>(facts: &'a Facts, of_namespace: &'a str) -> impl Iterator<Item = &'a Value> {
+    facts.objects("", "Pod").filter(move |pod| {
+        label(pod, CONTROL_PLANE_NS) == Some(of_namespace)
+            && namespace(pod) != of_namespace
+            && annotation(pod, PROXY_VERSION).is_some()
+    })
+}
+
+/// Namespaces in the mesh, by their annotation or by pods that have proxies; and how many pods those are.
+fn in_mesh(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
+    let mut names: BTreeSet<&str> = facts
+        .objects("", "Namespace")
+        .filter(|object| matches!(annotation(object, INJECT), Some("enabled" | "ingress")))
+        .map(name)
+        .collect();
+    let mut pods = 0;
+    for pod in proxies(facts, of_namespace) {
+        names.insert(namespace(pod));
+        pods += 1;
+    }
+    (names.into_iter().map(str::to_owned).collect(), pods)
+}
+
+/// Proxies of another version than the control plane's.
+fn behind(facts: &Facts, of_namespace: &str, version: &str) -> Option<Finding> {
+    let ours = Version::parse(version).ok()?;
+    let mut old = BTreeMap::<&str, usize>::new();
+    for pod in proxies(facts, of_namespace) {
+        let theirs = annotation(pod, PROXY_VERSION).and_then(versions::parse);
+        if theirs.is_some_and(|theirs| theirs != ours) {
+            *old.entry(namespace(pod)).or_default() += 1;
+        }
+    }
+    if old.is_empty() {
+        return None;
+    }
+    let (pods, of): (usize, usize) = (old.values().sum(), old.len());
+    let listed: Vec<&str> = old.keys().copied().take(LISTED).collect();
+    let more = if of > LISTED { ", ..." } else { "" };
+    Some(finding(
+        "linkerd-proxies-behind",
+        Severity::Warning,
+        format!(
+            "{pods} pods have proxies of another version than {}: in {}{more}",
+            versions::name(&ours),
+            listed.join(", ")
+        ),
+        "restart them, one namespace after the other (operation restart)",
+    ))
+}
+
+/// The worse of two; what is not known is worse than what works, and better than what does not.
+fn worse(a: Health, b: Health) -> Health {
+    let rank = |health: Health| match health {
+        Health::Healthy => 0,
+        Health::Unknown => 1,
+        Health::Degraded => 2,
+        Health::Incomplete => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+/// Whether a pod is seen by the injector: its namespace is not kept from the webhooks.
+pub fn is_kept_from_webhooks(object: &Value) -> bool {
+    text(object, "/metadata/labels/config.linkerd.io~1admission-webhooks") == "disabled"
+}

@@ -1,0 +1,78 @@
+//! The definitions of the Gateway API, which Linkerd reads: Linkerd's chart can bring them, and must not where somebody else
+//! has.
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::name;
+use meshery_mesh_kit::ownership::release_of;
+use meshery_mesh_kit::readable::demand;
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use serde_json::{Map, Value};
+
+use crate::control_plane::CRDS;
+
+/// What a request may say about them; the first is the default.
+pub const WISHES: [&str; 3] = ["missing", "all", "none"];
+const GROUP: &str = "apiextensions.k8s.io";
+const KIND: &str = "CustomResourceDefinition";
+
+/// Values of the chart, each with the definitions that it brings.
+const PARTS: [(&str, &[&str]); 3] = [
+    ("enableHttpRoutes", &["httproutes", "grpcroutes"]),
+    ("enableTlsRoutes", &["tlsroutes"]),
+    ("enableTcpRoutes", &["tcproutes"]),
+];
+
+fn full(plural: &str) -> String {
+    format!("{plural}.gateway.networking.k8s.io")
+}
+
+fn names() -> impl Iterator<Item = String> {
+    PARTS
+        .iter()
+        .flat_map(|(_, plurals)| plurals.iter().copied().map(full))
+}
+
+/// Each of them by name.
+pub fn needs() -> Vec<Need> {
+    names()
+        .map(|name| need::one("", GROUP, KIND, &name, Detail::Metadata))
+        .collect()
+}
+
+fn find<'a>(facts: &'a Facts, wanted: &str) -> Option<&'a Value> {
+    facts.objects(GROUP, KIND).find(|object| name(object) == wanted)
+}
+
+/// The chart's values. Those that its release has brought before go on being its own.
+pub fn values(facts: &Facts, wish: &str, namespace: &str) -> Result<Map<String, Value>, PluginError> {
+    if wish == WISHES[0] {
+        demand(facts, GROUP, KIND)?;
+    }
+    let of_others = |plural: &&str| {
+        find(facts, &full(plural)).is_some_and(|object| {
+            release_of(object).is_none_or(|release| release.name != CRDS || release.namespace != namespace)
+        })
+    };
+    Ok(PARTS
+        .iter()
+        .map(|(value, plurals)| {
+            let brought = match wish {
+                "all" => true,
+                "none" => false,
+                _ => !plurals.iter().any(|plural| of_others(plural)),
+            };
+            ((*value).to_owned(), brought.into())
+        })
+        .collect())
+}
+
+/// Those that would be in nobody's hands after a plan with these values.
+pub fn missing(facts: &Facts, values: &Map<String, Value>) -> Vec<String> {
+    PARTS
+        .iter()
+        .filter(|(value, _)| values.get(*value) != Some(&Value::Bool(true)))
+        .flat_map(|(_, plurals)| plurals.iter().copied().map(full))
+        .filter(|name| find(facts, name).is_none())
+        .collect()
+}

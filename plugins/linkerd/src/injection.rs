@@ -1,0 +1,271 @@
+//! Taking namespaces and single workloads into the mesh by annotation, and out again.
+
+use meshery_mesh_kit::annotation::Annotation;
+use meshery_mesh_kit::namespace::{self, State};
+use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
+use meshery_mesh_kit::readable::demand;
+use meshery_mesh_kit::step::{holds, restart, wait};
+use meshery_mesh_kit::{need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule, Step};
+use serde_json::Value;
+
+use crate::control_plane::{CONTROL_PLANE_NS, INJECT, WEBHOOKS};
+
+/// The annotation, set because somebody asked for just that.
+pub const ANNOTATION: Annotation = Annotation {
+    key: INJECT,
+    manager: "meshery-injection",
+    mark: "linkerd.meshery.io/injection",
+};
+
+/// What it may say; the first is the default.
+const MODES: [&str; 3] = ["enabled", "ingress", "disabled"];
+pub const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+const ROLLOUT_S: u32 = 300;
+
+pub fn inject_operation() -> Operation {
+    Operation {
+        name: "inject".into(),
+        category: Category::Configure,
+        description: "Annotates a namespace, or one workload, so that its new pods get a proxy, or none"
+            .into(),
+        parameters: schema::object(
+            [
+                namespace_parameter(),
+                workload_parameter(),
+                (
+                    "mode",
+                    schema::choice(
+                        "enabled; ingress: for pods of an ingress controller, which choose endpoints by host name; disabled",
+                        &MODES,
+                    ),
+                ),
+                restart_parameter(),
+            ],
+            &["namespace"],
+        ),
+        needs: needs(),
+    }
+}
+
+pub fn uninject_operation() -> Operation {
+    Operation {
+        name: "uninject".into(),
+        category: Category::Configure,
+        description: "Takes the annotation away that inject has set".into(),
+        parameters: schema::object(
+            [namespace_parameter(), workload_parameter(), restart_parameter()],
+            &["namespace"],
+        ),
+        needs: needs(),
+    }
+}
+
+fn namespace_parameter() -> (&'static str, Value) {
+    ("namespace", schema::namespace("Namespace that it is about", ""))
+}
+
+fn workload_parameter() -> (&'static str, Value) {
+    (
+        "workload",
+        schema::text(
+            "Only this workload of the namespace, as in Deployment/web; its pods are made again at once",
+        ),
+    )
+}
+
+fn restart_parameter() -> (&'static str, Value) {
+    let description = "Restart the workloads of the namespace, so that pods that run already change too";
+    ("restart", schema::flag(description, false))
+}
+
+/// The injector, to know whether an annotation would do anything.
+pub fn injector_need() -> Need {
+    need::everywhere(
+        WEBHOOKS,
+        "MutatingWebhookConfiguration",
+        CONTROL_PLANE_NS,
+        Detail::Full,
+    )
+}
+
+fn needs() -> Vec<Need> {
+    let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
+    needs
+}
+
+pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = present(request)?;
+    let mode = parameter::choice(request, "mode", &MODES)?;
+    match workload(request, target)? {
+        Some((workload, _)) => Ok(of_workload(
+            ANNOTATION.set_on_pods("annotation", &workload, mode),
+            format!("Pods of {workload}: {INJECT}={mode}"),
+            workload,
+        )),
+        None => changed(
+            request,
+            target,
+            ANNOTATION.set("annotation", target, mode),
+            format!("New pods of namespace {target}: {INJECT}={mode}"),
+        ),
+    }
+}
+
+pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = present(request)?;
+    let workload = workload(request, target)?;
+    let object = match &workload {
+        Some((_, object)) => Some(*object),
+        None => namespace::find(&request.facts, target),
+    };
+    if object
+        .and_then(|object| annotation(object, ANNOTATION.mark))
+        .is_none()
+    {
+        let what = workload.as_ref().map_or_else(
+            || format!("namespace \"{target}\""),
+            |(workload, _)| workload.to_string(),
+        );
+        let error = PluginError::new(
+            "annotation-of-others",
+            format!("Meshery has not annotated {what}"),
+        );
+        return Err(match object.and_then(|object| annotation(object, INJECT)) {
+            Some(value) => error
+                .cause(format!("somebody else has set {INJECT}={value}"))
+                .remedy(format!(
+                    "`kubectl annotate namespace {target} {INJECT}-` removes it"
+                )),
+            None => error
+                .cause("it has no annotation of Linkerd's of its own")
+                .remedy("nothing is to be done"),
+        });
+    }
+    match workload {
+        Some((workload, _)) => Ok(of_workload(
+            ANNOTATION.take_back_from_pods("annotation", &workload),
+            format!("Pods of {workload}: no {INJECT} of their own"),
+            workload,
+        )),
+        None => changed(
+            request,
+            target,
+            ANNOTATION.take_back("annotation", target),
+            format!("New pods of namespace {target}: no {INJECT}"),
+        ),
+    }
+}
+
+/// The namespace that was asked for, if it can be changed.
+fn present(request: &PlanRequest) -> Result<&str, PluginError> {
+    let target = parameter::namespace(request, "namespace", "")?;
+    demand(&request.facts, "", "Namespace")?;
+    match namespace::state(&request.facts, target) {
+        State::Absent => Err(PluginError::new(
+            "namespace-unknown",
+            format!("there is no namespace \"{target}\""),
+        )
+        .remedy("create it first")),
+        State::Terminating => Err(PluginError::new(
+            "namespace-terminating",
+            format!("namespace \"{target}\" is being deleted"),
+        )
+        .remedy("wait until it is gone, and create it again")),
+        State::Present | State::Unknown => Ok(target),
+    }
+}
+
+/// The one workload that was asked for, if any.
+fn workload<'a>(
+    request: &'a PlanRequest,
+    target: &str,
+) -> Result<Option<(ObjectRef, &'a Value)>, PluginError> {
+    let asked = parameter::text(request, "workload", "")?;
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let found = asked.split_once('/').and_then(|(kind, wanted)| {
+        let kind = *WORKLOADS.iter().find(|known| known.eq_ignore_ascii_case(kind))?;
+        let object = request
+            .facts
+            .objects("apps", kind)
+            .find(|object| name(object) == wanted && namespace_of(object) == target)?;
+        Some((ObjectRef::new("apps/v1", kind, target, wanted), object))
+    });
+    if found.is_none() {
+        for kind in WORKLOADS {
+            demand(&request.facts, "apps", kind)?;
+        }
+        let known: Vec<String> = workloads(&request.facts, target)?
+            .iter()
+            .map(|object| format!("{}/{}", object.kind, object.name))
+            .collect();
+        return Err(PluginError::new(
+            "workload-unknown",
+            format!("namespace \"{target}\" has no workload \"{asked}\""),
+        )
+        .cause("it takes a kind and a name, as in Deployment/web")
+        .remedy(format!("choose one of: {}", known.join(", "))));
+    }
+    Ok(found)
+}
+
+fn of_workload(step: Step, summary: String, workload: ObjectRef) -> Plan {
+    let verify = vec![wait(
+        "rolled-out",
+        "the workload runs",
+        ROLLOUT_S,
+        vec![holds(Rule::Ready, workload)],
+    )];
+    crate::plan(summary, vec![step], verify, Vec::new())
+}
+
+fn changed(request: &PlanRequest, target: &str, step: Step, summary: String) -> Result<Plan, PluginError> {
+    let mut steps = vec![step];
+    let (mut verify, mut notes) = (Vec::new(), Vec::new());
+    if parameter::flag(request, "restart", false)? {
+        let workloads = workloads(&request.facts, target)?;
+        if !workloads.is_empty() {
+            let conditions = workloads.iter().map(|object| holds(Rule::Ready, object.clone()));
+            verify.push(wait(
+                "rolled-out",
+                "the restarted workloads run",
+                ROLLOUT_S,
+                conditions.collect(),
+            ));
+            let title = format!("workloads of namespace {target}");
+            steps.push(restart("restart", title, workloads));
+        }
+    } else {
+        let running = workloads(&request.facts, target).map_or(0, |workloads| workloads.len());
+        if running > 0 {
+            notes.push(format!(
+                "Pods that run already do not change until they are restarted: {running} workloads (parameter restart)."
+            ));
+        }
+    }
+    Ok(crate::plan(summary, steps, verify, notes))
+}
+
+/// The workloads of a namespace; an error when they could not all be read.
+pub fn workloads(facts: &Facts, target: &str) -> Result<Vec<ObjectRef>, PluginError> {
+    let mut workloads = Vec::new();
+    for kind in WORKLOADS {
+        demand(facts, "apps", kind)?;
+        workloads.extend(
+            facts
+                .objects("apps", kind)
+                .filter(|object| namespace_of(object) == target)
+                .map(|object| ObjectRef::new("apps/v1", kind, target, name(object))),
+        );
+    }
+    workloads.sort();
+    workloads.dedup();
+    Ok(workloads)
+}

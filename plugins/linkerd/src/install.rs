@@ -1,0 +1,452 @@
+//! Installing and upgrading Linkerd: the namespace with its marks, definitions, perhaps the CNI plugin, control plane.
+
+use meshery_mesh_kit::namespace::{self, State};
+use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
+use meshery_mesh_kit::step::{apply, holds, managed_by, probe, release, wait};
+use meshery_mesh_kit::{need, parameter, schema, skew};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::Finding;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Rule, Step};
+use semver::Version;
+use serde_json::{Map, Value, json};
+
+use crate::control_plane::{
+    CNI, CNI_CHART, CONFIG, CONTROL_PLANE, CONTROL_PLANE_NS, CRDS, INJECT, NAMESPACE, WEBHOOKS_DISABLED,
+    ready,
+};
+use crate::versions::{self, LINES, Release, STABLE_ENDED};
+use crate::{MESH, detect, gateway_api, trust};
+
+const DEADLINE_S: u64 = 300;
+const LONGEST_DEADLINE_S: u64 = 3600;
+/// Who marks a namespace that others have made.
+pub const NAMESPACE_MANAGER: &str = "meshery-linkerd-namespace";
+/// The mark by which that is known again.
+pub const NAMESPACE_MARK: &str = "linkerd.meshery.io/namespace";
+
+fn version_parameters() -> [(&'static str, Value); 2] {
+    [
+        (
+            "version",
+            schema::text("Version, as in edge-26.8.3 or stable-2.14.10; the newest of the line when empty"),
+        ),
+        (
+            "line",
+            schema::choice(
+                "edge: what the project publishes; stable: ended in public with stable-2.14.10 in February 2024",
+                &LINES,
+            ),
+        ),
+    ]
+}
+
+fn common_parameters() -> [(&'static str, Value); 2] {
+    [
+        (
+            "namespace",
+            schema::namespace("Namespace of the control plane", NAMESPACE),
+        ),
+        (
+            "deadline",
+            schema::count(
+                "Seconds that each wait may take; the host's own limit when 0",
+                DEADLINE_S,
+                LONGEST_DEADLINE_S,
+            ),
+        ),
+    ]
+}
+
+fn needs() -> Vec<Need> {
+    let mut needs = vec![need::namespace("{namespace}"), need::namespace(CNI)];
+    needs.extend(trust::needs());
+    needs.push(need::one("{namespace}", "", "ConfigMap", CONFIG, Detail::Full));
+    needs.extend(gateway_api::needs());
+    needs.extend(detect::needs());
+    needs.push(detect::webhooks_of_all());
+    needs
+}
+
+pub fn operation() -> Operation {
+    let [version, line] = version_parameters();
+    let [namespace, deadline] = common_parameters();
+    Operation {
+        name: "install".into(),
+        category: Category::Install,
+        description: "Installs Linkerd: custom resource definitions and control plane, with the trust anchors and the issuer \
+                      that are there"
+            .into(),
+        parameters: schema::object(
+            [
+                version,
+                line,
+                namespace,
+                (
+                    "ha",
+                    schema::flag(
+                        "Three replicas, spread and protected; pods are refused while no injector answers",
+                        false,
+                    ),
+                ),
+                (
+                    "cni",
+                    schema::flag(
+                        "Install the CNI plugin first, in linkerd-cni; pods then need no rights on their network",
+                        false,
+                    ),
+                ),
+                (
+                    "gateway_api",
+                    schema::choice(
+                        "Definitions of the Gateway API that the chart brings: those that are missing, all, none",
+                        &gateway_api::WISHES,
+                    ),
+                ),
+                (
+                    "init_as_root",
+                    schema::flag("Let the init container run as root, as nodes with Docker's runtime want it", false),
+                ),
+                deadline,
+            ],
+            &[],
+        ),
+        needs: needs(),
+    }
+}
+
+pub fn upgrade_operation() -> Operation {
+    let [version, line] = version_parameters();
+    let [namespace, deadline] = common_parameters();
+    Operation {
+        name: "upgrade".into(),
+        category: Category::Install,
+        description:
+            "Upgrades Linkerd in place: definitions first, then the control plane, with the options it has"
+                .into(),
+        parameters: schema::object([version, line, namespace, deadline], &[]),
+        needs: needs(),
+    }
+}
+
+/// A request, read.
+struct Install<'a> {
+    release: Release,
+    namespace: &'a str,
+    ha: bool,
+    cni: bool,
+    init_as_root: bool,
+    gateway_api: Map<String, Value>,
+    deadline_s: u32,
+    images: &'a Images,
+}
+
+/// Which options a control plane has, by the values that its chart has written down.
+fn has(facts: &Facts, in_namespace: &str, option: &str) -> bool {
+    let config = facts
+        .objects("", "ConfigMap")
+        .find(|object| name(object) == CONFIG && namespace_of(object) == in_namespace);
+    let values = config.map_or("", |object| text(object, "/data/values"));
+    values.lines().any(|line| line.trim_end() == option)
+}
+
+impl<'a> Install<'a> {
+    fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
+        let facts = &request.facts;
+        let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+        let upgrade = request.operation == "upgrade";
+        let option = |parameter: &str, value: &str| {
+            if upgrade {
+                Ok(has(facts, in_namespace, value))
+            } else {
+                parameter::flag(request, parameter, false)
+            }
+        };
+        let cni = option("cni", "cniEnabled: true")?;
+        let mut charts = vec![CRDS, CONTROL_PLANE];
+        if cni {
+            charts.push(CNI_CHART);
+        }
+        let deadline = parameter::count(request, "deadline", DEADLINE_S, LONGEST_DEADLINE_S)?;
+        let wish = parameter::choice(request, "gateway_api", &gateway_api::WISHES)?;
+        Ok(Self {
+            release: versions::choose(request, &charts)?,
+            namespace: in_namespace,
+            ha: option("ha", "highAvailability: true")?,
+            cni,
+            init_as_root: option("init_as_root", "  runAsRoot: true")?,
+            gateway_api: gateway_api::values(facts, wish, in_namespace)?,
+            deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
+            images: &request.images,
+        })
+    }
+
+    fn values(&self) -> Value {
+        let mut values = json!({
+            "identity": {"externalCA": true, "issuer": {"scheme": "kubernetes.io/tls"}},
+        });
+        if self.cni {
+            values["cniEnabled"] = true.into();
+        }
+        if self.init_as_root {
+            values["proxyInit"] = json!({"runAsRoot": true});
+        }
+        if self.ha {
+            high_availability(&mut values);
+        }
+        if !self.images.registry.is_empty() {
+            let moved = |name: &str| Value::from(format!("{}/linkerd/{name}", self.images.registry));
+            values["controllerImage"] = moved("controller");
+            values["debugContainer"] = json!({"image": {"name": moved("debug")}});
+            values["proxy"]["image"] = json!({"name": moved("proxy")});
+        }
+        if !self.images.pull_secrets.is_empty() {
+            let secrets: Vec<Value> = self
+                .images
+                .pull_secrets
+                .iter()
+                .map(|name| json!({"name": name}))
+                .collect();
+            values["imagePullSecrets"] = secrets.into();
+        }
+        values
+    }
+
+    fn steps(&self, facts: &Facts) -> Result<Vec<Step>, PluginError> {
+        let mut steps = vec![marked(facts, self.namespace, self.cni)];
+        steps.push(release(
+            "crds",
+            "custom resource definitions",
+            (self.namespace, CRDS),
+            self.release.chosen.chart(CRDS)?,
+            self.gateway_api.clone().into(),
+        ));
+        if self.cni {
+            let mut cni = namespace::manifest(CNI);
+            cni["metadata"]["labels"] = json!({"linkerd.io/cni-resource": "true", WEBHOOKS_DISABLED: "disabled",
+                    "pod-security.kubernetes.io/enforce": "privileged"});
+            if namespace::state(facts, CNI) != State::Present {
+                steps.push(apply("cni-namespace", "namespace of the CNI plugin", vec![cni]));
+            }
+            steps.push(release(
+                "cni",
+                "CNI plugin",
+                (CNI, CNI),
+                self.release.chosen.chart(CNI_CHART)?,
+                json!({}),
+            ));
+            let daemons = ObjectRef::new("apps/v1", "DaemonSet", CNI, CNI);
+            steps.push(wait(
+                "cni-ready",
+                "the CNI plugin runs on every node",
+                self.deadline_s,
+                vec![holds(Rule::Ready, daemons)],
+            ));
+        }
+        steps.push(release(
+            "control-plane",
+            "control plane",
+            (self.namespace, CONTROL_PLANE),
+            self.release.chosen.chart(CONTROL_PLANE)?,
+            self.values(),
+        ));
+        Ok(steps)
+    }
+
+    fn verify(&self) -> Vec<Step> {
+        let mut verify = vec![wait(
+            "ready",
+            "identity, destination and injector run and answer",
+            self.deadline_s,
+            ready(self.namespace),
+        )];
+        verify.push(injection_works());
+        if self.release.line == "edge" {
+            verify.push(validation_works());
+        }
+        verify
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = vec![
+            "The trust anchors and the issuer that are there are used, and not changed by this or a later run.".to_owned(),
+        ];
+        if self.release.line == "stable" {
+            notes.push(format!(
+                "The stable line ended in public on {STABLE_ENDED}; it gets no corrections any more."
+            ));
+        }
+        if !self.release.chosen.pinned {
+            notes.push(format!(
+                "{} is known from the mirror only; which versions of Kubernetes it supports is not known.",
+                self.release.name()
+            ));
+        }
+        if self.cni {
+            notes.push("The CNI plugin's chart is an extra of the project's and is not tested here.".into());
+        }
+        notes
+    }
+}
+
+/// What the chart's own `values-ha.yaml` says.
+fn high_availability(values: &mut Value) {
+    let resources = |limit: &str, request: &str| json!({"cpu": {"limit": "", "request": "100m"}, "memory": {"limit": limit, "request": request}});
+    let of_controllers = resources("250Mi", "50Mi");
+    for (key, value) in [
+        ("enablePodDisruptionBudget", json!(true)),
+        (
+            "controller",
+            json!({"podDisruptionBudget": {"maxUnavailable": 1}}),
+        ),
+        (
+            "deploymentStrategy",
+            json!({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": "25%"}}),
+        ),
+        ("enablePodAntiAffinity", json!(true)),
+        (
+            "proxy",
+            json!({"resources": {"cpu": {"request": "100m"}, "memory": {"limit": "250Mi", "request": "20Mi"}}}),
+        ),
+        ("controllerReplicas", json!(3)),
+        ("controllerResources", of_controllers.clone()),
+        ("destinationResources", of_controllers.clone()),
+        ("identityResources", resources("250Mi", "10Mi")),
+        ("heartbeatResources", of_controllers.clone()),
+        ("proxyInjectorResources", of_controllers.clone()),
+        ("spValidatorResources", of_controllers),
+        ("webhookFailurePolicy", json!("Fail")),
+        ("highAvailability", json!(true)),
+    ] {
+        values[key] = value;
+    }
+}
+
+/// The namespace with the marks that the CLI would give it: no webhook of Linkerd's sees its pods.
+fn marked(facts: &Facts, in_namespace: &str, cni: bool) -> Step {
+    let mut object = namespace::manifest(in_namespace);
+    object["metadata"]["labels"] = json!({
+        "linkerd.io/is-control-plane": "true",
+        WEBHOOKS_DISABLED: "disabled",
+        CONTROL_PLANE_NS: in_namespace,
+        "pod-security.kubernetes.io/enforce": if cni { "restricted" } else { "privileged" },
+    });
+    object["metadata"]["annotations"] = json!({INJECT: "disabled"});
+    let there = namespace::state(facts, in_namespace) == State::Present;
+    let ours = there
+        && namespace::find(facts, in_namespace).is_some_and(meshery_mesh_kit::ownership::is_ours)
+        && namespace::find(facts, in_namespace)
+            .is_some_and(|found| meshery_mesh_kit::object::annotation(found, NAMESPACE_MARK).is_none());
+    if !there || ours {
+        return apply(
+            "namespace",
+            format!("namespace {in_namespace} and its marks"),
+            vec![object],
+        );
+    }
+    object["metadata"]["annotations"][NAMESPACE_MARK] = "marked".into();
+    let title = format!("marks of a control plane on namespace {in_namespace}");
+    managed_by(apply("namespace", title, vec![object]), NAMESPACE_MANAGER)
+}
+
+/// What the plan of a request would install, for checks.
+pub struct Wish {
+    pub version: Version,
+    pub line: &'static str,
+    pub namespace: String,
+    pub skew: Option<Finding>,
+    pub missing_definitions: Vec<String>,
+}
+
+pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
+    let install = Install::read(request)?;
+    let mesh = format!("{MESH} {}", install.release.name());
+    let kubernetes = &install.release.chosen.kubernetes;
+    Ok(Wish {
+        skew: skew::outside(&mesh, kubernetes, &request.facts.cluster.version),
+        namespace: install.namespace.to_owned(),
+        line: install.release.line,
+        missing_definitions: gateway_api::missing(&request.facts, &install.gateway_api),
+        version: install.release.chosen.version,
+    })
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    planned(request, "Install")
+}
+
+pub fn upgrade(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let there = detect::installations(&request.facts)?;
+    if !there.iter().any(|found| found.namespace == in_namespace) {
+        return Err(detect::not_installed(&there, in_namespace));
+    }
+    let mut plan = planned(request, "Upgrade")?;
+    plan.summary = plan.summary.replacen("Upgrade Linkerd", "Upgrade Linkerd to", 1);
+    plan.notes.push(
+        "Proxies keep their version until their pods are made again: operation restart, one namespace after the other."
+            .into(),
+    );
+    Ok(plan)
+}
+
+fn planned(request: &PlanRequest, verb: &str) -> Result<Plan, PluginError> {
+    let install = Install::read(request)?;
+    let options: Vec<&str> = [(install.ha, "high availability"), (install.cni, "CNI plugin")]
+        .into_iter()
+        .filter_map(|(has, option)| has.then_some(option))
+        .collect();
+    let with = if options.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", options.join(" and "))
+    };
+    let name = install.release.name();
+    Ok(crate::plan(
+        format!("{verb} {MESH} {name}{with} in namespace {}", install.namespace),
+        install.steps(&request.facts)?,
+        install.verify(),
+        install.notes(),
+    ))
+}
+
+/// A pod that asks for a proxy gets one. Not in the control plane's own namespace, whose pods no webhook sees.
+pub fn injection_works() -> Step {
+    let mut step = probe(
+        "injection",
+        "a pod that asks for a proxy would get one",
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "meshery-injection-probe",
+                "namespace": "default",
+                "annotations": {INJECT: "enabled"},
+            },
+            "spec": {"containers": [{"name": "probe", "image": "probe"}]},
+        }),
+    );
+    if let Action::Probe(probe) = &mut step.action {
+        probe.expect.insert(
+            "the mark of a proxy".into(),
+            "/metadata/annotations/linkerd.io~1proxy-version".into(),
+        );
+    }
+    step
+}
+
+/// A policy is taken: its definition is served, and the validator that must see it answers.
+fn validation_works() -> Step {
+    probe(
+        "validation",
+        "a policy would pass the validator",
+        json!({
+            "apiVersion": "policy.linkerd.io/v1beta3",
+            "kind": "Server",
+            "metadata": {"name": "meshery-validation-probe", "namespace": "default"},
+            "spec": {"podSelector": {"matchLabels": {"app": "probe"}}, "port": 80},
+        }),
+    )
+}

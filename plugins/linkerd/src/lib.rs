@@ -1,0 +1,210 @@
+//! The Linkerd adapter: installs, upgrades and removes Linkerd from its Helm charts, takes namespaces and workloads into the
+//! mesh, deploys sample applications, and recognises installations, whoever made them.
+//!
+//! It is pure: everything it knows comes with the request, and all it returns is data. `trust` says what is known of the
+//! trust anchors and the issuer, which are apart from the charts; `versions` tells the lines edge and stable apart.
+#![deny(missing_docs)]
+
+mod check;
+mod control_plane;
+mod detect;
+mod extension;
+mod gateway_api;
+mod injection;
+mod install;
+mod releases;
+mod remove;
+mod restart;
+mod sample;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod versions;
+
+use meshery_plugin_api::message::SCHEMA;
+use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Installation};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
+
+export_adapter! {
+    name: "linkerd",
+    adapter: Linkerd,
+}
+
+/// Name of the mesh for people.
+const MESH: &str = "Linkerd";
+
+/// The adapter.
+struct Linkerd;
+
+/// One of the adapter's operations: what it offers, and what it does.
+struct Entry {
+    name: &'static str,
+    describe: fn() -> Operation,
+    plan: fn(&PlanRequest) -> Result<Plan, PluginError>,
+    check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
+}
+
+/// Deploying and removing a sample application.
+macro_rules! sample {
+    ($app:expr, $deploy:literal, $remove:literal) => {
+        [
+            Entry {
+                name: $deploy,
+                describe: || sample::deploy_operation(&$app),
+                plan: |request| sample::deploy(request, &$app),
+                check: |request| check::deploy_sample(request, $app.sample),
+            },
+            Entry {
+                name: $remove,
+                describe: || sample::remove_operation(&$app),
+                plan: |request| sample::remove(request, &$app),
+                check: check::nothing_more,
+            },
+        ]
+    };
+}
+
+/// Installing and removing an extension.
+macro_rules! extension {
+    ($extension:expr, $install:literal, $remove:literal) => {
+        [
+            Entry {
+                name: $install,
+                describe: || extension::install_operation(&$extension),
+                plan: |request| extension::install(request, &$extension),
+                check: check::install_extension,
+            },
+            Entry {
+                name: $remove,
+                describe: || extension::remove_operation(&$extension),
+                plan: |request| extension::remove(request, &$extension),
+                check: check::nothing_more,
+            },
+        ]
+    };
+}
+
+/// The operations, by what they are about.
+const OPERATIONS: &[&[Entry]] = &[
+    &[
+        Entry {
+            name: "install",
+            describe: install::operation,
+            plan: install::plan,
+            check: check::install,
+        },
+        Entry {
+            name: "upgrade",
+            describe: install::upgrade_operation,
+            plan: install::upgrade,
+            check: check::upgrade,
+        },
+        Entry {
+            name: "remove",
+            describe: remove::operation,
+            plan: remove::plan,
+            check: check::remove,
+        },
+        Entry {
+            name: "inject",
+            describe: injection::inject_operation,
+            plan: injection::inject,
+            check: check::inject,
+        },
+        Entry {
+            name: "uninject",
+            describe: injection::uninject_operation,
+            plan: injection::uninject,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "restart",
+            describe: restart::operation,
+            plan: restart::plan,
+            check: check::restart,
+        },
+    ],
+    &extension!(extension::VIZ, "install-viz", "remove-viz"),
+    &extension!(
+        extension::MULTICLUSTER,
+        "install-multicluster",
+        "remove-multicluster"
+    ),
+    &extension!(extension::SMI, "install-smi", "remove-smi"),
+    &[Entry {
+        name: "jaeger-addon",
+        describe: extension::jaeger_operation,
+        plan: extension::jaeger,
+        check: check::nothing_more,
+    }],
+    &sample!(sample::BOOKINFO, "deploy-bookinfo", "remove-bookinfo"),
+    &sample!(sample::HTTPBIN, "deploy-httpbin", "remove-httpbin"),
+    &sample!(sample::IMAGE_HUB, "deploy-imagehub", "remove-imagehub"),
+    &sample!(sample::EMOJIVOTO, "deploy-emojivoto", "remove-emojivoto"),
+];
+
+fn operations() -> impl Iterator<Item = &'static Entry> {
+    OPERATIONS.iter().copied().flatten()
+}
+
+fn entry(operation: &str) -> Result<&'static Entry, PluginError> {
+    operations().find(|entry| entry.name == operation).ok_or_else(|| {
+        let names: Vec<&str> = operations().map(|entry| entry.name).collect();
+        PluginError::new(
+            "unknown-operation",
+            format!("{MESH} has no operation \"{operation}\""),
+        )
+        .remedy(format!("choose one of {}", names.join(", ")))
+    })
+}
+
+impl MeshAdapter for Linkerd {
+    fn describe(&self) -> AdapterDescriptor {
+        AdapterDescriptor {
+            mesh: MESH.into(),
+            port: 10001,
+            versions: versions::all(),
+            operations: operations().map(|entry| (entry.describe)()).collect(),
+            detect_needs: detect::needs(),
+            rights: Rights {
+                namespaces: vec!["*".into()],
+                create_namespaces: true,
+                // The extension viz serves an API of its own.
+                cluster_groups: vec!["apiregistration.k8s.io".into()],
+                crds: true,
+                rbac: RbacScope::Cluster,
+                webhooks: true,
+                // The CNI plugin writes to paths of its nodes.
+                privileged_pods: true,
+                // Certificates of the webhooks, which the chart makes.
+                secrets: true,
+            },
+        }
+    }
+
+    fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
+        (entry(&request.operation)?.plan)(&request)
+    }
+
+    fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
+        (entry(&request.operation)?.check)(&request)
+    }
+
+    fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
+        detect::installations(&facts)
+    }
+}
+
+/// A plan of the steps in this order.
+fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
+    Plan {
+        schema: SCHEMA.into(),
+        summary,
+        steps: meshery_mesh_kit::step::in_a_row(steps),
+        notes,
+        verify,
+    }
+}

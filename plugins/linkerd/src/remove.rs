@@ -1,0 +1,169 @@
+//! Removing Linkerd: extensions, control plane, definitions, CNI plugin, then namespaces that are ours and empty.
+
+use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
+use meshery_mesh_kit::step::{apply, delete, managed_by, remove_release};
+use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
+
+use crate::control_plane::NAMESPACE;
+use crate::install::{NAMESPACE_MANAGER, NAMESPACE_MARK};
+use crate::releases::{Part, PartRelease, of_linkerd};
+use crate::{MESH, detect};
+
+/// What the controllers hold so that one of their replicas leads.
+const LOCKS: [&str; 2] = ["policy-controller-write", "linkerd-destination-endpoint-write"];
+
+pub fn operation() -> Operation {
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(detect::needs());
+    needs.push(need::within(
+        "{namespace}",
+        "coordination.k8s.io",
+        "Lease",
+        "",
+        Detail::Metadata,
+    ));
+    Operation {
+        name: "remove".into(),
+        category: Category::Remove,
+        description: "Removes Linkerd: extensions, control plane, definitions; keeps the trust anchors, the issuer, and \
+                      definitions that have resources"
+            .into(),
+        parameters: schema::object(
+            [(
+                "namespace",
+                schema::namespace("Namespace of the control plane", NAMESPACE),
+            )],
+            &[],
+        ),
+        needs,
+    }
+}
+
+/// The releases that go: those in the control plane's namespace, and what is of ours elsewhere.
+pub fn going(facts: &Facts, in_namespace: &str) -> Vec<PartRelease> {
+    of_linkerd(facts)
+        .into_iter()
+        .filter(|release| release.id.namespace == in_namespace || release.ours)
+        .collect()
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    detect::demand_whole(facts)?;
+    let going = going(facts, in_namespace);
+    if !going.iter().any(|release| release.id.namespace == in_namespace) {
+        return Err(nothing_to_remove(facts, in_namespace)?);
+    }
+    let mut steps = Vec::new();
+    for release in &going {
+        let (namespace, name) = (&release.id.namespace, &release.id.name);
+        let before = going
+            .iter()
+            .take_while(|other| *other != release)
+            .filter(|other| other.part == release.part)
+            .count();
+        let id = match before {
+            0 => release.part.step().to_owned(),
+            others => format!("{}-{}", release.part.step(), others + 1),
+        };
+        let title = format!("release {name} in {namespace}");
+        steps.push(remove_release(&id, title, (namespace, name)));
+    }
+    let locks: Vec<Target> = facts
+        .objects("coordination.k8s.io", "Lease")
+        .filter(|lease| namespace_of(lease) == in_namespace && LOCKS.contains(&name(lease)))
+        .map(|lease| Target {
+            object: ObjectRef::new("coordination.k8s.io/v1", "Lease", in_namespace, name(lease)),
+            when: Condition::Always,
+        })
+        .collect();
+    if !locks.is_empty() && going.iter().any(|release| release.part == Part::ControlPlane) {
+        steps.push(delete("locks", "what the controllers made by themselves", locks));
+    }
+    let marked = namespace::find(facts, in_namespace)
+        .is_some_and(|object| annotation(object, NAMESPACE_MARK).is_some());
+    if marked {
+        steps.push(managed_by(
+            apply(
+                "marks",
+                format!("no marks of a control plane on namespace {in_namespace}"),
+                vec![namespace::manifest(in_namespace)],
+            ),
+            NAMESPACE_MANAGER,
+        ));
+    }
+    let mut namespaces: Vec<&str> = going
+        .iter()
+        .map(|release| release.id.namespace.as_str())
+        .collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    steps.push(delete(
+        "namespaces",
+        "namespaces of ours that are empty",
+        namespaces
+            .into_iter()
+            .filter(|of_release| *of_release != "default")
+            .map(namespace::removal)
+            .collect(),
+    ));
+    let mut notes = vec![
+        "Linkerd's definitions go with it, but those that have custom resources stay and are listed; so does the namespace, with \
+         the trust anchors and the issuer of others in it."
+            .to_owned(),
+    ];
+    let injected = injected(facts);
+    if !injected.is_empty() {
+        notes.insert(
+            0,
+            format!(
+                "Pods in {} keep the proxies they have until they are restarted, and are cut off when their certificates end.",
+                injected.join(", ")
+            ),
+        );
+    }
+    Ok(crate::plan(
+        format!("Remove {MESH} from namespace {in_namespace}"),
+        steps,
+        Vec::new(),
+        notes,
+    ))
+}
+
+/// Namespaces in the mesh.
+pub fn injected(facts: &Facts) -> Vec<String> {
+    let mut names: Vec<String> = detect::installations(facts)
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(|found| found.namespaces)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, PluginError> {
+    let installations = detect::installations(facts)?;
+    let here = installations.iter().find(|found| found.namespace == in_namespace);
+    Ok(match here {
+        Some(found) if found.installed_by == "linkerd" => PluginError::new(
+            "linkerd-of-cli",
+            format!("{MESH} in namespace \"{in_namespace}\" was installed by its CLI, not as Helm releases"),
+        )
+        .cause("its objects carry no release to remove them by")
+        .remedy("remove it with `linkerd uninstall | kubectl delete -f -`"),
+        Some(found) => PluginError::new(
+            "linkerd-of-others",
+            format!("{MESH} in namespace \"{in_namespace}\" is of no Helm release"),
+        )
+        .cause(format!("it was installed by: {}", found.installed_by))
+        .remedy("remove it with what installed it"),
+        None => detect::not_installed(&installations, in_namespace),
+    })
+}

@@ -1,0 +1,88 @@
+//! Restarting the control plane, or the workloads of a namespace: they take up the trust anchors, the issuer and the version
+//! that are there now. Rotations and upgrades consist of it, one namespace after the other.
+
+use meshery_mesh_kit::step::{holds, restart, wait};
+use meshery_mesh_kit::{need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::Detail;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule};
+
+use crate::control_plane::{DEPLOYMENTS, deployment, ready};
+use crate::injection::{WORKLOADS, workloads};
+use crate::{MESH, detect, install};
+
+const ROLLOUT_S: u32 = 300;
+
+pub fn operation() -> Operation {
+    let mut needs = detect::needs();
+    needs.push(need::namespace("{namespace}"));
+    needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
+    Operation {
+        name: "restart".into(),
+        category: Category::Configure,
+        description: "Restarts the control plane, or the workloads of a namespace in the mesh, so that they take up the trust \
+                      anchors, the issuer and the version that are there"
+            .into(),
+        parameters: schema::object(
+            [(
+                "namespace",
+                schema::namespace("Namespace of the control plane, or one whose pods have proxies", ""),
+            )],
+            &["namespace"],
+        ),
+        needs,
+    }
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", "")?;
+    let installations = detect::installations(facts)?;
+    if installations.iter().any(|found| found.namespace == target) {
+        let workloads = DEPLOYMENTS.map(|name| deployment(target, name)).to_vec();
+        let verify = vec![
+            wait(
+                "ready",
+                "the control plane runs and answers",
+                ROLLOUT_S,
+                ready(target),
+            ),
+            install::injection_works(),
+        ];
+        return Ok(crate::plan(
+            format!("Restart the control plane of {MESH} in namespace {target}"),
+            vec![restart("restart", "identity, destination, injector", workloads)],
+            verify,
+            Vec::new(),
+        ));
+    }
+    let workloads: Vec<ObjectRef> = workloads(facts, target)?;
+    if workloads.is_empty() {
+        return Err(PluginError::new(
+            "nothing-to-restart",
+            format!("namespace \"{target}\" has no Deployment, StatefulSet or DaemonSet"),
+        )
+        .remedy("name the namespace of the control plane, or one that has workloads"));
+    }
+    let conditions = workloads
+        .iter()
+        .map(|object| holds(Rule::Ready, object.clone()))
+        .collect();
+    Ok(crate::plan(
+        format!("Restart the workloads of namespace {target}"),
+        vec![restart(
+            "restart",
+            format!("workloads of namespace {target}"),
+            workloads,
+        )],
+        vec![wait(
+            "rolled-out",
+            "the restarted workloads run",
+            ROLLOUT_S,
+            conditions,
+        )],
+        Vec::new(),
+    ))
+}

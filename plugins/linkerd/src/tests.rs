@@ -1,0 +1,6 @@
+mod checks;
+mod cluster;
+mod detection;
+mod plans;
+mod rights;
+mod versions;

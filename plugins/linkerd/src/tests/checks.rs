@@ -1,0 +1,135 @@
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use serde_json::json;
+
+use super::cluster::Cluster;
+
+const NOW: &str = "2026-06-01T12:00:00Z";
+
+fn codes(findings: &[Finding], severity: Severity) -> Vec<&str> {
+    let of_severity = findings.iter().filter(|finding| finding.severity == severity);
+    of_severity.map(|finding| finding.code.as_str()).collect()
+}
+
+fn install(cluster: Cluster) -> Vec<Finding> {
+    cluster.check("install", json!({}))
+}
+
+#[test]
+fn a_cluster_with_anchors_and_issuer_is_ready_and_one_without_is_not() {
+    assert!(install(Cluster::of("given").now(NOW)).is_empty());
+    let findings = install(Cluster::of("empty").now(NOW));
+    assert_eq!(
+        codes(&findings, Severity::Error),
+        ["linkerd-trust-missing", "linkerd-trust-missing"]
+    );
+    let issuer = Cluster::of("given")
+        .now(NOW)
+        .change("linkerd-identity-issuer", |secret| {
+            secret["type"] = "Opaque".into();
+        });
+    assert_eq!(codes(&install(issuer), Severity::Error), ["linkerd-issuer-type"]);
+}
+
+#[test]
+fn an_anchor_is_warned_of_before_it_ends_and_refused_after() {
+    let at = |now: &str| install(Cluster::of("given").now(now));
+    let findings = at("2026-11-26T10:00:00Z");
+    assert_eq!(codes(&findings, Severity::Warning), ["linkerd-anchor-expires"]);
+    assert!(findings[0].message.contains("35 days"), "{findings:?}");
+    assert_eq!(
+        codes(&at("2027-01-02T00:00:00Z"), Severity::Error),
+        ["linkerd-anchor-expired"]
+    );
+    assert_eq!(
+        codes(&at("2025-12-31T00:00:00Z"), Severity::Error),
+        ["linkerd-anchor-not-yet"]
+    );
+}
+
+#[test]
+fn an_anchor_that_proxies_would_refuse_is_an_error() {
+    let with = |bundle: &'static str| {
+        install(
+            Cluster::of("given")
+                .now(NOW)
+                .change("linkerd-identity-trust-roots", move |object| {
+                    object["data"]["ca-bundle.crt"] = bundle.into();
+                }),
+        )
+    };
+    let rsa = include_str!("../../../mesh-kit/src/certificate/rsa.pem");
+    assert_eq!(codes(&with(rsa), Severity::Error), ["linkerd-anchor-algorithm"]);
+    assert_eq!(
+        codes(&with("nothing"), Severity::Error),
+        ["linkerd-anchor-unreadable"]
+    );
+}
+
+#[test]
+fn what_is_installed_already_is_told_from_what_is_in_the_way() {
+    let check = |operation: &str, version: &str| {
+        Cluster::of("installed")
+            .now(NOW)
+            .check(operation, json!({"version": version}))
+    };
+    assert_eq!(
+        codes(&check("install", "edge-25.10.7"), Severity::Info),
+        ["linkerd-installed"]
+    );
+    assert_eq!(
+        codes(&check("install", "edge-26.8.3"), Severity::Error),
+        ["linkerd-other-version"]
+    );
+    assert!(codes(&check("upgrade", "edge-26.8.3"), Severity::Error).is_empty());
+    let down = Cluster::of("installed")
+        .now(NOW)
+        .check("upgrade", json!({"version": "stable-2.14.10"}));
+    assert!(
+        codes(&down, Severity::Error).contains(&"linkerd-downgrade"),
+        "{down:?}"
+    );
+    let elsewhere = Cluster::of("installed")
+        .now(NOW)
+        .check("install", json!({"namespace": "mesh"}));
+    assert!(
+        codes(&elsewhere, Severity::Error).contains(&"linkerd-installed"),
+        "{elsewhere:?}"
+    );
+}
+
+#[test]
+fn missing_definitions_of_the_gateway_api_are_an_error_when_nobody_brings_them() {
+    let findings = Cluster::of("given")
+        .now(NOW)
+        .check("install", json!({"gateway_api": "none"}));
+    assert_eq!(codes(&findings, Severity::Error), ["linkerd-gateway-api-missing"]);
+    assert!(findings[0].message.contains("httproutes.gateway"), "{findings:?}");
+}
+
+#[test]
+fn what_is_cut_off_by_a_removal_is_listed_first() {
+    let findings = Cluster::of("installed").check("remove", json!({}));
+    assert_eq!(findings[0].code, "namespaces-in-mesh");
+    assert!(findings[0].message.contains("shop"), "{findings:?}");
+}
+
+#[test]
+fn an_annotation_that_would_do_nothing_or_clash_is_said() {
+    let findings = Cluster::of("given").check("inject", json!({"namespace": "shop"}));
+    assert_eq!(codes(&findings, Severity::Error), ["linkerd-not-installed"]);
+    let two = Cluster::of("installed").change("shop", |namespace| {
+        namespace["metadata"]["labels"]["istio-injection"] = "enabled".into();
+        namespace["metadata"]["labels"]["config.linkerd.io/admission-webhooks"] = "disabled".into();
+    });
+    let findings = two.check("inject", json!({"namespace": "shop"}));
+    assert_eq!(
+        codes(&findings, Severity::Error),
+        ["namespace-kept-from-webhooks"]
+    );
+    assert_eq!(
+        codes(&findings, Severity::Warning),
+        ["annotation-of-others", "two-meshes"]
+    );
+    let findings = Cluster::of("given").check("install-viz", json!({}));
+    assert_eq!(codes(&findings, Severity::Error), ["linkerd-not-installed"]);
+}

@@ -1,0 +1,77 @@
+//! The clusters in `tests/clusters`, with Linkerd's adapter before them.
+
+use std::path::{Path, PathBuf};
+
+use meshery_plugin_api::message::facts::{ChartFact, Readability};
+use meshery_plugin_api::message::finding::{Finding, Installation};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
+use meshery_plugin_api::{PluginError, testkit};
+use serde_json::Value;
+
+use crate::Linkerd;
+
+pub struct Cluster(testkit::Cluster);
+
+/// A folder beside the sources.
+pub fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+impl Cluster {
+    pub fn of(file: &str) -> Self {
+        let path = folder("clusters").join(format!("{file}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let cluster = testkit::Cluster::from_yaml(&text);
+        Self(cluster.unwrap_or_else(|e| panic!("{}: {e:?}", path.display())))
+    }
+
+    pub fn forbid(self, kinds: &[(&str, &str)]) -> Self {
+        let forbid = |cluster: testkit::Cluster, (group, kind): &(&str, &str)| {
+            cluster.readable(group, kind, Readability::Forbidden)
+        };
+        Self(kinds.iter().fold(self.0, forbid))
+    }
+
+    pub fn version(self, version: &str) -> Self {
+        Self(self.0.version(version))
+    }
+
+    /// The moment.
+    pub fn now(self, now: &str) -> Self {
+        Self(self.0.now(now))
+    }
+
+    /// A mirror with charts of a version.
+    pub fn mirror(mut self, version: &str, app_version: &str, charts: &[&str]) -> Self {
+        for name in charts {
+            self.0 = self.0.chart(ChartFact {
+                name: (*name).into(),
+                version: version.into(),
+                app_version: app_version.into(),
+                sha256: format!("sha-of-{name}-{version}"),
+            });
+        }
+        self
+    }
+
+    /// Changes the objects of a name.
+    pub fn change(self, of_name: &str, change: impl Fn(&mut Value)) -> Self {
+        Self(self.0.change(of_name, change))
+    }
+
+    pub fn request(&self, operation: &str, given: Value) -> PlanRequest {
+        self.0.request(&Linkerd, operation, given).unwrap()
+    }
+
+    pub fn plan(&self, operation: &str, given: Value) -> Result<Plan, PluginError> {
+        self.0.plan(&Linkerd, operation, given)
+    }
+
+    pub fn check(&self, operation: &str, given: Value) -> Vec<Finding> {
+        self.0.check(&Linkerd, operation, given).unwrap()
+    }
+
+    pub fn detect(&self) -> Result<Vec<Installation>, PluginError> {
+        self.0.detect(&Linkerd)
+    }
+}

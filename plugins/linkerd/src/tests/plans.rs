@@ -1,0 +1,235 @@
+use meshery_mesh_kit::review::{assert_snapshot, plan_text};
+use meshery_plugin_api::MeshAdapter;
+use meshery_plugin_api::message::plan::{Images, Plan, PlanRequest};
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, folder};
+use crate::Linkerd;
+
+fn matches(snapshot: &str, cluster: &Cluster, operation: &str, given: Value) -> Plan {
+    let plan = cluster.plan(operation, given).unwrap();
+    assert_snapshot(
+        &folder("snapshots").join(format!("{snapshot}.txt")),
+        &plan_text(&plan),
+    );
+    plan
+}
+
+#[test]
+fn install_with_what_somebody_has_made() {
+    let given = json!({"version": "edge-26.8.3"});
+    let plan = matches("install", &Cluster::of("given"), "install", given);
+    let text = plan_text(&plan);
+    assert!(
+        !text.contains("crtPEM") && !text.contains("keyPEM") && !text.contains("BEGIN"),
+        "{text}"
+    );
+}
+
+#[test]
+fn install_into_a_new_namespace_with_high_availability_and_the_cni_plugin() {
+    let given = json!({"version": "edge-26.8.3", "namespace": "mesh", "ha": true, "cni": true,
+        "init_as_root": true, "deadline": 20});
+    matches("install-ha-cni", &Cluster::of("empty"), "install", given);
+}
+
+#[test]
+fn upgrade_keeps_the_options_that_the_control_plane_has() {
+    let plan = matches("upgrade", &Cluster::of("installed"), "upgrade", json!({}));
+    assert!(plan.summary.contains("high availability"), "{}", plan.summary);
+    let error = Cluster::of("empty").plan("upgrade", json!({})).unwrap_err();
+    assert_eq!(error.code, "linkerd-not-installed");
+}
+
+#[test]
+fn remove_takes_extensions_then_control_plane_then_definitions() {
+    let plan = matches("remove", &Cluster::of("installed"), "remove", json!({}));
+    assert!(
+        plan.notes[0].contains("shop"),
+        "what is cut off comes first: {:?}",
+        plan.notes
+    );
+    let error = Cluster::of("given").plan("remove", json!({})).unwrap_err();
+    assert_eq!(error.code, "linkerd-not-installed");
+    let error = Cluster::of("installed")
+        .plan("remove", json!({"namespace": "mesh"}))
+        .unwrap_err();
+    assert!(error.remedy.contains("linkerd"), "{error:?}");
+}
+
+#[test]
+fn what_the_cli_has_made_is_left_to_the_cli() {
+    let of_cli = Cluster::of("installed")
+        .change("linkerd-identity", by_cli)
+        .change("linkerd-destination", by_cli)
+        .change("linkerd-proxy-injector", by_cli)
+        .change("linkerd-proxy-injector-webhook-config", by_cli)
+        .change("linkerd-sp-validator-webhook-config", by_cli)
+        .change("linkerd-policy-validator-webhook-config", by_cli)
+        .change("servers.policy.linkerd.io", by_cli)
+        .change("httproutes.gateway.networking.k8s.io", by_cli);
+    let error = of_cli.plan("remove", json!({})).unwrap_err();
+    assert_eq!(error.code, "linkerd-of-cli");
+    assert!(error.remedy.contains("linkerd uninstall"), "{error:?}");
+}
+
+fn by_cli(object: &mut Value) {
+    object["metadata"]["annotations"] = json!({"linkerd.io/created-by": "linkerd/cli edge-25.10.7"});
+}
+
+#[test]
+fn inject_a_namespace() {
+    matches(
+        "inject",
+        &Cluster::of("given"),
+        "inject",
+        json!({"namespace": "shop", "restart": true}),
+    );
+    let ingress = Cluster::of("given")
+        .plan("inject", json!({"namespace": "shop", "mode": "ingress"}))
+        .unwrap();
+    assert!(plan_text(&ingress).contains("linkerd.io/inject: ingress"));
+    assert!(ingress.notes[0].contains("1 workloads"), "{:?}", ingress.notes);
+}
+
+#[test]
+fn inject_a_workload() {
+    let given = json!({"namespace": "shop", "workload": "deployment/web", "mode": "disabled"});
+    matches("inject-workload", &Cluster::of("given"), "inject", given);
+    let error = Cluster::of("given")
+        .plan(
+            "inject",
+            json!({"namespace": "shop", "workload": "Deployment/wbe"}),
+        )
+        .unwrap_err();
+    assert_eq!(error.code, "workload-unknown");
+    assert!(error.remedy.contains("Deployment/web"), "{error:?}");
+}
+
+#[test]
+fn an_annotation_of_others_is_not_taken_back() {
+    let error = Cluster::of("installed")
+        .plan("uninject", json!({"namespace": "shop"}))
+        .unwrap_err();
+    assert_eq!(error.code, "annotation-of-others");
+    let ours = Cluster::of("installed").change("shop", |namespace| {
+        namespace["metadata"]["annotations"]["linkerd.meshery.io/injection"] = "enabled".into();
+    });
+    matches("uninject", &ours, "uninject", json!({"namespace": "shop"}));
+}
+
+#[test]
+fn restart_of_the_control_plane_and_of_a_namespace() {
+    matches(
+        "restart",
+        &Cluster::of("installed"),
+        "restart",
+        json!({"namespace": "linkerd"}),
+    );
+    let plan = Cluster::of("installed")
+        .plan("restart", json!({"namespace": "shop"}))
+        .unwrap();
+    assert!(plan_text(&plan).contains("restart apps/v1/Deployment/shop/web"));
+    let error = Cluster::of("empty")
+        .plan("restart", json!({"namespace": "going"}))
+        .unwrap_err();
+    assert_eq!(error.code, "nothing-to-restart");
+}
+
+#[test]
+fn samples_in_and_out_of_the_mesh() {
+    let given = json!({"namespace": "shop", "inject": true});
+    matches(
+        "deploy-emojivoto",
+        &Cluster::of("empty"),
+        "deploy-emojivoto",
+        given,
+    );
+    for sample in ["bookinfo", "httpbin", "imagehub"] {
+        let plan = Cluster::of("empty")
+            .plan(&format!("deploy-{sample}"), json!({}))
+            .unwrap();
+        assert!(!plan_text(&plan).contains("linkerd.io/inject"), "{sample}");
+    }
+}
+
+#[test]
+fn extensions_are_releases_and_nothing_of_them_is_made_public() {
+    let plan = matches("install-viz", &Cluster::of("installed"), "install-viz", json!({}));
+    assert!(!plan_text(&plan).contains("LoadBalancer"));
+    let plan = Cluster::of("installed")
+        .plan("install-multicluster", json!({}))
+        .unwrap();
+    assert!(plan_text(&plan).contains("chart linkerd-multicluster 2026.8.3"));
+    let error = Cluster::of("installed")
+        .plan("install-smi", json!({}))
+        .unwrap_err();
+    assert_eq!(error.code, "unknown-version");
+    let mirrored = Cluster::of("installed").mirror("1.0.0", "v0.2.3", &["linkerd-smi"]);
+    let plan = mirrored.plan("install-smi", json!({})).unwrap();
+    assert!(plan_text(&plan).contains("chart linkerd-smi 1.0.0"));
+    let error = Cluster::of("installed")
+        .plan("remove-viz", json!({}))
+        .unwrap_err();
+    assert_eq!(error.code, "extension-not-installed");
+}
+
+#[test]
+fn the_extension_that_is_gone_says_so() {
+    let error = Cluster::of("installed")
+        .plan("jaeger-addon", json!({}))
+        .unwrap_err();
+    assert_eq!(error.code, "extension-gone");
+    assert!(
+        error.cause.contains("2025-10-01") && error.remedy.contains("collector"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn definitions_of_the_gateway_api_are_brought_only_where_nobody_else_has() {
+    let values = |cluster: &Cluster, wish: &str| {
+        plan_text(&cluster.plan("install", json!({"gateway_api": wish})).unwrap())
+    };
+    let text = values(&Cluster::of("given"), "missing");
+    assert!(
+        text.contains("enableHttpRoutes: true") && text.contains("enableTcpRoutes: true"),
+        "{text}"
+    );
+    // Its own release brought them before.
+    assert!(values(&Cluster::of("installed"), "missing").contains("enableHttpRoutes: true"));
+    let of_others = Cluster::of("installed").change("httproutes.gateway.networking.k8s.io", |object| {
+        object["metadata"]["annotations"] = json!({});
+    });
+    let text = values(&of_others, "missing");
+    assert!(
+        text.contains("enableHttpRoutes: false") && text.contains("enableTlsRoutes: true"),
+        "{text}"
+    );
+    assert!(values(&Cluster::of("given"), "none").contains("enableHttpRoutes: false"));
+    let blind = Cluster::of("given").forbid(&[("apiextensions.k8s.io", "CustomResourceDefinition")]);
+    let error = blind.plan("install", json!({})).unwrap_err();
+    assert_eq!(
+        error.code, "facts-incomplete",
+        "what may not be read is not taken to be absent"
+    );
+}
+
+#[test]
+fn proxies_come_from_where_images_come_from() {
+    let request = PlanRequest {
+        images: Images {
+            registry: "registry.corp/mirror".into(),
+            pull_secrets: vec!["regcred".into()],
+        },
+        ..Cluster::of("given").request("install", json!({}))
+    };
+    let text = plan_text(&Linkerd.plan(request).unwrap());
+    for wanted in [
+        "name: registry.corp/mirror/linkerd/proxy",
+        "controllerImage: registry.corp/mirror/linkerd/controller",
+        "name: regcred",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+}

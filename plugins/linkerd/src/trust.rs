@@ -1,0 +1,143 @@
+//! The trust anchors and the issuer: apart from each other, in the cluster, and never in a chart's values.
+//!
+//! The chart is told that both come from outside (`identity.externalCA`, `identity.issuer.scheme`), so an upgrade or a
+//! second install never replaces them, and no key passes through a plan or a release's record. Who makes them (a person,
+//! cert-manager) also decides where the anchor's key lives; it need not be in the cluster at all.
+
+use meshery_mesh_kit::certificate::{self, Certificate};
+use meshery_mesh_kit::object::{name, namespace, text};
+use meshery_mesh_kit::{need, readable};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+
+use crate::check::finding;
+use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOTS};
+
+/// From how many days before its end a certificate is warned of, as `linkerd check` does.
+const WARNED_DAYS: i64 = 60;
+
+/// Both, in the namespace of a parameter.
+pub fn needs() -> [Need; 2] {
+    [
+        need::one("{namespace}", "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        need::one("{namespace}", "", "Secret", ISSUER, Detail::Full),
+    ]
+}
+
+fn find<'a>(facts: &'a Facts, kind: &'a str, in_namespace: &str, wanted: &str) -> Option<&'a Value> {
+    facts
+        .objects("", kind)
+        .find(|object| name(object) == wanted && namespace(object) == in_namespace)
+}
+
+/// What speaks against installing with the anchors and the issuer that are there.
+pub fn before(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let missing = |kind: &str, wanted: &str, what: &str| {
+        let mut found = finding(
+            "linkerd-trust-missing",
+            Severity::Error,
+            format!("there is no {kind} {in_namespace}/{wanted} with {what}"),
+            "make both before: README of the plugin, \"Trust\", has the commands, and how cert-manager does it",
+        );
+        found.object = Some(ObjectRef::new("v1", kind, in_namespace, wanted));
+        found
+    };
+    if find(facts, "ConfigMap", in_namespace, TRUST_ROOTS).is_none()
+        && readable::kind_is_whole(facts, "", "ConfigMap")
+    {
+        let what = format!("the trust anchors (key {BUNDLE})");
+        findings.push(missing("ConfigMap", TRUST_ROOTS, &what));
+    }
+    match find(facts, "Secret", in_namespace, ISSUER) {
+        None if readable::kind_is_whole(facts, "", "Secret") => findings.push(missing(
+            "Secret",
+            ISSUER,
+            "the issuer's certificate and key (type kubernetes.io/tls)",
+        )),
+        Some(secret) if text(secret, "/type") != "kubernetes.io/tls" => {
+            let mut found = finding(
+                "linkerd-issuer-type",
+                Severity::Error,
+                format!(
+                    "Secret {in_namespace}/{ISSUER} is of type \"{}\", and kubernetes.io/tls is needed",
+                    text(secret, "/type")
+                ),
+                "make it anew with `kubectl create secret tls`; a chart that has made it with its own values would fight over it",
+            );
+            found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
+            findings.push(found);
+        }
+        _ => {}
+    }
+    findings.extend(anchors(facts, in_namespace));
+    findings
+}
+
+/// What is wrong with the anchors that are there, or will be soon.
+pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
+    let Some(object) = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS) else {
+        return Vec::new();
+    };
+    let bundle = object.get("data").and_then(|data| data.get(BUNDLE));
+    let mut findings = match certificate::read(bundle.and_then(Value::as_str).unwrap_or("")) {
+        Ok(certificates) => certificates
+            .iter()
+            .enumerate()
+            .filter_map(|(at, anchor)| about(anchor, at + 1, &facts.now))
+            .collect(),
+        Err(why) => vec![finding(
+            "linkerd-anchor-unreadable",
+            Severity::Error,
+            format!("the trust anchors cannot be read: {why}"),
+            format!("put PEM certificates under the key {BUNDLE}"),
+        )],
+    };
+    for found in &mut findings {
+        found.object = Some(ObjectRef::new("v1", "ConfigMap", in_namespace, TRUST_ROOTS));
+    }
+    findings
+}
+
+fn about(anchor: &Certificate, number: usize, now: &str) -> Option<Finding> {
+    if !anchor.p256 {
+        return Some(finding(
+            "linkerd-anchor-algorithm",
+            Severity::Error,
+            format!("trust anchor {number} has no ECDSA key on the curve P-256"),
+            "make an anchor that has one: Linkerd's proxies refuse all others",
+        ));
+    }
+    if now < anchor.not_before.as_str() && !now.is_empty() {
+        return Some(finding(
+            "linkerd-anchor-not-yet",
+            Severity::Error,
+            format!(
+                "trust anchor {number} is valid from {} on, and it is {now}",
+                anchor.not_before
+            ),
+            "wait, or compare this machine's clock with that of whoever made it",
+        ));
+    }
+    let days = anchor.days_left(now)?;
+    let until = &anchor.not_after;
+    if days < 0 {
+        Some(finding(
+            "linkerd-anchor-expired",
+            Severity::Error,
+            format!("trust anchor {number} ended at {until}: proxies trust nobody under it"),
+            "replace it, and the issuer, and restart the control plane and every pod with a proxy (operation restart)",
+        ))
+    } else if days < WARNED_DAYS {
+        Some(finding(
+            "linkerd-anchor-expires",
+            Severity::Warning,
+            format!("trust anchor {number} ends in {days} days, at {until}"),
+            "rotate it in time, old and new side by side first: docs/plans/linkerd-trust-anchor-rotation.md has the order",
+        ))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,52 @@
+//! Trust anchor and issuer for a mesh, as somebody would make them beforehand: ECDSA P-256, one signed by the other.
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::{Value, json};
+
+/// The certificates, and the issuer's key.
+pub struct Trust {
+    anchor: String,
+    issuer: String,
+    key: String,
+}
+
+impl Trust {
+    /// Makes both.
+    pub fn new() -> Result<Self> {
+        let authority = |name: &str, length: BasicConstraints| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(length);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params.distinguished_name.push(DnType::CommonName, name);
+            params
+        };
+        let anchor_key = KeyPair::generate()?;
+        let anchor = authority("root.linkerd.cluster.local", BasicConstraints::Unconstrained);
+        let anchor_certificate = anchor.self_signed(&anchor_key)?;
+        let key = KeyPair::generate()?;
+        let issuer = authority("identity.linkerd.cluster.local", BasicConstraints::Constrained(0))
+            .signed_by(&key, &Issuer::new(anchor, anchor_key))?;
+        Ok(Self {
+            anchor: anchor_certificate.pem(),
+            issuer: issuer.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// The ConfigMap with the anchors and the Secret with the issuer.
+    pub fn manifests(&self, namespace: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "List", "items": [
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "linkerd-identity-trust-roots", "namespace": namespace},
+                "data": {"ca-bundle.crt": self.anchor},
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+                "metadata": {"name": "linkerd-identity-issuer", "namespace": namespace},
+                "stringData": {"tls.crt": self.issuer, "tls.key": self.key, "ca.crt": self.anchor},
+            }),
+        ]})
+    }
+}

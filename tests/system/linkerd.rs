@@ -1,0 +1,355 @@
+//! Linkerd, installed from its real charts on the real control plane by the real host; its webhooks are played.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+use meshery_tests::cluster::Cluster;
+use meshery_tests::host::Host;
+use meshery_tests::istiod::Istiod;
+use meshery_tests::linkerd::Linkerd;
+use meshery_tests::snapshot::Snapshot;
+use meshery_tests::trust::Trust;
+use serde_json::{Value, json};
+
+use crate::namespace::{eventually, succeeded};
+use crate::{cluster, trial_with_charts};
+
+const OLDER: &str = "edge-25.10.7";
+const NEWER: &str = "edge-26.8.3";
+const SYSTEM: &str = "linkerd";
+const LIMIT: Duration = Duration::from_mins(4);
+/// What Linkerd's chart brings of the Gateway API, and wants to be kept.
+const KEPT: usize = 4;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial_with_charts(
+            "linkerd::is_installed_upgraded_used_and_removed_but_for_what_is_kept",
+            whole_life,
+        ),
+        trial_with_charts(
+            "linkerd::without_anchors_is_refused_and_that_nobody_serves_is_undone",
+            refused_and_undone,
+        ),
+        trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
+    ]
+}
+
+/// A host before a cluster, the charts as its mirror.
+struct Bench {
+    cluster: Arc<Cluster>,
+    host: Host,
+}
+
+impl Bench {
+    fn new(charts: &Path) -> anyhow::Result<Self> {
+        let cluster = cluster()?;
+        let host = Host::builder()
+            .kubeconfig(cluster.kubeconfig())
+            .mirror(charts)
+            .helm(cluster.helm())
+            .settings("offline = true\n")
+            .start()?;
+        Ok(Self { cluster, host })
+    }
+
+    fn perform(&self, adapter: &str, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
+        let request = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
+        self.host
+            .perform(&request, "succeeded", LIMIT)
+            .with_context(|| operation.to_owned())
+    }
+
+    fn installation(&self) -> anyhow::Result<Option<Value>> {
+        let contexts = self.host.get("/api/v1/clusters")?.expect(200)?;
+        let context = contexts["items"][0]["context"].as_str().context("a context")?;
+        let found = self
+            .host
+            .get(&format!("/api/v1/clusters/{context}/detect?adapter=linkerd"))?
+            .expect(200)?;
+        let found = found["items"].as_array().cloned().unwrap_or_default();
+        ensure!(found.len() < 2, "{found:#?}");
+        Ok(found.into_iter().next())
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        succeeded(self.cluster.kubectl(arguments)).with_context(|| arguments.join(" "))
+    }
+
+    fn get(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let text = self.kubectl(&[&["get", "--output=json"], arguments].concat())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Each pod of a namespace, once none is going any more, with the proxies it has.
+    fn proxies(&self, namespace: &str) -> anyhow::Result<Vec<Vec<String>>> {
+        let pods = self.get(&["pods", "--namespace", namespace])?;
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        let names = |pod: &Value| -> Vec<String> {
+            ["initContainers", "containers"]
+                .iter()
+                .flat_map(|list| pod["spec"][list].as_array().cloned().unwrap_or_default())
+                .map(|container| text(&container["name"]).to_owned())
+                .filter(|name| name.ends_with("-proxy"))
+                .collect()
+        };
+        Ok(pods.iter().map(names).collect())
+    }
+
+    fn all_have(&self, namespace: &str, proxies: &[&str]) -> anyhow::Result<()> {
+        eventually(|| {
+            let pods = self.proxies(namespace)?;
+            ensure!(
+                !pods.is_empty() && pods.iter().all(|pod| pod == proxies),
+                "{namespace}: {pods:?}"
+            );
+            Ok(())
+        })
+    }
+
+    /// The trust anchors and the issuer, made as the plugin's README says that a person makes them.
+    fn give_trust(&self) -> anyhow::Result<()> {
+        let trust = Trust::new()?;
+        self.kubectl(&["create", "namespace", SYSTEM])?;
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), trust.manifests(SYSTEM).to_string())?;
+        let path = file.path().to_string_lossy();
+        self.kubectl(&["apply", "--server-side", "--filename", &path])?;
+        Ok(())
+    }
+
+    fn webhook_calls(&self, name: &str) -> anyhow::Result<String> {
+        let found = self.get(&["mutatingwebhookconfigurations", name])?;
+        Ok(text(&found["webhooks"][0]["clientConfig"]["caBundle"]).to_owned())
+    }
+}
+
+/// What a trial may leave behind, taken away for those that follow.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let delete = |arguments: &[&str]| {
+            let all = [&["delete", "--ignore-not-found"], arguments].concat();
+            if let Err(error) = succeeded(self.cluster.kubectl(&all)) {
+                eprintln!("{}: {error:#}", all.join(" "));
+            }
+        };
+        for part_of in ["linkerd.io/control-plane-ns", "app.kubernetes.io/part-of=istio"] {
+            delete(&[
+                "mutatingwebhookconfigurations,validatingwebhookconfigurations",
+                "--selector",
+                part_of,
+            ]);
+            delete(&["clusterroles,clusterrolebindings", "--selector", part_of]);
+            delete(&["customresourcedefinitions", "--selector", part_of]);
+        }
+        delete(&["namespaces", SYSTEM, "istio-system", "shop", "bazaar"]);
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn codes(findings: &Value) -> Vec<&str> {
+    let findings = findings.as_array().map(Vec::as_slice).unwrap_or_default();
+    findings.iter().map(|finding| text(&finding["code"])).collect()
+}
+
+fn whole_life(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    bench.give_trust()?;
+    let before = eventually(|| {
+        let before = Snapshot::take(&bench.cluster)?;
+        ensure!(
+            before
+                .names()
+                .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
+        );
+        Ok(before)
+    })?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    bench.perform("linkerd", "install", &json!({"version": OLDER}))?;
+    linkerd.trouble()?;
+    let found = bench.installation()?.context("an installation")?;
+    for (field, value) in [
+        ("version", "2025.10.7"),
+        ("health", "healthy"),
+        ("installed_by", "meshery"),
+    ] {
+        ensure!(found[field] == value, "{field}: {found:#}");
+    }
+    ensure!(
+        linkerd
+            .validated()
+            .contains(&"Server default/meshery-validation-probe".to_owned()),
+        "{:?}",
+        linkerd.validated()
+    );
+
+    bench.perform(
+        "linkerd",
+        "deploy-emojivoto",
+        &json!({"namespace": "shop", "inject": true}),
+    )?;
+    bench.all_have("shop", &["linkerd-proxy"])?;
+    in_and_out(&bench)?;
+
+    let issuer = bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+    bench.perform("linkerd", "upgrade", &json!({"version": NEWER}))?;
+    linkerd.trouble()?;
+    ensure!(
+        issuer == bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?,
+        "the issuer is not touched"
+    );
+    let found = bench.installation()?.context("an installation")?;
+    ensure!(found["version"] == "2026.8.3", "{found:#}");
+    ensure!(
+        codes(&found["findings"]).contains(&"linkerd-proxies-behind"),
+        "{found:#}"
+    );
+    bench.perform("linkerd", "restart", &json!({"namespace": "shop"}))?;
+    eventually(|| {
+        let found = bench.installation()?.context("an installation")?;
+        ensure!(
+            !codes(&found["findings"]).contains(&"linkerd-proxies-behind"),
+            "{found:#}"
+        );
+        Ok(())
+    })?;
+
+    bench.perform("linkerd", "remove-emojivoto", &json!({"namespace": "shop"}))?;
+    let removed = bench.perform("linkerd", "remove", &json!({}))?;
+    let left = removed["left"].as_array().cloned().unwrap_or_default();
+    let definitions = |left: &&Value| text(&left["ref"]).contains("CustomResourceDefinition//");
+    ensure!(left.iter().filter(definitions).count() == KEPT, "{removed:#}");
+    drop(linkerd);
+    ensure!(bench.installation()?.is_none());
+    eventually(|| {
+        let more: Vec<String> = before
+            .differences(&Snapshot::take(&bench.cluster)?)
+            .into_iter()
+            .filter(|name| !name.contains("gateway.networking.k8s.io"))
+            .collect();
+        ensure!(more.is_empty(), "{}", more.join("\n"));
+        Ok(())
+    })
+}
+
+/// By annotation of a namespace, and of one workload in it.
+fn in_and_out(bench: &Bench) -> anyhow::Result<()> {
+    bench.kubectl(&["create", "namespace", "bazaar"])?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=bazaar"])?;
+    bench.all_have("bazaar", &[])?;
+    let bazaar = json!({"namespace": "bazaar", "restart": true, "mode": "ingress"});
+    bench.perform("linkerd", "inject", &bazaar)?;
+    bench.all_have("bazaar", &["linkerd-proxy"])?;
+    let pods = bench.get(&["pods", "--namespace", "bazaar"])?;
+    ensure!(
+        pods.to_string().contains("LINKERD2_PROXY_INGRESS_MODE"),
+        "{pods:#}"
+    );
+    let web = json!({"namespace": "bazaar", "workload": "Deployment/web"});
+    bench.perform(
+        "linkerd",
+        "inject",
+        &json!({"namespace": "bazaar", "workload": "Deployment/web", "mode": "disabled"}),
+    )?;
+    bench.all_have("bazaar", &[])?;
+    bench.perform("linkerd", "uninject", &web)?;
+    bench.all_have("bazaar", &["linkerd-proxy"])?;
+    bench.perform(
+        "linkerd",
+        "uninject",
+        &json!({"namespace": "bazaar", "restart": true}),
+    )?;
+    bench.all_have("bazaar", &[])?;
+    let namespace = bench.get(&["namespace", "bazaar"])?;
+    ensure!(
+        namespace["metadata"]["annotations"]["linkerd.io/inject"].is_null(),
+        "{namespace:#}"
+    );
+    bench.kubectl(&["delete", "namespace", "bazaar"])?;
+    Ok(())
+}
+
+fn refused_and_undone(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let install = json!({"adapter": "linkerd", "operation": "install",
+        "parameters": {"version": NEWER, "deadline": 5}});
+    let id = bench.host.plan(&install)?;
+    let record = bench.host.get(&format!("/api/v1/operations/{id}"))?.expect(200)?;
+    let found = codes(&record["findings"]);
+    ensure!(found.contains(&"linkerd-trust-missing"), "{record:#}");
+
+    bench.give_trust()?;
+    let before = eventually(|| {
+        let before = Snapshot::take(&bench.cluster)?;
+        ensure!(
+            before
+                .names()
+                .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
+        );
+        Ok(before)
+    })?;
+    let record = bench.host.perform(&install, "undone", LIMIT)?;
+    let said = record["error"].to_string();
+    ensure!(
+        said.contains("linkerd-"),
+        "the reason names what was waited for: {record:#}"
+    );
+    before.await_same(&bench.cluster)?;
+    ensure!(bench.installation()?.is_none());
+    Ok(())
+}
+
+fn beside_istio(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    bench.give_trust()?;
+    let istiod = Istiod::start(&bench.cluster, "istio-system")?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    bench.perform(
+        "istio",
+        "install",
+        &json!({"version": "1.30.2", "profile": "minimal"}),
+    )?;
+    bench.perform("linkerd", "install", &json!({"version": NEWER}))?;
+    istiod.trouble()?;
+    linkerd.trouble()?;
+    let authority = bench.webhook_calls("istio-sidecar-injector")?;
+
+    for namespace in ["shop", "bazaar"] {
+        bench.kubectl(&["create", "namespace", namespace])?;
+        bench.kubectl(&[
+            "create",
+            "deployment",
+            "web",
+            "--image=web",
+            "--namespace",
+            namespace,
+        ])?;
+    }
+    bench.perform("istio", "inject", &json!({"namespace": "shop", "restart": true}))?;
+    bench.perform(
+        "linkerd",
+        "inject",
+        &json!({"namespace": "bazaar", "restart": true}),
+    )?;
+    bench.all_have("shop", &["istio-proxy"])?;
+    bench.all_have("bazaar", &["linkerd-proxy"])?;
+
+    let both = json!({"adapter": "linkerd", "operation": "inject", "parameters": {"namespace": "shop"}});
+    let id = bench.host.plan(&both)?;
+    let record = bench.host.get(&format!("/api/v1/operations/{id}"))?.expect(200)?;
+    ensure!(codes(&record["findings"]).contains(&"two-meshes"), "{record:#}");
+
+    bench.perform("linkerd", "remove", &json!({}))?;
+    ensure!(
+        authority == bench.webhook_calls("istio-sidecar-injector")?,
+        "the other mesh is left alone"
+    );
+    bench.kubectl(&["rollout", "restart", "deployment/web", "--namespace=shop"])?;
+    bench.all_have("shop", &["istio-proxy"])
+}
