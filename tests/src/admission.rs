@@ -1,6 +1,7 @@
 //! A server of admission webhooks, for tests that play a control plane: the API server asks, a function decides.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -19,7 +20,9 @@ use tokio_rustls::TlsAcceptor;
 const LARGEST: usize = 16 << 20;
 
 /// The response to a request of a review, by the path it came to; nothing when that is not known.
-pub(crate) type Decide = dyn Fn(&str, &Value) -> Option<Value> + Send + Sync;
+pub(crate) type Decide = dyn Fn(&str, &Value) -> Decision + Send + Sync;
+/// What is decided, perhaps after a look at the cluster.
+pub(crate) type Decision = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
 
 /// Serves until it is dropped, and every connection with it.
 pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, decide: Arc<Decide>) {
@@ -50,7 +53,7 @@ async fn answer(request: Request<Incoming>, decide: &Decide) -> Response<Full<By
         Err(_) => None,
     };
     let response = match review {
-        Some(review) => decide(&path, &review["request"]),
+        Some(review) => decide(&path, &review["request"]).await,
         None => None,
     };
     let (status, body) = match response {

@@ -193,8 +193,10 @@ impl Part {
                 )
             })?;
         let seen = self.seen.clone();
-        let decide =
-            Arc::new(move |path: &str, request: &serde_json::Value| admission::decide(path, request, &seen));
+        let decide = Arc::new(move |path: &str, request: &serde_json::Value| {
+            let decided = admission::decide(path, request, &seen);
+            Box::pin(async { decided }) as crate::admission::Decision
+        });
         let serving = crate::admission::serve(listener, self.identity.acceptor.clone(), decide);
         Ok(Listening {
             address,

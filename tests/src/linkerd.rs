@@ -52,8 +52,6 @@ struct Seen {
     injected: Mutex<Vec<String>>,
     validated: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
-    /// What namespaces say about their pods.
-    namespaces: Mutex<BTreeMap<String, String>>,
     version: Mutex<String>,
 }
 
@@ -147,12 +145,6 @@ impl Part {
     }
 
     async fn look(&self, listening: &mut BTreeMap<&'static str, Listening>) -> anyhow::Result<()> {
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        let said = namespaces.list(&kube::api::ListParams::default()).await?;
-        *locked(&self.seen.namespaces) = said
-            .iter()
-            .filter_map(|of| Some((of.name_any(), of.annotations().get(INJECT)?.clone())))
-            .collect();
         for (service, deployment) in WEBHOOKS {
             let Some(address) = self.address(service, deployment).await? else {
                 listening.remove(service);
@@ -222,7 +214,17 @@ impl Part {
                 )
             })?;
         let seen = self.seen.clone();
-        let decide = Arc::new(move |_: &str, request: &Value| Some(decide(request, &seen)));
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let decide = Arc::new(move |_: &str, request: &Value| {
+            let (namespaces, request, seen) = (namespaces.clone(), request.clone(), seen.clone());
+            let decided = async move {
+                let of_namespace = request["namespace"].as_str().unwrap_or_default();
+                let namespace = namespaces.get_opt(of_namespace).await.ok().flatten();
+                let said = namespace.and_then(|namespace| namespace.annotations().get(INJECT).cloned());
+                Some(decide(&request, said, &seen))
+            };
+            Box::pin(decided) as admission::Decision
+        });
         Ok(tokio::spawn(admission::serve(listener, acceptor, decide)).abort_handle())
     }
 }
@@ -237,15 +239,13 @@ fn acceptor(certificate: &[u8], key: &[u8]) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn decide(request: &Value, seen: &Seen) -> Value {
+fn decide(request: &Value, of_namespace: Option<String>, seen: &Seen) -> Value {
     let mut response = json!({"uid": request["uid"], "allowed": true});
     let kind = request["kind"]["kind"].as_str().unwrap_or_default();
     match kind {
         "Pod" => {
             let object = &request["object"];
-            let namespace = request["namespace"].as_str().unwrap_or_default();
             let of_pod = object["metadata"]["annotations"][INJECT].as_str();
-            let of_namespace = locked(&seen.namespaces).get(namespace).cloned();
             let wish = of_pod.map(str::to_owned).or(of_namespace).unwrap_or_default();
             if ["enabled", "ingress"].contains(&wish.as_str()) {
                 let version = locked(&seen.version).clone();

@@ -279,10 +279,12 @@ fn refused_and_undone(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let install = json!({"adapter": "linkerd", "operation": "install",
         "parameters": {"version": NEWER, "deadline": 5}});
-    let id = bench.host.plan(&install)?;
-    let record = bench.host.get(&format!("/api/v1/operations/{id}"))?.expect(200)?;
-    let found = codes(&record["findings"]);
-    ensure!(found.contains(&"linkerd-trust-missing"), "{record:#}");
+    let refusal = bench.host.post("/api/v1/operations", &install)?.expect(409)?;
+    ensure!(refusal["code"] == "linkerd-trust-missing", "{refusal:#}");
+    ensure!(
+        text(&refusal["detail"]).contains("linkerd-identity-issuer"),
+        "{refusal:#}"
+    );
 
     bench.give_trust()?;
     let before = eventually(|| {

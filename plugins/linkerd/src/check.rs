@@ -25,7 +25,7 @@ pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Int
 }
 
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    before(request, beside)
+    before(request, |found, wish| Some(beside(found, wish)))
 }
 
 pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
@@ -85,9 +85,9 @@ fn described(found: &Installation) -> String {
     )
 }
 
-fn beside(found: &Installation, wish: &install::Wish) -> Option<Finding> {
+fn beside(found: &Installation, wish: &install::Wish) -> Finding {
     let there = described(found);
-    Some(if found.namespace != wish.namespace {
+    if found.namespace != wish.namespace {
         finding(
             "linkerd-installed",
             Severity::Error,
@@ -121,7 +121,7 @@ fn beside(found: &Installation, wish: &install::Wish) -> Option<Finding> {
             format!("there is {there}: only what differs is changed, and what is missing is put back"),
             "",
         )
-    })
+    }
 }
 
 fn over(found: &Installation, wish: &install::Wish) -> Option<Finding> {

@@ -60,7 +60,7 @@ pub fn values(facts: &Facts, wish: &str, namespace: &str) -> Result<Map<String, 
             let brought = match wish {
                 "all" => true,
                 "none" => false,
-                _ => !plurals.iter().any(|plural| of_others(plural)),
+                _ => !plurals.iter().any(&of_others),
             };
             ((*value).to_owned(), brought.into())
         })

@@ -122,7 +122,7 @@ pub fn upgrade_operation() -> Operation {
     let [namespace, deadline] = common_parameters();
     Operation {
         name: "upgrade".into(),
-        category: Category::Install,
+        category: Category::Configure,
         description:
             "Upgrades Linkerd in place: definitions first, then the control plane, with the options it has"
                 .into(),

@@ -47,6 +47,21 @@ fn an_anchor_is_warned_of_before_it_ends_and_refused_after() {
 }
 
 #[test]
+fn an_anchor_that_has_ended_is_no_error_beside_one_that_holds() {
+    let cluster =
+        Cluster::of("given")
+            .now("2027-01-02T00:00:00Z")
+            .change("linkerd-identity-trust-roots", |object| {
+                let old = object["data"]["ca-bundle.crt"].as_str().unwrap_or_default();
+                let newer = include_str!("../../../mesh-kit/src/certificate/p256-newer.pem");
+                object["data"]["ca-bundle.crt"] = format!("{old}{newer}").into();
+            });
+    let findings = install(cluster);
+    assert!(codes(&findings, Severity::Error).is_empty(), "{findings:?}");
+    assert_eq!(codes(&findings, Severity::Warning), ["linkerd-anchor-expired"]);
+}
+
+#[test]
 fn an_anchor_that_proxies_would_refuse_is_an_error() {
     let with = |bundle: &'static str| {
         install(
