@@ -262,9 +262,9 @@ impl<'a> Install<'a> {
             self.deadline_s,
             ready(self.namespace),
         )];
-        verify.push(injection_works());
+        verify.push(injection_works(self.deadline_s));
         if self.release.line == "edge" {
-            verify.push(validation_works());
+            verify.push(validation_works(self.deadline_s));
         }
         verify
     }
@@ -413,7 +413,7 @@ fn planned(request: &PlanRequest, verb: &str) -> Result<Plan, PluginError> {
 }
 
 /// A pod that asks for a proxy gets one. Not in the control plane's own namespace, whose pods no webhook sees.
-pub fn injection_works() -> Step {
+pub fn injection_works(deadline_s: u32) -> Step {
     let mut step = probe(
         "injection",
         "a pod that asks for a proxy would get one",
@@ -434,12 +434,13 @@ pub fn injection_works() -> Step {
             "/metadata/annotations/linkerd.io~1proxy-version".into(),
         );
     }
+    step.deadline_s = deadline_s;
     step
 }
 
 /// A policy is taken: its definition is served, and the validator that must see it answers.
-fn validation_works() -> Step {
-    probe(
+fn validation_works(deadline_s: u32) -> Step {
+    let step = probe(
         "validation",
         "a policy would pass the validator",
         json!({
@@ -448,5 +449,6 @@ fn validation_works() -> Step {
             "metadata": {"name": "meshery-validation-probe", "namespace": "default"},
             "spec": {"podSelector": {"matchLabels": {"app": "probe"}}, "port": 80},
         }),
-    )
+    );
+    Step { deadline_s, ..step }
 }

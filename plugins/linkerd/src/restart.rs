@@ -49,7 +49,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
                 ROLLOUT_S,
                 ready(target),
             ),
-            install::injection_works(),
+            install::injection_works(ROLLOUT_S),
         ];
         return Ok(crate::plan(
             format!("Restart the control plane of {MESH} in namespace {target}"),
