@@ -7,7 +7,7 @@ use meshery_mesh_kit::ownership::release_of;
 use meshery_mesh_kit::readable::demand;
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::control_plane::CRDS;
 
@@ -65,6 +65,18 @@ pub fn values(facts: &Facts, wish: &str, namespace: &str) -> Result<Map<String, 
             ((*value).to_owned(), brought.into())
         })
         .collect())
+}
+
+/// As the chart takes them: one value for all where they agree, which is the only one that its defaults name.
+pub fn of_chart(values: &Map<String, Value>, line: &str) -> Value {
+    let mut all = values.values();
+    let first = all.next();
+    match first {
+        Some(first) if line == "edge" && all.all(|value| value == first) => {
+            json!({"installGatewayAPI": first})
+        }
+        _ => values.clone().into(),
+    }
 }
 
 /// Those that would be in nobody's hands after a plan with these values.

@@ -221,7 +221,7 @@ impl<'a> Install<'a> {
             "custom resource definitions",
             (self.namespace, CRDS),
             self.release.chosen.chart(CRDS)?,
-            self.gateway_api.clone().into(),
+            gateway_api::of_chart(&self.gateway_api, self.release.line),
         ));
         if self.cni {
             let mut cni = namespace::manifest(CNI);
