@@ -56,6 +56,7 @@ pub fn router(app: &App) -> Router {
     let slow = Router::new()
         .route("/api/v1/clusters/{context}/facts", get(clusters::facts))
         .route("/api/v1/clusters/{context}/detect", get(clusters::detect))
+        .route("/api/v1/clusters/{context}/analyze", get(clusters::analyze))
         .route("/api/v1/operations/{id}/plan", get(plans::show))
         .route("/api/v1/plans", post(plans::take))
         .route("/api/v1/images", post(bundle::images))

@@ -13,7 +13,7 @@ pub use supplies::{Supplies, Wanted};
 use std::sync::Arc;
 
 use meshery_plugin_api::message::facts::{Facts, Need};
-use meshery_plugin_api::message::finding::Installation;
+use meshery_plugin_api::message::finding::{Finding, Installation};
 
 use crate::cluster::chart::Charts;
 use crate::cluster::clusters::Uploaded;
@@ -116,6 +116,14 @@ impl Meshery {
     pub async fn detect(&self, context: Option<&str>, adapter: &str) -> Result<Vec<Installation>, Problem> {
         let facts = self.facts(context, adapter).await?;
         Ok(self.adapter(adapter)?.detect(&facts).await?)
+    }
+
+    /// What an adapter finds wrong with the configuration of its mesh in a cluster.
+    pub async fn analyze(&self, context: Option<&str>, adapter: &str) -> Result<Vec<Finding>, Problem> {
+        let adapter = self.adapter(adapter)?;
+        let cluster = self.inner.clusters.connect(context).await?;
+        let facts = read_facts(&cluster, &self.inner.charts, &adapter.descriptor().analyze_needs).await?;
+        Ok(adapter.analyze(&facts).await?)
     }
 
     /// Adds a kubeconfig that came from outside; it is kept, sealed, and there again after a restart. The problem

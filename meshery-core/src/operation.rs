@@ -24,6 +24,7 @@ mod gate;
 mod history;
 mod hooks;
 mod journal;
+mod kept_values;
 pub(crate) mod lease_use;
 mod live;
 mod mark;

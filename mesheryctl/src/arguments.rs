@@ -218,6 +218,14 @@ pub enum MeshCommand {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         words: Vec<String>,
     },
+    /// Says what is wrong with the configuration of a mesh.
+    Analyze {
+        /// Name of the adapter, or of its mesh.
+        name: String,
+        /// Context of the cluster; the current one when not given.
+        #[arg(long)]
+        context: Option<String>,
+    },
     /// Shows which installations of a mesh the cluster has, and how they are.
     Detect {
         /// Name of the adapter, or of its mesh.

@@ -38,9 +38,11 @@ pub struct Istiod {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it has done so far.
+/// What it has done so far, and which one it is.
 #[derive(Default)]
 struct Seen {
+    /// The revision that it puts into the mark of a sidecar.
+    revision: String,
     injected: Mutex<Vec<String>>,
     validated: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
@@ -53,25 +55,38 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Istiod {
     /// Waits for istiod's Deployment in this namespace, and plays its part from then on.
     pub fn start(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        Self::play(cluster, namespace, false)
+        Self::play(cluster, namespace, "", false)
+    }
+
+    /// The same for the control plane of a revision.
+    pub fn start_revision(cluster: &Cluster, namespace: &str, revision: &str) -> anyhow::Result<Self> {
+        Self::play(cluster, namespace, revision, false)
     }
 
     /// The same, and makes besides what the real one makes without being asked.
     pub fn start_with_household(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        Self::play(cluster, namespace, true)
+        Self::play(cluster, namespace, "", true)
     }
 
-    fn play(cluster: &Cluster, namespace: &str, household: bool) -> anyhow::Result<Self> {
+    fn play(cluster: &Cluster, namespace: &str, revision: &str, household: bool) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let client = runtime.block_on(cluster.client())?;
-        let identity = Identity::new(&format!("{NAME}.{namespace}.svc"))?;
-        let seen = Arc::new(Seen::default());
+        let name = match revision {
+            "" => NAME.to_owned(),
+            revision => format!("{NAME}-{revision}"),
+        };
+        let identity = Identity::new(&format!("{name}.{namespace}.svc"))?;
+        let seen = Arc::new(Seen {
+            revision: if revision.is_empty() { "default" } else { revision }.to_owned(),
+            ..Seen::default()
+        });
         let (stop, stopped) = watch::channel(false);
         let part = Part {
             client,
             namespace: namespace.to_owned(),
+            name,
             household,
             identity,
             seen: seen.clone(),
@@ -118,6 +133,7 @@ impl Drop for Istiod {
 struct Part {
     client: Client,
     namespace: String,
+    name: String,
     household: bool,
     identity: Identity,
     seen: Arc<Seen>,
@@ -157,7 +173,13 @@ impl Part {
             }
         }
         if listening.is_some() {
-            webhooks::take_over(&self.client, &self.namespace, NAME, &self.identity.ca_bundle).await?;
+            webhooks::take_over(
+                &self.client,
+                &self.namespace,
+                &self.name,
+                &self.identity.ca_bundle,
+            )
+            .await?;
             if self.household {
                 household::keep(&self.client, &self.namespace).await?;
             }
@@ -169,7 +191,7 @@ impl Part {
     async fn address(&self) -> anyhow::Result<Option<IpAddr>> {
         let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.namespace);
         let available = deployments
-            .get_opt(NAME)
+            .get_opt(&self.name)
             .await?
             .and_then(|deployment| deployment.status?.available_replicas);
         if available.unwrap_or(0) == 0 {
@@ -177,7 +199,7 @@ impl Part {
         }
         let services = Api::<Service>::namespaced(self.client.clone(), &self.namespace);
         let address = services
-            .get_opt(NAME)
+            .get_opt(&self.name)
             .await?
             .and_then(|service| service.spec?.cluster_ip);
         Ok(address.map(|address| address.parse()).transpose()?)

@@ -1,5 +1,6 @@
 //! Istio, installed from its real charts on the real control plane by the real host; istiod's part is played.
 
+mod upgrades;
 mod with_helm;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,18 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::bookinfo_goes_and_what_was_there_before_stays",
             bookinfo_beside_others,
+        ),
+        trial_with_charts(
+            "istio::is_upgraded_in_place_with_its_values_and_taken_back",
+            upgrades::in_place,
+        ),
+        trial_with_charts(
+            "istio::ambient_prepares_every_node_and_is_taken_back",
+            upgrades::ambient,
+        ),
+        trial_with_charts(
+            "istio::values_that_a_chart_does_not_know_are_named_with_the_nearest",
+            upgrades::mistyped_values,
         ),
         trial_with_charts(
             "istio::installed_by_us_is_upgraded_rolled_back_and_removed_by_helm",
@@ -289,6 +302,20 @@ fn used(bench: &Bench, istiod: &Istiod) -> anyhow::Result<()> {
     );
     let found = bench.installations()?;
     ensure!(found[0]["namespaces"] == json!(["shop"]), "{found:#?}");
+    let analysis = bench
+        .host
+        .get("/api/v1/clusters/-/analyze?adapter=istio")?
+        .expect(200)?;
+    let items = analysis["items"].as_array().context("items")?;
+    let said: Vec<&str> = items.iter().map(|finding| text(&finding["code"])).collect();
+    ensure!(
+        said.contains(&"podsinmesh") && said.contains(&"conflictingvirtualservicehost"),
+        "every vetter says something: {analysis:#}"
+    );
+    ensure!(
+        items.iter().all(|finding| finding["severity"] != "error"),
+        "{analysis:#}"
+    );
     Ok(())
 }
 

@@ -99,3 +99,12 @@ pub async fn detect(
     let found = app.meshery.detect(named(&context), &of.adapter).await?;
     Ok(Json(json!({ "items": found })))
 }
+
+pub async fn analyze(
+    State(app): State<App>,
+    Path(context): Path<String>,
+    Asked(of): Asked<Of>,
+) -> Result<Json<Value>> {
+    let found = app.meshery.analyze(named(&context), &of.adapter).await?;
+    Ok(Json(json!({ "items": found })))
+}

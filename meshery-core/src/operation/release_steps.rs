@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::clock;
 use super::consent::{Consent, NeededConsent};
+use super::kept_values::over_kept;
 use super::mark::mark_definition;
 use super::release_existing::{Existing, no_release, outdated, superseded};
 use super::release_moment::Moment;
@@ -90,10 +91,11 @@ impl Resolver<'_> {
         };
         let chart = self.charts.fetch(&release.chart).await?;
         let existing = self.existing(&name, resolved).await?;
+        let values = over_kept(release, existing.record().filter(|_| release.keep_values));
         let request = RenderRequest {
             release: release.name.clone(),
             namespace: release.namespace.clone(),
-            values: release.values.clone(),
+            values: values.clone(),
             kube_version: self.cluster.version().to_owned(),
             api_versions: self.cluster.apis(),
             is_upgrade: existing.is_installed(),
@@ -112,7 +114,7 @@ impl Resolver<'_> {
                 ),
             });
         }
-        resolved.notes.extend(chart.unknown_values(&release.values));
+        resolved.notes.extend(chart.unknown_values(&values));
         let kept = {
             let chart = chart.clone();
             tokio::task::spawn_blocking(move || chart.kept())
@@ -125,7 +127,7 @@ impl Resolver<'_> {
             namespace: &release.namespace,
             revision: existing.next(),
             chart: kept,
-            config: &release.values,
+            config: &values,
             manifest: &rendered.manifest,
             hooks: rendered
                 .hooks

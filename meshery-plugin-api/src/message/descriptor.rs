@@ -55,6 +55,9 @@ pub struct AdapterDescriptor {
     pub operations: Vec<Operation>,
     /// What `detect` needs to see.
     pub detect_needs: Vec<Need>,
+    /// What `analyze` needs to see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub analyze_needs: Vec<Need>,
     /// The most that any of its plans may do.
     pub rights: Rights,
 }

@@ -189,6 +189,10 @@ pub struct Release {
     pub chart: ChartRef,
     /// Values, over the chart's own defaults.
     pub values: serde_json::Map<String, Value>,
+    /// Over the values that the release has now, if there is one, instead of over the chart's own alone: what somebody
+    /// has set stays. As `helm upgrade --reset-then-reuse-values`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_values: bool,
     /// How many revisions of the release are kept, older ones being removed; Helm's own ten when zero. Records of
     /// large charts are large.
     #[serde(skip_serializing_if = "is_zero")]

@@ -46,6 +46,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) 
             let wanted = bundle::wanted(client, name, version.as_deref(), &words).await?;
             images::show(console, &bundle::images(client, &wanted).await?)
         }
+        MeshCommand::Analyze { name, context } => analyze(client, console, name, context.as_deref()).await,
         MeshCommand::Detect { name, context } => detect(client, console, name, context.as_deref()).await,
     }
 }
@@ -65,6 +66,29 @@ async fn asked(client: &Client, mesh: &Mesh, category: &str) -> Result<Value, Fa
     }
     let parameters = parameters::read(operation, &words)?;
     Ok(mesh.request.body(&adapter.name, &operation.name, parameters))
+}
+
+async fn analyze(
+    client: &Client,
+    console: &mut Console,
+    name: &str,
+    context: Option<&str>,
+) -> Result<(), Failure> {
+    let adapter = Adapter::get(client, name).await?;
+    let path = ["clusters", context.unwrap_or("-"), "analyze"];
+    let answer = client.get_slowly(&path, &[("adapter", &adapter.name)]).await?;
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let items: Vec<Finding> = Deserialize::deserialize(&answer["items"]).map_err(|e| {
+        let message = format!("what the host found cannot be read: {e}");
+        Failure::Problem(Problem::new("unexpected-answer", message))
+    })?;
+    if items.is_empty() {
+        return console.say(&format!("The adapter of {} has nothing to say.", adapter.mesh));
+    }
+    let lines: Vec<String> = items.iter().map(|finding| finding.lines(console.paint)).collect();
+    console.say(&lines.join("\n"))
 }
 
 #[derive(Debug, Default, Deserialize)]

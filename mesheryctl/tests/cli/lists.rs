@@ -246,3 +246,22 @@ fn both_versions_are_shown_and_the_own_one_even_without_a_host() {
         .code(4)
         .out_has(&[env!("CARGO_PKG_VERSION")]);
 }
+
+#[test]
+fn an_analysis_is_shown_finding_by_finding_with_its_remedy() {
+    let host = host();
+    let finding = json!({"code": "applabel", "severity": "warning", "message": "pod a has no label app",
+        "ref": "v1/Pod/shop/a", "remedy": "label it"});
+    host.on(
+        "GET /clusters/prod/analyze?adapter=lattice",
+        json!({"items": [finding]}),
+    );
+    ctl(&host, &["mesh", "analyze", "lattice", "--context", "prod"])
+        .code(0)
+        .out_has(&[
+            "warning[applabel]",
+            "pod a has no label app",
+            "v1/Pod/shop/a",
+            "label it",
+        ]);
+}

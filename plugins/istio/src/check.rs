@@ -11,9 +11,8 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{
-    BASE, DEFAULT_REVISION, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, revision,
-};
+use crate::control_plane::{BASE, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, revision};
+use crate::install::Wish;
 use crate::releases::{Part, of_istio};
 use crate::sample::App;
 use crate::{MESH, detect, injection, install, remove as removal};
@@ -31,16 +30,16 @@ fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<St
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let wish = install::wish(request)?;
-    let mut findings: Vec<Finding> = wish.skew.into_iter().collect();
+    let adopt = parameter::flag(request, "adopt", false)?;
+    let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
     for in_namespace in &wish.namespaces {
         findings.extend(namespace::terminating(facts, in_namespace));
     }
-    let in_namespace = wish.namespaces.first().map_or(NAMESPACE, String::as_str);
     findings.extend(gaps(facts));
     match detect::installations(facts) {
         Ok(installations) => {
             for found in &installations {
-                findings.push(beside(found, in_namespace, &wish.version.to_string()));
+                findings.push(beside(found, &wish, adopt));
             }
         }
         // What is missing is among the gaps already.
@@ -51,25 +50,53 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             "use an identity that may list Deployments and webhook configurations",
         )),
     }
-    findings.extend(definitions(facts, in_namespace));
+    findings.extend(definitions(facts, wish.plane.namespace));
     findings.extend(webhooks_of_others(facts));
     Ok(findings)
 }
 
-/// What an installation that is there means for another one.
-fn beside(found: &Installation, in_namespace: &str, version: &str) -> Finding {
-    let by = &found.installed_by;
-    let there = format!(
-        "{MESH} {} (revision {}, installed by {by}) in namespace \"{}\"",
+fn there(found: &Installation) -> String {
+    format!(
+        "{MESH} {} (revision {}, installed by {}) in namespace \"{}\"",
         if found.version.is_empty() {
             "of unknown version"
         } else {
             &found.version
         },
         found.revision,
+        found.installed_by,
         found.namespace
-    );
-    if found.revision != DEFAULT_REVISION {
+    )
+}
+
+/// What somebody else has installed is changed on explicit word only.
+pub fn of_others(found: &Installation, adopt: bool) -> Option<Finding> {
+    if found.installed_by == "meshery" {
+        return None;
+    }
+    let there = there(found);
+    Some(if adopt {
+        finding(
+            "istio-adopted",
+            Severity::Warning,
+            format!("there is {there}: from now on it is managed here"),
+            "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
+        )
+    } else {
+        finding(
+            "istio-of-others",
+            Severity::Error,
+            format!("there is {there}"),
+            "go on managing it with what installed it, or say that it is to be taken over (parameter adopt)",
+        )
+    })
+}
+
+/// What an installation that is there means for another one.
+fn beside(found: &Installation, wish: &Wish<'_>, adopt: bool) -> Finding {
+    let there = there(found);
+    let version = wish.version.to_string();
+    if !detect::is_of(found, wish.plane.revision) {
         return finding(
             "istio-revision",
             Severity::Warning,
@@ -77,27 +104,27 @@ fn beside(found: &Installation, in_namespace: &str, version: &str) -> Finding {
             "namespaces labelled with that revision stay with it; gateways may serve only one of the two",
         );
     }
-    if found.namespace != in_namespace {
+    if found.namespace != wish.plane.namespace {
         return finding(
             "istio-installed",
             Severity::Error,
-            format!("there is {there}, and two control planes of the default revision would fight over it"),
             format!(
-                "remove it first, or install into namespace \"{}\"",
+                "there is {there}, and two control planes of revision {} would fight over it",
+                found.revision
+            ),
+            format!(
+                "remove it first, install into namespace \"{}\", or choose another revision",
                 found.namespace
             ),
         );
     }
-    if by != "meshery" {
-        return finding(
-            "istio-of-others",
-            Severity::Error,
-            format!("there is {there}"),
-            "go on managing it with what installed it, or remove it first",
-        );
+    if let Some(finding) = of_others(found, adopt).filter(|finding| finding.severity == Severity::Error) {
+        return finding;
     }
     if found.version == version {
-        let what = if found.health == Health::Healthy {
+        let what = if found.installed_by != "meshery" {
+            "it is managed here from now on"
+        } else if found.health == Health::Healthy {
             "only what differs is changed"
         } else {
             "what is missing is put back"
@@ -121,7 +148,10 @@ fn beside(found: &Installation, in_namespace: &str, version: &str) -> Finding {
         "istio-other-version",
         Severity::Error,
         format!("there is {there}, and {version} is to be installed over it"),
-        format!("remove it first, or choose version {}", found.version),
+        format!(
+            "upgrade it (operation upgrade), or choose version {}",
+            found.version
+        ),
     )
 }
 

@@ -14,6 +14,16 @@ pub const BASE: &str = "istio-base";
 pub const ISTIOD: &str = "istiod";
 /// Release, Deployment and Service of the ingress gateway.
 pub const GATEWAY: &str = "istio-ingressgateway";
+/// Where the egress gateway lives unless somebody wants it elsewhere.
+pub const EGRESS_NAMESPACE: &str = "istio-egress";
+/// Release, Deployment and Service of the egress gateway.
+pub const EGRESS_GATEWAY: &str = "istio-egressgateway";
+/// Release of the CNI plugin.
+pub const CNI: &str = "istio-cni";
+/// DaemonSet of the CNI plugin.
+pub const CNI_NODE: &str = "istio-cni-node";
+/// Release and DaemonSet of the nodes' proxies.
+pub const ZTUNNEL: &str = "ztunnel";
 /// The validator that `base` brings.
 pub const DEFAULT_VALIDATOR: &str = "istiod-default-validator";
 /// The revision of an installation that names none.
@@ -25,35 +35,59 @@ pub const REVISION_LABEL: &str = "istio.io/rev";
 /// API group of webhook configurations.
 pub const WEBHOOKS: &str = "admissionregistration.k8s.io";
 
-/// The injector's configuration. Outside the usual namespace its name has the namespace at its end.
-pub fn injector(namespace: &str) -> ObjectRef {
-    let name = if namespace == NAMESPACE {
-        "istio-sidecar-injector".to_owned()
-    } else {
-        format!("istio-sidecar-injector-{namespace}")
-    };
-    ObjectRef::new(
-        "admissionregistration.k8s.io/v1",
-        "MutatingWebhookConfiguration",
-        "",
-        &name,
-    )
+/// A control plane: its namespace and its revision, "" for the default one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plane<'a> {
+    pub namespace: &'a str,
+    pub revision: &'a str,
 }
 
-/// The validators' configurations: istiod's own, and that of the default revision.
-pub fn validators(namespace: &str) -> [ObjectRef; 2] {
-    [
-        format!("istio-validator-{namespace}"),
-        DEFAULT_VALIDATOR.to_owned(),
-    ]
-    .map(|name| {
-        ObjectRef::new(
-            "admissionregistration.k8s.io/v1",
-            "ValidatingWebhookConfiguration",
-            "",
-            &name,
-        )
-    })
+impl Plane<'_> {
+    /// Its release, Deployment and Service.
+    pub fn istiod(self) -> String {
+        self.named(ISTIOD)
+    }
+
+    fn named(self, name: &str) -> String {
+        match self.revision {
+            "" => name.to_owned(),
+            revision => format!("{name}-{revision}"),
+        }
+    }
+
+    /// Its Deployment.
+    pub fn deployment(self) -> ObjectRef {
+        deployment(self.namespace, &self.istiod())
+    }
+
+    /// The injector's configuration. Outside the usual namespace its name has the namespace at its end.
+    pub fn injector(self) -> ObjectRef {
+        let mut name = self.named("istio-sidecar-injector");
+        if self.namespace != NAMESPACE {
+            name = format!("{name}-{}", self.namespace);
+        }
+        webhook("MutatingWebhookConfiguration", &name)
+    }
+
+    /// The validator's configuration.
+    pub fn validator(self) -> ObjectRef {
+        let name = format!("{}-{}", self.named("istio-validator"), self.namespace);
+        webhook("ValidatingWebhookConfiguration", &name)
+    }
+}
+
+/// The validator's configuration that `base` brings, for the default revision.
+pub fn default_validator() -> ObjectRef {
+    webhook("ValidatingWebhookConfiguration", DEFAULT_VALIDATOR)
+}
+
+fn webhook(kind: &str, name: &str) -> ObjectRef {
+    ObjectRef::new("admissionregistration.k8s.io/v1", kind, "", name)
+}
+
+/// A DaemonSet.
+pub fn daemon_set(namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef::new("apps/v1", "DaemonSet", namespace, name)
 }
 
 /// A Deployment.
@@ -81,5 +115,14 @@ pub fn revision_of_pods(deployment: &Value) -> &str {
     match text(deployment, "/spec/template/metadata/labels/istio.io~1rev") {
         "" => DEFAULT_REVISION,
         revision => revision,
+    }
+}
+
+/// A revision as objects show it: the default one has a name there.
+pub fn shown(revision: &str) -> &str {
+    if revision.is_empty() {
+        DEFAULT_REVISION
+    } else {
+        revision
     }
 }

@@ -16,8 +16,9 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{
-    DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods,
+    DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
 };
+use crate::proxies;
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -27,7 +28,7 @@ const TAG_LABEL: &str = "istio.io/tag";
 const MANAGED_BY_ISTIOCTL: &str = "operator.istio.io/managed";
 
 pub fn needs() -> Vec<Need> {
-    vec![
+    let mut needs = vec![
         need::everywhere("apps", "Deployment", "istio", Detail::Full),
         need::everywhere("apps", "DaemonSet", PART_OF, Detail::Full),
         need::everywhere(
@@ -53,7 +54,9 @@ pub fn needs() -> Vec<Need> {
         need::everywhere("", "ServiceAccount", PART_OF, Detail::Metadata),
         need::everywhere("", "Namespace", INJECTION_LABEL, Detail::Metadata),
         need::everywhere("", "Namespace", REVISION_LABEL, Detail::Metadata),
-    ]
+    ];
+    needs.extend(proxies::needs());
+    needs
 }
 
 /// All mutating webhooks, Istio's or not.
@@ -107,6 +110,19 @@ pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
         .iter()
         .map(|(key, found)| found.installation(facts, key, &keys))
         .collect())
+}
+
+/// The revision of the control plane that a gateway's pods ask for.
+pub fn gateway_revision<'a>(facts: &'a Facts, in_namespace: &str, of_name: &str) -> &'a str {
+    facts
+        .objects("apps", "Deployment")
+        .find(|deployment| namespace(deployment) == in_namespace && name(deployment) == of_name)
+        .map_or(DEFAULT_REVISION, revision_of_pods)
+}
+
+/// Whether an installation is of a revision, "" for the default one.
+pub fn is_of(installation: &Installation, revision: &str) -> bool {
+    installation.revision == shown(revision)
 }
 
 /// Objects of a kind, each once, whichever needs asked for it.

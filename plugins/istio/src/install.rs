@@ -1,22 +1,24 @@
-//! Installing Istio: definitions, control plane, and the gateway once the injector serves.
+//! Installing Istio: definitions, control plane, what a profile adds, and gateways once the injector serves.
 
-use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::step::{apply, holds, probe, release, wait};
+use meshery_mesh_kit::object::{name, namespace as namespace_of};
+use meshery_mesh_kit::step::{apply, probe};
 use meshery_mesh_kit::{namespace, need, parameter, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::Finding;
-use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Rule, Step};
-use serde_json::{Map, Value, json};
+use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
+use serde_json::{Value, json};
 
 use crate::control_plane::{
-    BASE, GATEWAY, GATEWAY_NAMESPACE, ISTIOD, NAMESPACE, deployment, injector, service, validators,
+    DEFAULT_REVISION, EGRESS_GATEWAY, EGRESS_NAMESPACE, GATEWAY, GATEWAY_NAMESPACE, NAMESPACE, Plane,
+    REVISION_LABEL, is_istiod, revision, revision_of_pods, shown,
 };
+use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::profile::{self, NAMES, PLATFORMS, Profile};
+use crate::values::{self, Values};
 use crate::{MESH, detect, versions};
 
-const PROFILES: [&str; 2] = ["default", "minimal"];
-/// The first is the chart's own.
-const SERVICE_TYPES: [&str; 3] = ["LoadBalancer", "ClusterIP", "NodePort"];
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
 
@@ -24,25 +26,28 @@ pub fn operation() -> Operation {
     let mut needs = vec![
         need::namespace("{namespace}"),
         need::namespace("{gateway_namespace}"),
+        need::namespace("{egress_namespace}"),
     ];
     needs.extend(detect::needs());
     needs.push(detect::webhooks_of_all());
     Operation {
         name: "install".into(),
         category: Category::Install,
-        description: "Installs Istio: custom resource definitions, control plane and, with profile default, \
-                      an ingress gateway"
+        description: "Installs Istio: custom resource definitions, control plane, and what the profile adds: gateways, or \
+                      the node's part of ambient mode"
             .into(),
         parameters: schema::object(
             [
-                (
-                    "version",
-                    schema::text("Version of Istio, as in 1.30.2; the newest release when empty"),
-                ),
+                version_parameter(),
                 (
                     "profile",
-                    schema::choice("default: with ingress gateway; minimal: without", &PROFILES),
+                    schema::choice(
+                        "default: with ingress gateway; demo: with ingress and egress gateway, small, all traced; minimal: \
+                         without gateways; ambient: without sidecars, with CNI plugin and a proxy for each node",
+                        &NAMES,
+                    ),
                 ),
+                revision_parameter("Revision of the control plane, to have several; the default one when empty"),
                 (
                     "namespace",
                     schema::namespace("Namespace of the control plane", NAMESPACE),
@@ -52,21 +57,21 @@ pub fn operation() -> Operation {
                     schema::namespace("Namespace of the ingress gateway", GATEWAY_NAMESPACE),
                 ),
                 (
+                    "egress_namespace",
+                    schema::namespace("Namespace of the egress gateway", EGRESS_NAMESPACE),
+                ),
+                (
                     "service_type",
-                    schema::choice("Type of the gateway's Service", &SERVICE_TYPES),
+                    schema::choice("Type of the ingress gateway's Service", &SERVICE_TYPES),
                 ),
                 (
                     "wait_for_address",
-                    schema::flag("Wait until the gateway's Service has an external address", false),
+                    schema::flag("Wait until the ingress gateway's Service has an external address", false),
                 ),
-                (
-                    "deadline",
-                    schema::count(
-                        "Seconds that each wait may take; the host's own limit when 0",
-                        DEADLINE_S,
-                        LONGEST_DEADLINE_S,
-                    ),
-                ),
+                platform_parameter(),
+                ("values", values::parameter()),
+                adopt_parameter(),
+                deadline_parameter(),
             ],
             &[],
         ),
@@ -74,106 +79,116 @@ pub fn operation() -> Operation {
     }
 }
 
-/// A request, read.
-struct Install<'a> {
-    chosen: Chosen,
-    profile: &'a str,
-    namespace: &'a str,
-    gateway: Option<Gateway<'a>>,
-    deadline_s: u32,
-    images: &'a Images,
+pub fn version_parameter() -> (&'static str, Value) {
+    let text = "Version of Istio, as in 1.30.2; the newest release when empty";
+    ("version", schema::text(text))
 }
 
-struct Gateway<'a> {
-    namespace: &'a str,
-    service_type: &'a str,
-    wait_for_address: bool,
+pub fn revision_parameter(description: &str) -> (&'static str, Value) {
+    let mut schema = schema::text(description);
+    schema["pattern"] = "^([a-z]([-a-z0-9]*[a-z0-9])?)?$|^[0-9][-a-z0-9]*[a-z0-9]$".into();
+    schema["maxLength"] = 40.into();
+    ("revision", schema)
+}
+
+pub fn platform_parameter() -> (&'static str, Value) {
+    let text = "Platform whose particulars the charts know; auto: by what the server says of itself";
+    ("platform", schema::choice(text, &PLATFORMS))
+}
+
+pub fn adopt_parameter() -> (&'static str, Value) {
+    let text = "Also when somebody else has installed what is there: from then on it is managed here";
+    ("adopt", schema::flag(text, false))
+}
+
+pub fn deadline_parameter() -> (&'static str, Value) {
+    let text = "Seconds that each wait may take; the host's own limit when 0";
+    ("deadline", schema::count(text, DEADLINE_S, LONGEST_DEADLINE_S))
+}
+
+pub fn deadline(request: &PlanRequest) -> Result<u32, PluginError> {
+    let deadline = parameter::count(request, "deadline", DEADLINE_S, LONGEST_DEADLINE_S)?;
+    Ok(u32::try_from(deadline).unwrap_or(u32::MAX))
+}
+
+/// The revision of a request, "" for the default one, however that is said.
+pub fn asked_revision(request: &PlanRequest) -> Result<&str, PluginError> {
+    let revision = parameter::text(request, "revision", "")?;
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if revision == DEFAULT_REVISION {
+        return Ok("");
+    }
+    if revision.len() > 40
+        || !revision.bytes().all(plain)
+        || revision.starts_with('-')
+        || revision.ends_with('-')
+    {
+        return Err(PluginError::new(
+            "bad-parameter",
+            format!("parameter \"revision\" is \"{revision}\", not the name of a revision"),
+        )
+        .cause("it becomes part of the names of objects")
+        .remedy("use lower-case letters, digits and dashes, as in 1-30-3"));
+    }
+    Ok(revision)
+}
+
+/// A request, read.
+struct Install<'a> {
+    parts: Parts<'a>,
+    gateways: Vec<Gateway<'a>>,
 }
 
 impl<'a> Install<'a> {
     fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
-        let profile = parameter::choice(request, "profile", &PROFILES)?;
-        let mut gateway = Some(Gateway {
+        let facts = &request.facts;
+        let profile = Profile::of(parameter::choice(request, "profile", &NAMES)?);
+        let mut gateways = Vec::new();
+        let ingress = Gateway {
+            id: "gateway",
+            title: "ingress gateway",
+            name: GATEWAY,
             namespace: parameter::namespace(request, "gateway_namespace", GATEWAY_NAMESPACE)?,
             service_type: parameter::choice(request, "service_type", &SERVICE_TYPES)?,
             wait_for_address: parameter::flag(request, "wait_for_address", false)?,
-        });
-        let mut charts = vec!["base", "istiod", "gateway"];
-        if profile == "minimal" {
-            gateway = None;
-            charts.pop();
-        }
-        let deadline = parameter::count(request, "deadline", DEADLINE_S, LONGEST_DEADLINE_S)?;
+        };
+        let egress = Gateway {
+            id: "egress",
+            title: "egress gateway",
+            name: EGRESS_GATEWAY,
+            namespace: parameter::namespace(request, "egress_namespace", EGRESS_NAMESPACE)?,
+            // Nobody comes in through it.
+            service_type: "ClusterIP",
+            wait_for_address: false,
+        };
+        gateways.extend(profile.ingress.then_some(ingress));
+        gateways.extend(profile.egress.then_some(egress));
         let version = parameter::text(request, "version", "")?;
-        Ok(Self {
-            chosen: versions::CATALOGUE.choose(version, &charts, &request.facts.charts)?,
-            profile,
+        let platform = parameter::choice(request, "platform", &PLATFORMS)?;
+        let plane = Plane {
             namespace: parameter::namespace(request, "namespace", NAMESPACE)?,
-            gateway,
-            deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
+            revision: asked_revision(request)?,
+        };
+        // One that another revision has stays with it.
+        gateways.retain(|gateway| !is_of_another(facts, gateway, plane));
+        let parts = Parts {
+            chosen: versions::CATALOGUE.choose(version, &profile.charts(), &facts.charts)?,
+            profile,
+            plane,
+            is_default: is_default(facts, plane),
+            platform: profile::platform(platform, facts),
+            values: Values::read(request)?,
             images: &request.images,
-        })
-    }
-
-    /// Charts know the control plane's namespace by a value, unless it is the usual one; and where sidecars, which
-    /// istiod puts into pods later, come from.
-    fn values(&self) -> Value {
-        let mut global = Map::new();
-        if self.namespace != NAMESPACE {
-            global.insert("istioNamespace".into(), self.namespace.into());
-        }
-        if !self.images.registry.is_empty() {
-            let hub = format!("{}/{}", self.images.registry, versions::hub(&self.chosen.version));
-            global.insert("hub".into(), hub.into());
-        }
-        if !self.images.pull_secrets.is_empty() {
-            global.insert("imagePullSecrets".into(), self.images.pull_secrets.clone().into());
-        }
-        if global.is_empty() {
-            json!({})
-        } else {
-            json!({"global": global})
-        }
+            deadline_s: deadline(request)?,
+            keep_values: false,
+        };
+        Ok(Self { parts, gateways })
     }
 
     fn namespaces(&self) -> Vec<&str> {
-        let mut namespaces = vec![self.namespace];
-        namespaces.extend(self.gateway.as_ref().map(|gateway| gateway.namespace));
+        let mut namespaces = vec![self.parts.plane.namespace];
+        namespaces.extend(self.gateways.iter().map(|gateway| gateway.namespace));
         namespaces
-    }
-
-    fn ready(&self) -> Step {
-        let mut conditions = vec![
-            holds(Rule::Ready, deployment(self.namespace, ISTIOD)),
-            holds(Rule::Serving, injector(self.namespace)),
-        ];
-        for validator in validators(self.namespace) {
-            // istiod lets everything pass until it can validate, then it closes the door itself.
-            conditions.push(holds(Rule::Serving, validator.clone()));
-            conditions.push(holds(Rule::FailsClosed, validator));
-        }
-        wait(
-            "istiod-ready",
-            "istiod runs, injects and validates",
-            self.deadline_s,
-            conditions,
-        )
-    }
-
-    fn gateway_ready(&self, gateway: &Gateway<'_>) -> Step {
-        let mut conditions = vec![
-            holds(Rule::Ready, deployment(gateway.namespace, GATEWAY)),
-            holds(Rule::Endpoints, service(gateway.namespace, GATEWAY)),
-        ];
-        if gateway.wait_for_address {
-            conditions.push(holds(Rule::Address, service(gateway.namespace, GATEWAY)));
-        }
-        wait(
-            "gateway-ready",
-            "the ingress gateway runs",
-            self.deadline_s,
-            conditions,
-        )
     }
 
     fn steps(&self, request: &PlanRequest) -> Result<Vec<Step>, PluginError> {
@@ -182,94 +197,114 @@ impl<'a> Install<'a> {
         if !missing.is_empty() {
             steps.push(apply("namespaces", "namespaces", missing));
         }
-        steps.push(release(
-            "base",
-            "custom resource definitions",
-            (self.namespace, BASE),
-            self.chosen.chart("base")?,
-            self.values(),
-        ));
-        steps.push(release(
-            "istiod",
-            "control plane",
-            (self.namespace, ISTIOD),
-            self.chosen.chart("istiod")?,
-            self.values(),
-        ));
-        // The gateway's pods have no image of their own until they were injected.
-        steps.push(self.ready());
-        if let Some(gateway) = &self.gateway {
-            let values = if gateway.service_type == SERVICE_TYPES[0] {
-                json!({})
-            } else {
-                json!({"service": {"type": gateway.service_type}})
-            };
-            steps.push(release(
-                "gateway",
-                "ingress gateway",
-                (gateway.namespace, GATEWAY),
-                self.chosen.chart("gateway")?,
-                values,
-            ));
+        steps.extend([self.parts.base()?, self.parts.istiod()?, self.parts.ready()]);
+        if self.parts.profile.ambient {
+            steps.extend([self.parts.cni()?, self.parts.ztunnel()?, self.parts.nodes_ready()]);
+        }
+        for gateway in &self.gateways {
+            steps.push(self.parts.gateway(gateway)?);
         }
         Ok(steps)
     }
 
     fn verify(&self) -> Vec<Step> {
-        let mut verify: Vec<Step> = self.gateway.iter().map(|g| self.gateway_ready(g)).collect();
-        verify.push(injection_works(self.namespace));
-        verify.push(validation_works(self.namespace));
+        let gateways = self.gateways.iter();
+        let mut verify: Vec<Step> = gateways
+            .map(|gateway| self.parts.gateway_ready(gateway))
+            .collect();
+        verify.push(injection_works(self.parts.plane));
+        verify.push(validation_works(self.parts.plane.namespace));
         verify
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = vec![
+        let mut notes = Vec::new();
+        notes.push(if self.parts.profile.ambient {
+            "Pods are in the mesh, without a restart, once their namespace has the label istio.io/dataplane-mode=ambient \
+             (operation inject, mode ambient)."
+                .to_owned()
+        } else {
             "Pods that run already get a sidecar only when their namespace is labelled (operation inject) and \
              they are restarted."
-                .to_owned(),
+                .to_owned()
+        });
+        notes.push(
             "Istio marks its custom resource definitions to be kept: they stay when it is removed.".into(),
-        ];
-        if !self.chosen.pinned {
+        );
+        if !self.parts.chosen.pinned {
             notes.push(format!(
                 "{MESH} {} is known from the mirror only; which versions of Kubernetes it supports is not known.",
-                self.chosen.version
+                self.parts.chosen.version
             ));
         }
-        match &self.gateway {
-            Some(gateway) if gateway.service_type == SERVICE_TYPES[0] && !gateway.wait_for_address => {
-                notes.push(
-                    "The gateway's Service asks for a load balancer; its address is not waited for.".into(),
-                );
-            }
-            _ => {}
+        if let Some(platform) = self.parts.platform {
+            notes.push(format!(
+                "The charts are told that this is {platform} (parameter platform)."
+            ));
+        }
+        if self
+            .gateways
+            .iter()
+            .any(|gateway| gateway.service_type == SERVICE_TYPES[0] && !gateway.wait_for_address)
+        {
+            notes.push(
+                "The gateway's Service asks for a load balancer; its address is not waited for.".into(),
+            );
         }
         notes
     }
 }
 
+/// Whether the validator of `base` is this control plane's: of the default revision, or of the only one there is.
+fn is_default(facts: &Facts, plane: Plane<'_>) -> bool {
+    plane.revision.is_empty()
+        || !facts.objects("apps", "Deployment").any(|deployment| {
+            is_istiod(deployment)
+                && (namespace_of(deployment) != plane.namespace || revision(deployment) != plane.revision)
+        })
+}
+
+/// Whether a gateway of this name is there and belongs to another control plane.
+fn is_of_another(facts: &Facts, gateway: &Gateway<'_>, plane: Plane<'_>) -> bool {
+    facts.objects("apps", "Deployment").any(|deployment| {
+        namespace_of(deployment) == gateway.namespace
+            && name(deployment) == gateway.name
+            && revision_of_pods(deployment) != shown(plane.revision)
+    })
+}
+
 /// What the plan of a request would install, for checks.
-pub struct Wish {
+pub struct Wish<'a> {
     pub version: semver::Version,
+    pub plane: Plane<'a>,
     pub namespaces: Vec<String>,
     pub skew: Option<Finding>,
 }
 
-pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
+pub fn wish(request: &PlanRequest) -> Result<Wish<'_>, PluginError> {
     let install = Install::read(request)?;
-    let mesh = format!("{MESH} {}", install.chosen.version);
+    let namespaces = install.namespaces().into_iter().map(Into::into).collect();
+    let chosen = install.parts.chosen;
+    let mesh = format!("{MESH} {}", chosen.version);
     Ok(Wish {
-        skew: skew::outside(&mesh, &install.chosen.kubernetes, &request.facts.cluster.version),
-        namespaces: install.namespaces().into_iter().map(Into::into).collect(),
-        version: install.chosen.version,
+        skew: skew::outside(&mesh, &chosen.kubernetes, &request.facts.cluster.version),
+        namespaces,
+        plane: install.parts.plane,
+        version: chosen.version,
     })
 }
 
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let install = Install::read(request)?;
+    let parts = &install.parts;
+    let of_revision = match parts.plane.revision {
+        "" => String::new(),
+        revision => format!(", revision {revision}"),
+    };
     Ok(crate::plan(
         format!(
-            "Install {MESH} {} (profile {}) in namespace {}",
-            install.chosen.version, install.profile, install.namespace
+            "Install {MESH} {} (profile {}{of_revision}) in namespace {}",
+            parts.chosen.version, parts.profile.name, parts.plane.namespace
         ),
         install.steps(request)?,
         install.verify(),
@@ -278,7 +313,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
 }
 
 /// A pod that asks for a sidecar gets one.
-pub fn injection_works(namespace: &str) -> Step {
+pub fn injection_works(plane: Plane<'_>) -> Step {
+    let mut labels = json!({"sidecar.istio.io/inject": "true"});
+    if !plane.revision.is_empty() {
+        labels[REVISION_LABEL] = plane.revision.into();
+    }
     let mut step = probe(
         "injection",
         "a pod that asks for a sidecar would get one",
@@ -287,8 +326,8 @@ pub fn injection_works(namespace: &str) -> Step {
             "kind": "Pod",
             "metadata": {
                 "name": "meshery-injection-probe",
-                "namespace": namespace,
-                "labels": {"sidecar.istio.io/inject": "true"},
+                "namespace": plane.namespace,
+                "labels": labels,
             },
             "spec": {"containers": [{"name": "probe", "image": "probe"}]},
         }),
@@ -303,7 +342,7 @@ pub fn injection_works(namespace: &str) -> Step {
 }
 
 /// A policy is taken: its definition is served, and the validator that must see it answers.
-fn validation_works(namespace: &str) -> Step {
+pub fn validation_works(namespace: &str) -> Step {
     probe(
         "validation",
         "a policy would pass the validator",

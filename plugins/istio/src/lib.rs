@@ -5,18 +5,30 @@
 //! say what a whole operation does; `control_plane` knows Istio's names for things; `detect` reads facts.
 #![deny(missing_docs)]
 
+mod addon;
 mod check;
 mod control_plane;
 mod detect;
+mod envoy_filter;
+mod gateway;
 mod injection;
 mod install;
+mod parts;
+mod policy;
+mod profile;
+mod proxies;
 mod releases;
 mod remove;
 mod sample;
+mod skew;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+mod values;
 mod versions;
+mod vet;
 
+use meshery_mesh_kit::custom;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::facts::Facts;
@@ -63,6 +75,26 @@ macro_rules! sample {
     };
 }
 
+/// The two operations of an add-on.
+macro_rules! addon {
+    ($name:literal, $addon:path) => {
+        [
+            Entry {
+                name: concat!("add-", $name),
+                describe: || addon::deploy_operation(&$addon),
+                plan: |request| addon::deploy(request, &$addon),
+                check: |request| addon::check(request, &$addon),
+            },
+            Entry {
+                name: concat!("remove-", $name),
+                describe: || addon::remove_operation(&$addon),
+                plan: |request| addon::remove(request, &$addon),
+                check: check::nothing_more,
+            },
+        ]
+    };
+}
+
 /// The operations, by what they are about.
 const OPERATIONS: &[&[Entry]] = &[
     &[
@@ -79,6 +111,24 @@ const OPERATIONS: &[&[Entry]] = &[
             check: check::remove,
         },
         Entry {
+            name: "upgrade",
+            describe: upgrade::operation,
+            plan: upgrade::plan,
+            check: upgrade::check,
+        },
+        Entry {
+            name: "add-gateway",
+            describe: gateway::add_operation,
+            plan: gateway::add,
+            check: gateway::check_add,
+        },
+        Entry {
+            name: "remove-gateway",
+            describe: gateway::remove_operation,
+            plan: gateway::remove,
+            check: check::nothing_more,
+        },
+        Entry {
             name: "inject",
             describe: injection::inject_operation,
             plan: injection::inject,
@@ -91,6 +141,49 @@ const OPERATIONS: &[&[Entry]] = &[
             check: check::nothing_more,
         },
     ],
+    &[
+        Entry {
+            name: "set-policy",
+            describe: policy::set_operation,
+            plan: policy::set,
+            check: policy::check,
+        },
+        Entry {
+            name: "remove-policy",
+            describe: policy::remove_operation,
+            plan: policy::remove,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "add-imagehub-filter",
+            describe: envoy_filter::add_operation,
+            plan: envoy_filter::add,
+            check: envoy_filter::check,
+        },
+        Entry {
+            name: "remove-imagehub-filter",
+            describe: envoy_filter::remove_operation,
+            plan: envoy_filter::remove,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "apply-custom",
+            describe: custom::apply_operation,
+            plan: custom::apply_plan,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "remove-custom",
+            describe: custom::remove_operation,
+            plan: custom::remove_plan,
+            check: check::nothing_more,
+        },
+    ],
+    &addon!("prometheus", addon::PROMETHEUS),
+    &addon!("grafana", addon::GRAFANA),
+    &addon!("kiali", addon::KIALI),
+    &addon!("jaeger", addon::JAEGER),
+    &addon!("zipkin", addon::ZIPKIN),
     &sample!("bookinfo", sample::BOOKINFO),
     &sample!("httpbin", sample::HTTPBIN),
     &sample!("imagehub", sample::IMAGE_HUB),
@@ -120,15 +213,18 @@ impl MeshAdapter for Istio {
             versions: versions::CATALOGUE.versions(),
             operations: entries().map(|entry| (entry.describe)()).collect(),
             detect_needs: detect::needs(),
+            analyze_needs: vet::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],
                 create_namespaces: true,
-                cluster_groups: Vec::new(),
+                // What people bring themselves.
+                cluster_groups: vec!["*".into()],
                 crds: true,
                 rbac: RbacScope::Cluster,
                 webhooks: true,
-                privileged_pods: false,
-                // Only `remove` with `purge`: istiod's CA Secret.
+                // Ambient mode: the CNI plugin and the nodes' proxies.
+                privileged_pods: true,
+                // `remove` with `purge`: istiod's CA Secret; and what people bring themselves.
                 secrets: true,
             },
         }
@@ -144,6 +240,10 @@ impl MeshAdapter for Istio {
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
         detect::installations(&facts)
+    }
+
+    fn analyze(&self, facts: Facts) -> Result<Vec<Finding>, PluginError> {
+        Ok(vet::analyze(&facts))
     }
 }
 

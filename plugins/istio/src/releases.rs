@@ -3,7 +3,7 @@
 use meshery_mesh_kit::ownership::{ReleaseId, releases};
 use meshery_plugin_api::message::facts::Facts;
 
-use crate::control_plane::{BASE, GATEWAY, ISTIOD};
+use crate::control_plane::{BASE, CNI, EGRESS_GATEWAY, GATEWAY, ISTIOD, ZTUNNEL};
 
 /// What a release is for, in the order of removal: what others depend on goes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,9 @@ impl Part {
     /// Objects of old charts do not say which chart they are from; the conventional names do.
     fn of(chart: &str, release: &str) -> Option<Self> {
         match (chart, release) {
-            ("gateway", _) | ("", GATEWAY) => Some(Self::Gateway),
-            ("ztunnel", _) | ("", "ztunnel") => Some(Self::Ztunnel),
-            ("cni", _) | ("", "istio-cni") => Some(Self::Cni),
+            ("gateway", _) | ("", GATEWAY | EGRESS_GATEWAY) => Some(Self::Gateway),
+            ("ztunnel", _) | ("", ZTUNNEL) => Some(Self::Ztunnel),
+            ("cni", _) | ("", CNI) => Some(Self::Cni),
             ("istiod", _) | ("", ISTIOD) => Some(Self::Istiod),
             ("base", _) | ("", BASE) => Some(Self::Base),
             _ => None,

@@ -2,7 +2,10 @@
 
 mod checks;
 mod cluster;
+mod configuring;
 mod detection;
 mod plans;
 mod rights;
 mod samples;
+mod upgrades;
+mod vetting;

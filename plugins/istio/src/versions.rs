@@ -51,10 +51,12 @@ pub fn hub(version: &semver::Version) -> &'static str {
 }
 
 /// Charts of a version all have its number.
-const fn charts(version: &'static str) -> [PinnedChart; 3] {
+const fn charts(version: &'static str) -> [PinnedChart; 5] {
     [
         chart("base", version),
         chart("istiod", version),
+        chart("cni", version),
+        chart("ztunnel", version),
         chart("gateway", version),
     ]
 }

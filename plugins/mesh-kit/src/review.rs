@@ -61,6 +61,9 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
             if !release.chart.sha256.is_empty() {
                 let _ = writeln!(text, "  sha256 {}", release.chart.sha256);
             }
+            if release.keep_values {
+                let _ = writeln!(text, "  over the values it has");
+            }
             if !release.values.is_empty() {
                 let _ = writeln!(text, "  values");
                 indent(text, &release.values);

@@ -9,6 +9,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Readiness, Target};
 use serde_json::Value;
 
+use crate::manifest;
 use crate::object::{name, namespace};
 use crate::ownership::is_ours;
 use crate::readable::kind_is_whole;
@@ -16,9 +17,6 @@ use crate::workload::{deployments_ready, services_answer};
 
 /// Label that all objects of a sample carry.
 const PART_OF: &str = "app.kubernetes.io/part-of";
-
-/// What stands for the namespace in the texts of a manifest.
-const PLACE: &str = "{namespace}";
 
 /// The kinds that samples consist of, by group, version and kind, in the order of their removal.
 const KINDS: [(&str, &str, &str); 3] = [
@@ -158,7 +156,7 @@ impl Sample {
                     .cause("the plugin was built with a manifest that is not YAML")
             })?;
             for mut document in documents {
-                in_namespace(&mut document, namespace);
+                manifest::fill(&mut document, namespace);
                 document["metadata"]["namespace"] = namespace.into();
                 document["metadata"]["labels"][PART_OF] = self.name.into();
                 manifests.push(document);
@@ -227,18 +225,6 @@ impl Sample {
             }
         }
         Ok(others)
-    }
-}
-
-/// Host names have the namespace in them: each text gets it where it has `{namespace}`.
-fn in_namespace(value: &mut Value, namespace: &str) {
-    match value {
-        Value::String(text) if text.contains(PLACE) => *text = text.replace(PLACE, namespace),
-        Value::Array(items) => items.iter_mut().for_each(|item| in_namespace(item, namespace)),
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|field| in_namespace(field, namespace)),
-        _ => {}
     }
 }
 

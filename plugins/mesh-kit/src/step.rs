@@ -51,6 +51,14 @@ pub fn release(
     step(id, title, Action::Release(release))
 }
 
+/// The release step, over the values that the release has now. Other steps have none.
+pub fn keeping_values(mut step: Step) -> Step {
+    if let Action::Release(release) = &mut step.action {
+        release.keep_values = true;
+    }
+    step
+}
+
 /// Takes a Helm release away.
 pub fn remove_release(id: &str, title: impl Into<String>, (namespace, name): (&str, &str)) -> Step {
     let release = RemoveRelease {

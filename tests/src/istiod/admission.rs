@@ -12,7 +12,7 @@ pub(super) fn decide(path: &str, request: &Value, seen: &Seen) -> Option<Value> 
     let mut response = json!({"uid": request["uid"], "allowed": true});
     let object = &request["object"];
     if path.starts_with("/inject") {
-        patched(&mut response, sidecar(object));
+        patched(&mut response, sidecar(object, &seen.revision));
         locked(&seen.injected).push(named(request));
     } else if path.starts_with("/validate") {
         let kind = request["kind"]["kind"].as_str().unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn decide(path: &str, request: &Value, seen: &Seen) -> Option<Value> 
 }
 
 /// Adds the proxy, or gives a gateway's own one an image; and leaves the mark by which the real one is known.
-fn sidecar(pod: &Value) -> Vec<Value> {
+fn sidecar(pod: &Value, revision: &str) -> Vec<Value> {
     let mut patch = Vec::new();
     let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
     match containers
@@ -44,7 +44,15 @@ fn sidecar(pod: &Value) -> Vec<Value> {
     patch.push(json!({
         "op": "add",
         "path": "/metadata/annotations/sidecar.istio.io~1status",
-        "value": json!({"containers": [SIDECAR]}).to_string(),
+        "value": json!({"containers": [SIDECAR], "revision": revision}).to_string(),
+    }));
+    let labels = &pod["metadata"]["labels"];
+    if !labels.is_object() {
+        patch.push(json!({"op": "add", "path": "/metadata/labels", "value": {}}));
+    }
+    let canonical = labels["app"].as_str().unwrap_or("unnamed");
+    patch.push(json!({
+        "op": "add", "path": "/metadata/labels/service.istio.io~1canonical-name", "value": canonical,
     }));
     patch
 }

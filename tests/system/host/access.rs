@@ -15,7 +15,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 28] = [
     ("GET", "/api/v1/version"),
     ("GET", "/api/v1/plugins"),
     ("GET", "/api/v1/adapters"),
@@ -26,6 +26,7 @@ const ROUTES: [(&str, &str); 27] = [
     ("DELETE", "/api/v1/clusters/x"),
     ("GET", "/api/v1/clusters/-/facts?adapter=x"),
     ("GET", "/api/v1/clusters/-/detect?adapter=x"),
+    ("GET", "/api/v1/clusters/-/analyze?adapter=x"),
     ("POST", "/api/v1/operations"),
     ("GET", "/api/v1/operations"),
     ("GET", "/api/v1/operations/x"),

@@ -39,7 +39,7 @@ impl Cluster {
     /// A mirror with all charts of these versions.
     pub fn mirror(mut self, versions: &[&str]) -> Self {
         for version in versions {
-            for name in ["base", "istiod", "gateway"] {
+            for name in ["base", "istiod", "cni", "ztunnel", "gateway"] {
                 self.0 = self.0.chart(ChartFact {
                     name: name.into(),
                     version: (*version).into(),

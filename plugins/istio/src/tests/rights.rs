@@ -33,7 +33,7 @@ fn plans_stay_within_the_rights() {
         (vec!["*".to_owned()], RbacScope::Cluster)
     );
     assert!(rights.create_namespaces && rights.crds && rights.webhooks && rights.secrets);
-    assert!(!rights.privileged_pods && rights.cluster_groups.is_empty());
+    assert!(rights.privileged_pods && rights.cluster_groups == ["*"]);
     let plans = [
         Cluster::of("empty").plan("install", json!({})),
         Cluster::of("installed").plan("remove", json!({"purge": true})),

@@ -146,7 +146,7 @@ fn a_service_leads_to_a_port_that_a_container_listens_on_and_stays_inside_the_cl
 fn host_names_follow_the_namespace() {
     for sample in SAMPLES {
         let of = |namespace: &str| serde_json::to_string(&sample.manifests(namespace).unwrap()).unwrap();
-        assert!(!of("shop").contains(PLACE), "{}", sample.name);
+        assert!(!of("shop").contains("{namespace}"), "{}", sample.name);
         assert_eq!(
             of("shop").replace("shop", "store"),
             of("store"),

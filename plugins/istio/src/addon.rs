@@ -1,0 +1,277 @@
+//! Add-ons: what shows a mesh to people. Own small manifests with pinned images, compiled in, for inside the cluster unless
+//! somebody asks for more.
+
+use meshery_mesh_kit::object::{label, name, namespace as namespace_of};
+use meshery_mesh_kit::readable::gaps;
+use meshery_mesh_kit::step::{apply, delete, wait};
+use meshery_mesh_kit::workload::{deployments_ready, services_answer};
+use meshery_mesh_kit::{application, manifest, namespace, need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
+use serde_json::Value;
+
+use crate::control_plane::NAMESPACE;
+
+/// Label that all objects of an add-on carry.
+const PART_OF: &str = "app.kubernetes.io/part-of";
+/// The first is the usual one: dashboards let everybody look who reaches them.
+const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
+
+/// An add-on.
+pub struct Addon {
+    name: &'static str,
+    title: &'static str,
+    /// The Service that people look at.
+    front: &'static str,
+    text: &'static str,
+    /// Another add-on whose data it shows.
+    asks: &'static str,
+}
+
+pub const PROMETHEUS: Addon = Addon {
+    name: "prometheus",
+    title: "Prometheus",
+    front: "prometheus",
+    text: include_str!("../addons/prometheus.yaml"),
+    asks: "",
+};
+
+pub const GRAFANA: Addon = Addon {
+    name: "grafana",
+    title: "Grafana",
+    front: "grafana",
+    text: include_str!("../addons/grafana.yaml"),
+    asks: "prometheus",
+};
+
+pub const KIALI: Addon = Addon {
+    name: "kiali",
+    title: "Kiali",
+    front: "kiali",
+    text: include_str!("../addons/kiali.yaml"),
+    asks: "prometheus",
+};
+
+pub const JAEGER: Addon = Addon {
+    name: "jaeger",
+    title: "Jaeger",
+    front: "tracing",
+    text: include_str!("../addons/jaeger.yaml"),
+    asks: "",
+};
+
+pub const ZIPKIN: Addon = Addon {
+    name: "zipkin",
+    title: "Zipkin",
+    front: "tracing",
+    text: include_str!("../addons/zipkin.yaml"),
+    asks: "",
+};
+
+impl Addon {
+    fn manifests(&self, target: &str, service_type: &str) -> Result<Vec<Value>, PluginError> {
+        let objects = manifest::read(self.name, self.text)?;
+        Ok(objects
+            .into_iter()
+            .map(|object| {
+                let mut object = manifest::placed(object, target);
+                object["metadata"]["labels"][PART_OF] = format!("meshery-{}", self.name).into();
+                if object["kind"] == "Service"
+                    && object["metadata"]["name"] == self.front
+                    && service_type != "ClusterIP"
+                {
+                    object["spec"]["type"] = service_type.into();
+                }
+                object
+            })
+            .collect())
+    }
+}
+
+pub fn deploy_operation(addon: &Addon) -> Operation {
+    Operation {
+        name: format!("add-{}", addon.name),
+        category: Category::Configure,
+        description: format!("Add-on: {}", addon.title),
+        parameters: schema::object(
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the add-on", NAMESPACE),
+                ),
+                (
+                    "service_type",
+                    schema::choice(
+                        "Type of the Service that people look at; a load balancer may be open to the whole internet",
+                        &SERVICE_TYPES,
+                    ),
+                ),
+                application::deadline_parameter(),
+            ],
+            &[],
+        ),
+        needs: needs(),
+    }
+}
+
+pub fn remove_operation(addon: &Addon) -> Operation {
+    Operation {
+        name: format!("remove-{}", addon.name),
+        category: Category::Configure,
+        description: format!("Removes the add-on {}, as far as Meshery made it", addon.title),
+        parameters: schema::object(
+            [(
+                "namespace",
+                schema::namespace("Namespace of the add-on", NAMESPACE),
+            )],
+            &[],
+        ),
+        needs: needs(),
+    }
+}
+
+fn needs() -> Vec<Need> {
+    vec![
+        need::namespace("{namespace}"),
+        need::within("{namespace}", "", "Service", "", Detail::Full),
+    ]
+}
+
+pub fn deploy(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let service_type = parameter::choice(request, "service_type", &SERVICE_TYPES)?;
+    let manifests = addon.manifests(target, service_type)?;
+    let of = |kind: &'static str| {
+        let of_kind = manifests.iter().filter(move |object| object["kind"] == kind);
+        of_kind.map(name).collect::<Vec<_>>()
+    };
+    let mut ready = deployments_ready(target, of("Deployment"));
+    ready.extend(services_answer(target, of("Service")));
+    let verify = vec![wait(
+        "ready",
+        "it runs and answers",
+        application::deadline(request)?,
+        ready,
+    )];
+    let mut steps = Vec::new();
+    let missing = namespace::missing(&request.facts, &[target]);
+    if !missing.is_empty() {
+        steps.push(apply("namespace", format!("namespace {target}"), missing));
+    }
+    steps.push(apply(addon.name, addon.title, manifests));
+    let mut notes = vec![format!(
+        "`kubectl port-forward --namespace {target} service/{}` leads to it from this machine.",
+        addon.front
+    )];
+    if service_type != SERVICE_TYPES[0] {
+        notes.push(format!(
+            "{} asks nobody for a password, and is reached from outside.",
+            addon.title
+        ));
+    }
+    Ok(crate::plan(
+        format!("Add {} to namespace {target}", addon.title),
+        steps,
+        verify,
+        notes,
+    ))
+}
+
+pub fn remove(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let mut targets: Vec<Target> = addon
+        .manifests(target, SERVICE_TYPES[0])?
+        .iter()
+        .rev()
+        // The Services of the other one are not this one's to remove, whoever made them.
+        .filter(|object| !of_another(request, addon, object))
+        .filter_map(ObjectRef::of)
+        .map(|object| Target {
+            object,
+            when: Condition::Ours,
+        })
+        .collect();
+    targets.dedup();
+    let mut steps = vec![delete(addon.name, "what Meshery made of it", targets)];
+    // The control plane's stays with it.
+    if target != NAMESPACE {
+        steps.push(delete(
+            "namespace",
+            "the namespace, if it is ours and empty",
+            vec![namespace::removal(target)],
+        ));
+    }
+    Ok(crate::plan(
+        format!("Remove {} from namespace {target}", addon.title),
+        steps,
+        Vec::new(),
+        Vec::new(),
+    ))
+}
+
+/// Whether a Service of this name is there and is another add-on's.
+fn of_another(request: &PlanRequest, addon: &Addon, object: &Value) -> bool {
+    object["kind"] == "Service"
+        && request.facts.objects("", "Service").any(|there| {
+            namespace_of(there) == namespace_of(object)
+                && name(there) == name(object)
+                && label(there, "app").is_some_and(|app| app != addon.name)
+        })
+}
+
+pub fn check(request: &PlanRequest, addon: &Addon) -> Result<Vec<Finding>, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let service_type = parameter::choice(request, "service_type", &SERVICE_TYPES)?;
+    let facts = &request.facts;
+    let mut findings = gaps(facts);
+    findings.extend(namespace::terminating(facts, target));
+    for object in addon.manifests(target, service_type)? {
+        if of_another(request, addon, &object) {
+            let reference = ObjectRef::new("v1", "Service", target, name(&object));
+            findings.push(Finding {
+                code: "addon-clash".into(),
+                severity: Severity::Error,
+                message: format!(
+                    "{reference} is another add-on's, and {} needs that name too",
+                    addon.title
+                ),
+                object: Some(reference),
+                remedy: "remove the other one first, or choose another namespace".into(),
+            });
+        }
+    }
+    let has = |wanted: &str| {
+        facts
+            .objects("", "Service")
+            .any(|service| name(service) == wanted)
+    };
+    if !addon.asks.is_empty() && !has(addon.asks) {
+        findings.push(Finding {
+            code: "addon-without-data".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "{} shows what {} has, which is not in namespace \"{target}\"",
+                addon.title, addon.asks
+            ),
+            object: None,
+            remedy: format!("add it too (operation add-{})", addon.asks),
+        });
+    }
+    if service_type == "LoadBalancer" {
+        findings.push(Finding {
+            code: "addon-public".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "{} would get a load balancer, and asks nobody for a password",
+                addon.title
+            ),
+            object: None,
+            remedy: "leave service_type out, and use kubectl port-forward".into(),
+        });
+    }
+    Ok(findings)
+}

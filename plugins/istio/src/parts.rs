@@ -1,0 +1,217 @@
+//! The parts of Istio: each as the step that installs it, and what must hold then.
+//!
+//! Installing and upgrading differ in which parts they take and whether values that are there stay; how a part is
+//! installed is the same.
+
+use meshery_mesh_kit::catalogue::Chosen;
+use meshery_mesh_kit::step::{holds, keeping_values, release, wait};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::plan::{Images, Rule, Step};
+use serde_json::{Map, Value, json};
+
+use crate::control_plane::{
+    BASE, CNI, CNI_NODE, NAMESPACE, Plane, ZTUNNEL, daemon_set, default_validator, deployment, service,
+};
+use crate::profile::Profile;
+use crate::values::Values;
+use crate::versions;
+
+/// The first is the chart's own.
+pub const SERVICE_TYPES: [&str; 3] = ["LoadBalancer", "ClusterIP", "NodePort"];
+
+/// What the parts have in common.
+pub struct Parts<'a> {
+    pub chosen: Chosen,
+    pub profile: Profile,
+    pub plane: Plane<'a>,
+    /// Whether the validator that `base` brings calls this control plane.
+    pub is_default: bool,
+    pub platform: Option<&'static str>,
+    pub values: Values<'a>,
+    pub images: &'a Images,
+    pub deadline_s: u32,
+    /// Values that releases have stay, where the step says nothing else.
+    pub keep_values: bool,
+}
+
+/// A gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway<'a> {
+    /// Name of the step.
+    pub id: &'a str,
+    pub title: &'a str,
+    /// Of release, Deployment and Service.
+    pub name: &'a str,
+    pub namespace: &'a str,
+    pub service_type: &'a str,
+    pub wait_for_address: bool,
+}
+
+impl Parts<'_> {
+    fn release(
+        &self,
+        id: &str,
+        title: &str,
+        name: (&str, &str),
+        chart: &str,
+        values: Value,
+    ) -> Result<Step, PluginError> {
+        let values = self.values.over(chart, values);
+        let step = release(id, title, name, self.chosen.chart(chart)?, values);
+        Ok(if self.keep_values {
+            keeping_values(step)
+        } else {
+            step
+        })
+    }
+
+    /// The definitions.
+    pub fn base(&self) -> Result<Step, PluginError> {
+        let mut values = self.global(false);
+        if self.is_default && !self.plane.revision.is_empty() {
+            values["defaultRevision"] = self.plane.revision.into();
+        }
+        let name = (self.plane.namespace, BASE);
+        self.release("base", "custom resource definitions", name, "base", values)
+    }
+
+    /// The control plane.
+    pub fn istiod(&self) -> Result<Step, PluginError> {
+        let mut values = self.global(true);
+        self.profiled(&mut values);
+        let name = self.plane.istiod();
+        self.release(
+            "istiod",
+            "control plane",
+            (self.plane.namespace, &name),
+            "istiod",
+            values,
+        )
+    }
+
+    /// The plugin that redirects the traffic of pods on each node.
+    pub fn cni(&self) -> Result<Step, PluginError> {
+        let mut values = json!({});
+        self.profiled(&mut values);
+        if let Some(platform) = self.platform {
+            values["global"]["platform"] = platform.into();
+        }
+        self.release("cni", "CNI plugin", (self.plane.namespace, CNI), "cni", values)
+    }
+
+    /// The proxy of each node.
+    pub fn ztunnel(&self) -> Result<Step, PluginError> {
+        let mut values = json!({});
+        if !self.plane.revision.is_empty() {
+            values["revision"] = self.plane.revision.into();
+        }
+        if self.plane.namespace != NAMESPACE {
+            values["istioNamespace"] = self.plane.namespace.into();
+        }
+        if let Some(platform) = self.platform {
+            values["global"]["platform"] = platform.into();
+        }
+        let name = (self.plane.namespace, ZTUNNEL);
+        self.release("ztunnel", "proxy of each node", name, "ztunnel", values)
+    }
+
+    /// A gateway, once the injector serves: its pods have no image of their own until they were injected.
+    pub fn gateway(&self, gateway: &Gateway<'_>) -> Result<Step, PluginError> {
+        let mut values = json!({});
+        if gateway.service_type != SERVICE_TYPES[0] {
+            values["service"]["type"] = gateway.service_type.into();
+        }
+        if !self.plane.revision.is_empty() {
+            values["revision"] = self.plane.revision.into();
+        }
+        let name = (gateway.namespace, gateway.name);
+        self.release(gateway.id, gateway.title, name, "gateway", values)
+    }
+
+    /// Charts know the control plane's namespace by a value, unless it is the usual one; and where sidecars, which
+    /// istiod puts into pods later, come from.
+    fn global(&self, of_istiod: bool) -> Value {
+        let mut global = Map::new();
+        if self.plane.namespace != NAMESPACE {
+            global.insert("istioNamespace".into(), self.plane.namespace.into());
+        }
+        if of_istiod {
+            if let Some(platform) = self.platform {
+                global.insert("platform".into(), platform.into());
+            }
+            if !self.images.registry.is_empty() {
+                let hub = format!("{}/{}", self.images.registry, versions::hub(&self.chosen.version));
+                global.insert("hub".into(), hub.into());
+            }
+            if !self.images.pull_secrets.is_empty() {
+                global.insert("imagePullSecrets".into(), self.images.pull_secrets.clone().into());
+            }
+        }
+        if global.is_empty() {
+            json!({})
+        } else {
+            json!({"global": global})
+        }
+    }
+
+    fn profiled(&self, values: &mut Value) {
+        if let Some(profile) = self.profile.of_charts {
+            values["profile"] = profile.into();
+        }
+        if !self.plane.revision.is_empty() {
+            values["revision"] = self.plane.revision.into();
+        }
+    }
+
+    /// The control plane works.
+    pub fn ready(&self) -> Step {
+        let mut conditions = vec![
+            holds(Rule::Ready, self.plane.deployment()),
+            holds(Rule::Serving, self.plane.injector()),
+        ];
+        let mut validators = vec![self.plane.validator()];
+        if self.is_default {
+            validators.push(default_validator());
+        }
+        for validator in validators {
+            // istiod lets everything pass until it can validate, then it closes the door itself.
+            conditions.push(holds(Rule::Serving, validator.clone()));
+            conditions.push(holds(Rule::FailsClosed, validator));
+        }
+        wait(
+            "istiod-ready",
+            "istiod runs, injects and validates",
+            self.deadline_s,
+            conditions,
+        )
+    }
+
+    /// Every node is in the mesh.
+    pub fn nodes_ready(&self) -> Step {
+        let daemons =
+            [CNI_NODE, ZTUNNEL].map(|name| holds(Rule::Ready, daemon_set(self.plane.namespace, name)));
+        wait(
+            "nodes-ready",
+            "every node redirects and has its proxy",
+            self.deadline_s,
+            daemons.into(),
+        )
+    }
+
+    /// A gateway works.
+    pub fn gateway_ready(&self, gateway: &Gateway<'_>) -> Step {
+        let mut conditions = vec![
+            holds(Rule::Ready, deployment(gateway.namespace, gateway.name)),
+            holds(Rule::Endpoints, service(gateway.namespace, gateway.name)),
+        ];
+        if gateway.wait_for_address {
+            conditions.push(holds(Rule::Address, service(gateway.namespace, gateway.name)));
+        }
+        wait(
+            &format!("{}-ready", gateway.id),
+            format!("{} runs", gateway.title),
+            self.deadline_s,
+            conditions,
+        )
+    }
+}

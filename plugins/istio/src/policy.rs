@@ -1,0 +1,250 @@
+//! Policies: mutual TLS and who may talk to whom, for a namespace or, in the control plane's, for the whole mesh.
+
+use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
+use meshery_mesh_kit::ownership::is_ours;
+use meshery_mesh_kit::readable::gaps;
+use meshery_mesh_kit::step::{apply, delete};
+use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
+use serde_json::{Value, json};
+
+use crate::control_plane::NAMESPACE;
+use crate::{detect, proxies};
+
+pub const SECURITY: &str = "security.istio.io";
+const VERSION: &str = "security.istio.io/v1";
+/// The words, and what each stands for as a mode of mutual TLS; deny-all is none.
+const POLICIES: [&str; 4] = ["strict", "permissive", "disable", "deny-all"];
+
+fn parameters(description: &str) -> Value {
+    schema::object(
+        [
+            (
+                "policy",
+                schema::choice(
+                    "strict: only mutual TLS; permissive: plain text too; disable: plain text only; deny-all: nobody may \
+                     talk to anybody who is not allowed to by another policy",
+                    &POLICIES,
+                ),
+            ),
+            ("namespace", schema::namespace(description, NAMESPACE)),
+        ],
+        &[],
+    )
+}
+
+pub fn set_operation() -> Operation {
+    Operation {
+        name: "set-policy".into(),
+        category: Category::Configure,
+        description: "Sets mutual TLS (strict, permissive, disable) or denies all traffic, in a namespace or in the mesh".into(),
+        parameters: parameters("Namespace it is for; that of the control plane stands for the whole mesh"),
+        needs: needs(),
+    }
+}
+
+pub fn remove_operation() -> Operation {
+    Operation {
+        name: "remove-policy".into(),
+        category: Category::Configure,
+        description: "Removes a policy that set-policy has set".into(),
+        parameters: parameters("Namespace it is set in"),
+        needs: needs(),
+    }
+}
+
+fn needs() -> Vec<Need> {
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(detect::needs());
+    needs.extend(
+        ["PeerAuthentication", "AuthorizationPolicy"]
+            .map(|kind| need::within("{namespace}", SECURITY, kind, "", Detail::Full)),
+    );
+    needs
+}
+
+/// Of several policies for all of a namespace Istio takes the oldest: so there is one of ours, by one name.
+fn object(policy: &str, target: &str) -> Value {
+    if policy == "deny-all" {
+        return json!({
+            "apiVersion": VERSION,
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": "deny-all", "namespace": target},
+            "spec": {},
+        });
+    }
+    json!({
+        "apiVersion": VERSION,
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": target},
+        "spec": {"mtls": {"mode": policy.to_uppercase()}},
+    })
+}
+
+fn is_mesh_wide(facts: &Facts, target: &str) -> bool {
+    target == NAMESPACE
+        || detect::installations(facts).is_ok_and(|found| found.iter().any(|found| found.namespace == target))
+}
+
+fn place(facts: &Facts, target: &str) -> String {
+    if is_mesh_wide(facts, target) {
+        format!("the whole mesh (namespace {target})")
+    } else {
+        format!("namespace {target}")
+    }
+}
+
+pub fn set(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let policy = parameter::choice(request, "policy", &POLICIES)?;
+    let place = place(&request.facts, target);
+    let steps = vec![apply(
+        "policy",
+        format!("{policy} for {place}"),
+        vec![object(policy, target)],
+    )];
+    Ok(crate::plan(
+        format!("Set policy {policy} for {place}"),
+        steps,
+        Vec::new(),
+        Vec::new(),
+    ))
+}
+
+pub fn remove(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let policy = parameter::choice(request, "policy", &POLICIES)?;
+    let object = ObjectRef::of(&object(policy, target)).unwrap_or_else(|| namespace::reference(target));
+    let target = Target {
+        object: object.clone(),
+        when: Condition::Ours,
+    };
+    let steps = vec![delete("policy", format!("{object}, if it is ours"), vec![target])];
+    let place = place(&request.facts, &object.namespace);
+    Ok(crate::plan(
+        format!("Remove policy {policy} from {place}"),
+        steps,
+        Vec::new(),
+        Vec::new(),
+    ))
+}
+
+pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let policy = parameter::choice(request, "policy", &POLICIES)?;
+    let mut findings = gaps(facts);
+    findings.extend(namespace::terminating(facts, target));
+    if !facts
+        .cluster
+        .apis
+        .iter()
+        .any(|api| api.starts_with("security.istio.io/"))
+    {
+        findings.push(finding(
+            "istio-not-installed",
+            Severity::Error,
+            "the cluster does not know policies of Istio".into(),
+            "install Istio first (operation install)",
+        ));
+    }
+    findings.extend(of_others(facts, policy, target));
+    let mesh_wide = is_mesh_wide(facts, target);
+    if policy == "strict" {
+        let mut plain: Vec<&str> = facts
+            .objects("", "Pod")
+            .filter(|pod| proxies::of_pod(pod).is_none())
+            .map(namespace_of)
+            .filter(|namespace| {
+                if mesh_wide {
+                    in_mesh(facts, namespace)
+                } else {
+                    *namespace == target
+                }
+            })
+            .collect();
+        plain.sort_unstable();
+        plain.dedup();
+        if !plain.is_empty() {
+            findings.push(finding(
+                "workloads-without-proxy",
+                Severity::Warning,
+                format!(
+                    "pods without a proxy in {}: they can talk to nobody here any more",
+                    plain.join(", ")
+                ),
+                "take them into the mesh first (operation inject, with restart), or set permissive",
+            ));
+        }
+    }
+    if policy == "deny-all" {
+        findings.push(finding(
+            "denies-all",
+            Severity::Warning,
+            format!(
+                "in {} only what an AuthorizationPolicy allows passes",
+                place(facts, target)
+            ),
+            "have the policies that allow what is needed there first; undo takes this one back",
+        ));
+    }
+    Ok(findings)
+}
+
+fn in_mesh(facts: &Facts, namespace: &str) -> bool {
+    proxies::all(facts).any(|proxy| proxy.namespace == namespace)
+}
+
+/// A policy of somebody else for the same pods.
+fn of_others(facts: &Facts, policy: &str, target: &str) -> Vec<Finding> {
+    let kind = if policy == "deny-all" {
+        "AuthorizationPolicy"
+    } else {
+        "PeerAuthentication"
+    };
+    let ours = object(policy, target);
+    facts
+        .objects(SECURITY, kind)
+        .filter(|there| namespace_of(there) == target && !is_ours(there))
+        .filter_map(|there| {
+            let reference = ObjectRef::new(VERSION, kind, target, name(there));
+            let mut finding = if name(there) == name(&ours) {
+                finding(
+                    "policy-of-others",
+                    Severity::Error,
+                    format!("{reference} is there already, made by somebody else"),
+                    "change or remove it with what made it",
+                )
+            } else if kind == "PeerAuthentication" && there.pointer("/spec/selector").is_none() {
+                finding(
+                    "IST0111",
+                    Severity::Warning,
+                    format!(
+                        "{reference} ({}) is for all pods of the namespace too, and Istio takes the older one",
+                        text(there, "/spec/mtls/mode")
+                    ),
+                    "keep one of the two",
+                )
+            } else {
+                return None;
+            };
+            finding.object = Some(reference);
+            Some(finding)
+        })
+        .collect()
+}
+
+fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {
+    Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }
+}

@@ -1,0 +1,105 @@
+//! How far versions of Istio may be apart: the project's rules for upgrades, and for proxies behind their control plane.
+
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use semver::Version;
+
+use crate::MESH;
+
+/// How many minor versions an upgrade in place may go up at once.
+pub const IN_PLACE: u64 = 1;
+/// How many minor versions a proxy may be behind its control plane.
+const PROXIES: u64 = 1;
+
+/// What is to be said about going from one version to another.
+pub fn between(from: &Version, to: &Version, most: u64) -> Finding {
+    let finding = |code: &str, severity, message: String, remedy: String| Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy,
+    };
+    let up = to.minor.checked_sub(from.minor);
+    match up {
+        _ if from.major != to.major => finding(
+            "upgrade-of-major",
+            Severity::Error,
+            format!("from {MESH} {from} to {to} is another major version"),
+            "install the new one beside the old one and move to it by hand".into(),
+        ),
+        None => finding(
+            "downgrade",
+            Severity::Error,
+            format!("{to} is older than {from}, by a minor version or more"),
+            "take back the operation that upgraded it (undo), or remove it and install the older one".into(),
+        ),
+        Some(up) if up > most => finding(
+            "upgrade-skips-versions",
+            Severity::Error,
+            format!("from {from} to {to} are {up} minor versions at once, and {most} may be"),
+            format!("upgrade to {}.{} first", from.major, from.minor + most),
+        ),
+        Some(0) if from == to => finding(
+            "istio-installed",
+            Severity::Info,
+            format!("{MESH} {to} is there already: only what differs is changed"),
+            String::new(),
+        ),
+        Some(0) if to < from => finding(
+            "downgrade-of-patch",
+            Severity::Warning,
+            format!("{to} is older than {from}: what was mended since comes back"),
+            "go on if that is wanted".into(),
+        ),
+        Some(_) => finding(
+            "upgrade",
+            Severity::Info,
+            format!("from {from} to {to}"),
+            String::new(),
+        ),
+    }
+}
+
+/// Whether a proxy would be too far behind, or ahead of, a control plane.
+pub fn unsupported(proxy: &Version, control_plane: &Version) -> bool {
+    proxy.major != control_plane.major
+        || proxy.minor > control_plane.minor
+        || control_plane.minor - proxy.minor > PROXIES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_goes_one_minor_version_up_in_place_and_two_by_revision() {
+        let said = |from: &str, to: &str, most| {
+            let finding = between(&from.parse().unwrap(), &to.parse().unwrap(), most);
+            assert!(finding.severity == Severity::Info || !finding.remedy.is_empty());
+            (finding.code, finding.severity == Severity::Error)
+        };
+        let is = |code: &str, error| (code.to_owned(), error);
+        assert_eq!(said("1.29.1", "1.30.3", IN_PLACE), is("upgrade", false));
+        assert_eq!(
+            said("1.28.0", "1.30.3", IN_PLACE),
+            is("upgrade-skips-versions", true)
+        );
+        assert_eq!(said("1.28.0", "1.30.3", 2), is("upgrade", false));
+        assert_eq!(said("1.27.0", "1.30.3", 2), is("upgrade-skips-versions", true));
+        assert_eq!(said("1.30.3", "1.29.1", IN_PLACE), is("downgrade", true));
+        assert_eq!(
+            said("1.30.3", "1.30.2", IN_PLACE),
+            is("downgrade-of-patch", false)
+        );
+        assert_eq!(said("1.30.2", "1.30.2", IN_PLACE), is("istio-installed", false));
+        assert_eq!(said("1.30.2", "2.0.0", IN_PLACE), is("upgrade-of-major", true));
+    }
+
+    #[test]
+    fn a_proxy_may_be_one_minor_version_behind_and_none_ahead() {
+        let unsupported =
+            |proxy: &str, plane: &str| unsupported(&proxy.parse().unwrap(), &plane.parse().unwrap());
+        assert!(!unsupported("1.29.1", "1.30.0") && !unsupported("1.30.9", "1.30.0"));
+        assert!(unsupported("1.28.0", "1.30.0") && unsupported("1.31.0", "1.30.0"));
+    }
+}

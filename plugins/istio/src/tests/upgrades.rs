@@ -1,0 +1,187 @@
+//! Profiles, revisions, gateways, and going to another version.
+
+use meshery_mesh_kit::review::{assert_snapshot, plan_text};
+use meshery_plugin_api::message::finding::Severity;
+use meshery_plugin_api::message::plan::{Action, Plan};
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, folder};
+
+fn matches(snapshot: &str, plan: &Plan) {
+    let file = folder("snapshots").join(format!("{snapshot}.txt"));
+    assert_snapshot(&file, &plan_text(plan));
+}
+
+fn planned(cluster: &str, operation: &str, given: Value) -> Plan {
+    Cluster::of(cluster).plan(operation, given).unwrap()
+}
+
+fn codes(cluster: &Cluster, operation: &str, given: Value) -> Vec<(String, Severity)> {
+    let findings = cluster.check(operation, given);
+    findings
+        .into_iter()
+        .map(|finding| (finding.code, finding.severity))
+        .collect()
+}
+
+#[test]
+fn install_with_the_profile_demo() {
+    matches(
+        "install-demo",
+        &planned(
+            "empty",
+            "install",
+            json!({"profile": "demo", "version": "1.30.2"}),
+        ),
+    );
+}
+
+#[test]
+fn install_with_the_profile_ambient_prepares_nodes_after_the_control_plane() {
+    let given = json!({"profile": "ambient", "version": "1.30.2", "platform": "k3s"});
+    matches("install-ambient", &planned("empty", "install", given));
+}
+
+#[test]
+fn install_of_a_revision_alone_makes_it_the_default_and_beside_another_not() {
+    let given = json!({"revision": "1-30-3", "version": "1.30.3"});
+    matches("install-revision", &planned("empty", "install", given.clone()));
+    let text = plan_text(&planned("installed", "install", given));
+    assert!(
+        !text.contains("defaultRevision") && !text.contains("istiod-default-validator"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("istio-ingressgateway"),
+        "it stays with the other: {text}"
+    );
+}
+
+#[test]
+fn values_of_people_reach_the_charts_they_are_for() {
+    let given = json!({"version": "1.30.2", "values": {
+        "istiod": {"meshConfig": {"accessLogFile": "/dev/stdout"}}, "gateway": {"replicaCount": 2}}});
+    let plan = planned("empty", "install", given);
+    let values = |id: &str| match &plan.steps.iter().find(|step| step.id == id).unwrap().action {
+        Action::Release(release) => Value::Object(release.values.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        values("istiod"),
+        json!({"meshConfig": {"accessLogFile": "/dev/stdout"}})
+    );
+    assert_eq!(values("gateway"), json!({"replicaCount": 2}));
+    assert_eq!(values("base"), json!({}));
+}
+
+#[test]
+fn upgrade_in_place() {
+    matches(
+        "upgrade",
+        &planned("installed", "upgrade", json!({"version": "1.30.3"})),
+    );
+}
+
+#[test]
+fn an_upgrade_says_how_far_it_goes_and_which_proxies_it_leaves_behind() {
+    let installed = || Cluster::of("installed");
+    let to = |version: &str| json!({"version": version});
+    let is = |code: &str, severity| vec![(code.to_owned(), severity)];
+    assert_eq!(
+        codes(&installed(), "upgrade", to("1.30.3")),
+        is("upgrade", Severity::Info)
+    );
+    let back = codes(&installed(), "upgrade", to("1.29.1"));
+    assert!(
+        back.contains(&("downgrade".to_owned(), Severity::Error)),
+        "{back:?}"
+    );
+    let far = installed().mirror(&["1.32.0"]);
+    let found = codes(&far, "upgrade", to("1.32.0"));
+    assert!(
+        found.contains(&("upgrade-skips-versions".to_owned(), Severity::Error)),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&("proxies-unsupported".to_owned(), Severity::Error)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_somebody_else_has_installed_is_upgraded_on_explicit_word_only() {
+    let by_helm = || {
+        Cluster::of("installed").change("istiod", |object| {
+            let annotations = object["metadata"]["annotations"].as_object_mut();
+            annotations.map(|annotations| annotations.remove("meshery.io/operation"));
+        })
+    };
+    let given = |adopt: bool| json!({"version": "1.30.3", "adopt": adopt});
+    let has = |found: &[(String, Severity)], code: &str, severity| {
+        assert!(found.contains(&(code.to_owned(), severity)), "{found:?}");
+    };
+    has(
+        &codes(&by_helm(), "upgrade", given(false)),
+        "istio-of-others",
+        Severity::Error,
+    );
+    has(
+        &codes(&by_helm(), "upgrade", given(true)),
+        "istio-adopted",
+        Severity::Warning,
+    );
+}
+
+#[test]
+fn an_upgrade_of_what_is_not_there_or_of_no_release_says_so() {
+    let error = Cluster::of("empty").plan("upgrade", json!({})).unwrap_err();
+    assert_eq!(error.code, "istio-not-installed");
+    let error = Cluster::of("installed")
+        .plan("upgrade", json!({"revision": "x"}))
+        .unwrap_err();
+    assert!(
+        error
+            .remedy
+            .contains("revision default in namespace istio-system"),
+        "{error:?}"
+    );
+    let error = Cluster::of("istioctl").plan("upgrade", json!({})).unwrap_err();
+    assert_eq!(error.code, "istio-of-no-release");
+    assert!(
+        error.cause.contains("istioctl") && error.remedy.contains("adopt"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_gateway_is_added_in_the_version_of_its_control_plane() {
+    let given = json!({"gateway_namespace": "edge", "service_type": "NodePort"});
+    matches("add-gateway", &planned("installed", "add-gateway", given));
+    let egress = plan_text(&planned(
+        "installed",
+        "add-gateway",
+        json!({"gateway_namespace": "out", "kind": "egress"}),
+    ));
+    assert!(
+        egress.contains("release out/istio-egressgateway") && egress.contains("type: ClusterIP"),
+        "{egress}"
+    );
+}
+
+#[test]
+fn a_gateway_without_a_control_plane_would_have_no_image() {
+    let given = json!({"gateway_namespace": "edge"});
+    assert_eq!(codes(&Cluster::of("installed"), "add-gateway", given.clone()), []);
+    let nobody = vec![("istio-not-installed".to_owned(), Severity::Error)];
+    assert_eq!(codes(&Cluster::of("empty"), "add-gateway", given), nobody);
+}
+
+#[test]
+fn only_a_gateway_that_is_there_is_removed() {
+    let given = json!({"gateway_namespace": "istio-ingress"});
+    matches("remove-gateway", &planned("installed", "remove-gateway", given));
+    let error = Cluster::of("installed")
+        .plan("remove-gateway", json!({"gateway_namespace": "edge"}))
+        .unwrap_err();
+    assert_eq!(error.code, "gateway-unknown");
+}

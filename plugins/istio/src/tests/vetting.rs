@@ -1,0 +1,93 @@
+//! The seven vetters, against a cluster in which each finds one thing.
+
+use meshery_plugin_api::message::facts::Readability;
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::testkit;
+
+use super::cluster::folder;
+use crate::{Istio, vet};
+
+fn cluster(file: &str) -> testkit::Cluster {
+    let text = std::fs::read_to_string(folder("clusters").join(format!("{file}.yaml"))).unwrap();
+    testkit::Cluster::from_yaml(&text).unwrap()
+}
+
+fn findings(cluster: &testkit::Cluster) -> Vec<Finding> {
+    cluster.analyze(&Istio, &vet::needs()).unwrap()
+}
+
+const VETTERS: [&str; 7] = [
+    "podsinmesh",
+    "meshversion",
+    "applabel",
+    "serviceportprefix",
+    "serviceassociation",
+    "danglingroutedestinationhost",
+    "conflictingvirtualservicehost",
+];
+
+#[test]
+fn each_vetter_names_object_place_reason_and_remedy() {
+    let found = findings(&cluster("misconfigured"));
+    for (vetter, object, words) in [
+        ("podsinmesh", "v1/Pod/shop/bare", ["no sidecar", "shop"]),
+        ("meshversion", "v1/Pod/shop/web-1", ["1.29.1", "1.30.2"]),
+        (
+            "meshversion",
+            "v1/Pod/shop/orphan",
+            ["revision \"gone\"", "no control plane"],
+        ),
+        ("applabel", "v1/Pod/shop/orphan", ["no label app", "shop"]),
+        (
+            "serviceportprefix",
+            "v1/Service/shop/web",
+            ["\"main\"", "protocol"],
+        ),
+        (
+            "serviceassociation",
+            "v1/Pod/shop/web-1",
+            ["grpc by Service web-grpc", "8080"],
+        ),
+        (
+            "danglingroutedestinationhost",
+            "networking.istio.io/v1/VirtualService/shop/one",
+            ["\"nowhere\"", "no Service"],
+        ),
+        (
+            "conflictingvirtualservicehost",
+            "networking.istio.io/v1/VirtualService/shop/one",
+            ["shop/one, shop/two", "web.shop"],
+        ),
+    ] {
+        let finding = found
+            .iter()
+            .find(|f| f.code == vetter && f.object.as_ref().is_some_and(|o| o.to_string() == object));
+        let finding = finding.unwrap_or_else(|| panic!("{vetter} {object}: {found:#?}"));
+        assert!(
+            words.iter().all(|word| finding.message.contains(word)),
+            "{finding:?}"
+        );
+        assert!(
+            finding.severity != Severity::Info && !finding.remedy.is_empty(),
+            "{finding:?}"
+        );
+    }
+    assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+#[test]
+fn a_vetter_that_finds_nothing_says_so() {
+    let found = findings(&testkit::Cluster::empty());
+    let said: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(said, VETTERS);
+    assert!(found.iter().all(|finding| finding.severity == Severity::Info));
+}
+
+#[test]
+fn a_vetter_that_may_not_look_does_not_say_that_all_is_well() {
+    let blind = testkit::Cluster::empty().readable("", "Pod", Readability::Forbidden);
+    let found = findings(&blind);
+    let of = |vetter: &str| found.iter().find(|finding| finding.code == vetter).unwrap();
+    assert_eq!(of("podsinmesh").severity, Severity::Warning);
+    assert_eq!(of("conflictingvirtualservicehost").severity, Severity::Info);
+}

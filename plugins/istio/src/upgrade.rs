@@ -1,0 +1,276 @@
+//! Upgrading in place: the control plane where it is, then what the nodes have, then the gateways. Values that were set stay.
+//!
+//! The sidecars that run keep their version until their pods are made anew: that is the user's to say when.
+
+use meshery_mesh_kit::{need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
+use semver::Version;
+
+use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, shown};
+use crate::install::{
+    adopt_parameter, asked_revision, deadline, deadline_parameter, injection_works, revision_parameter,
+    validation_works, version_parameter,
+};
+use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::profile::Profile;
+use crate::releases::{Part, PartRelease, of_istio};
+use crate::skew::{self, IN_PLACE};
+use crate::values::{self, Values};
+use crate::{MESH, detect, proxies, versions};
+
+pub fn operation() -> Operation {
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(detect::needs());
+    Operation {
+        name: "upgrade".into(),
+        category: Category::Configure,
+        description:
+            "Brings a control plane and its gateways to another version, in place; values that were set stay"
+                .into(),
+        parameters: schema::object(
+            [
+                version_parameter(),
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane", NAMESPACE),
+                ),
+                revision_parameter("Revision of the control plane; the default one when empty"),
+                (
+                    "gateways",
+                    schema::flag("Upgrade the gateways of this control plane too, after it", true),
+                ),
+                ("values", values::parameter()),
+                adopt_parameter(),
+                deadline_parameter(),
+            ],
+            &[],
+        ),
+        needs,
+    }
+}
+
+fn plane(request: &PlanRequest) -> Result<Plane<'_>, PluginError> {
+    Ok(Plane {
+        namespace: parameter::namespace(request, "namespace", NAMESPACE)?,
+        revision: asked_revision(request)?,
+    })
+}
+
+/// The installation that is to be upgraded.
+fn installed(facts: &Facts, plane: Plane<'_>) -> Result<Installation, PluginError> {
+    let installations = detect::installations(facts)?;
+    let known: Vec<String> = installations
+        .iter()
+        .map(|found| format!("revision {} in namespace {}", found.revision, found.namespace))
+        .collect();
+    installations
+        .into_iter()
+        .find(|found| found.namespace == plane.namespace && detect::is_of(found, plane.revision))
+        .ok_or_else(|| {
+            let error = PluginError::new(
+                "istio-not-installed",
+                format!(
+                    "there is no {MESH} of revision \"{}\" in namespace \"{}\"",
+                    shown(plane.revision),
+                    plane.namespace
+                ),
+            );
+            if known.is_empty() {
+                error.remedy("install it (operation install)")
+            } else {
+                error.remedy(format!("name one that is there: {}", known.join("; ")))
+            }
+        })
+}
+
+/// The releases that this control plane and its gateways consist of.
+fn releases(facts: &Facts, plane: Plane<'_>) -> Vec<PartRelease> {
+    of_istio(facts)
+        .into_iter()
+        .filter(|release| match release.part {
+            Part::Istiod => release.id.namespace == plane.namespace && release.id.name == plane.istiod(),
+            Part::Gateway => {
+                detect::gateway_revision(facts, &release.id.namespace, &release.id.name)
+                    == shown(plane.revision)
+            }
+            _ => release.id.namespace == plane.namespace,
+        })
+        .collect()
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let plane = plane(request)?;
+    detect::demand_whole(facts)?;
+    let installed = installed(facts, plane)?;
+    let releases = releases(facts, plane);
+    let has = |part: Part| releases.iter().any(|release| release.part == part);
+    if !has(Part::Istiod) {
+        return Err(PluginError::new(
+            "istio-of-no-release",
+            format!(
+                "{MESH} in namespace \"{}\" is of no Helm release \"{}\"",
+                plane.namespace,
+                plane.istiod()
+            ),
+        )
+        .cause(format!("it was installed by: {}", installed.installed_by))
+        .remedy("upgrade it with what installed it, or take it over first: operation install with adopt"));
+    }
+    let gateways: Vec<&PartRelease> = releases
+        .iter()
+        .filter(|release| release.part == Part::Gateway)
+        .collect();
+    let with_gateways = parameter::flag(request, "gateways", true)? && !gateways.is_empty();
+    let mut charts = vec!["base", "istiod"];
+    charts.extend(has(Part::Cni).then_some("cni"));
+    charts.extend(has(Part::Ztunnel).then_some("ztunnel"));
+    charts.extend(with_gateways.then_some("gateway"));
+    let parts = Parts {
+        chosen: versions::CATALOGUE.choose(
+            parameter::text(request, "version", "")?,
+            &charts,
+            &facts.charts,
+        )?,
+        profile: Profile::of("default"),
+        plane,
+        is_default: plane.revision.is_empty(),
+        platform: None,
+        values: Values::read(request)?,
+        images: &request.images,
+        deadline_s: deadline(request)?,
+        keep_values: true,
+    };
+    let mut steps = vec![parts.base()?, parts.istiod()?, parts.ready()];
+    if has(Part::Cni) {
+        steps.push(parts.cni()?);
+    }
+    if has(Part::Ztunnel) {
+        steps.push(parts.ztunnel()?);
+        steps.push(parts.nodes_ready());
+    }
+    let mut verify = Vec::new();
+    if with_gateways {
+        for (at, release) in gateways.iter().enumerate() {
+            let id = if at == 0 {
+                "gateway".to_owned()
+            } else {
+                format!("gateway-{}", at + 1)
+            };
+            let gateway = Gateway {
+                id: &id,
+                title: "gateway",
+                name: &release.id.name,
+                namespace: &release.id.namespace,
+                // What it has stays.
+                service_type: SERVICE_TYPES[0],
+                wait_for_address: false,
+            };
+            steps.push(parts.gateway(&gateway)?);
+            verify.push(parts.gateway_ready(&gateway));
+        }
+    }
+    verify.push(injection_works(plane));
+    verify.push(validation_works(plane.namespace));
+    let notes = notes(
+        facts,
+        plane,
+        &parts.chosen.version,
+        !with_gateways && !gateways.is_empty(),
+    );
+    Ok(crate::plan(
+        format!(
+            "Upgrade {MESH} {} to {} in namespace {}",
+            installed.version, parts.chosen.version, plane.namespace
+        ),
+        steps,
+        verify,
+        notes,
+    ))
+}
+
+fn notes(facts: &Facts, plane: Plane<'_>, to: &Version, gateways_stay: bool) -> Vec<String> {
+    let mut notes = vec!["Values that were set when it was installed stay.".to_owned()];
+    for (version, namespaces) in proxies::versions(facts, shown(plane.revision)) {
+        if version != *to {
+            notes.push(format!(
+                "Proxies of version {version} ({}) stay until their workloads are restarted.",
+                proxies::counted(&namespaces)
+            ));
+        }
+    }
+    if gateways_stay {
+        notes.push("The gateways keep their version (parameter gateways).".into());
+    }
+    notes
+}
+
+pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let plane = plane(request)?;
+    let mut findings = meshery_mesh_kit::readable::gaps(facts);
+    let installed = installed(facts, plane)?;
+    let asked = parameter::text(request, "version", "")?;
+    let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], &facts.charts)?;
+    let mesh = format!("{MESH} {}", chosen.version);
+    findings.extend(meshery_mesh_kit::skew::outside(
+        &mesh,
+        &chosen.kubernetes,
+        &facts.cluster.version,
+    ));
+    match Version::parse(&installed.version) {
+        Ok(from) => findings.push(skew::between(&from, &chosen.version, IN_PLACE)),
+        Err(_) => findings.push(Finding {
+            code: "istio-version-unknown".into(),
+            severity: Severity::Error,
+            message: "which version is there cannot be told: neither istiod's image nor its chart says"
+                .into(),
+            object: None,
+            remedy: "install the version that is wanted (operation install)".into(),
+        }),
+    }
+    findings.extend(too_old(facts, plane, &chosen.version));
+    if installed.health != Health::Healthy {
+        findings.push(Finding {
+            code: "istio-unhealthy".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "{MESH} in namespace \"{}\" is not healthy as it is",
+                plane.namespace
+            ),
+            object: None,
+            remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
+        });
+    }
+    findings.extend(crate::check::of_others(
+        &installed,
+        parameter::flag(request, "adopt", false)?,
+    ));
+    Ok(findings)
+}
+
+/// Proxies that the new control plane would not support.
+fn too_old(facts: &Facts, plane: Plane<'_>, to: &Version) -> Vec<Finding> {
+    let versions = proxies::versions(facts, shown(plane.revision));
+    versions
+        .iter()
+        .filter(|(version, _)| skew::unsupported(version, to))
+        .map(|(version, namespaces)| Finding {
+            code: "proxies-unsupported".into(),
+            severity: Severity::Error,
+            message: format!(
+                "proxies of version {version} ({}) would be served by a control plane of {to}, which supports its own \
+                 minor version and the one before",
+                proxies::counted(namespaces)
+            ),
+            object: None,
+            remedy: format!(
+                "restart their workloads first, so that they get the version of revision {DEFAULT_REVISION} as it is now"
+            ),
+        })
+        .collect()
+}

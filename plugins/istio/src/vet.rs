@@ -1,0 +1,509 @@
+//! What is wrong with the configuration of a mesh that runs: seven vetters, each by its name. One that finds nothing says so,
+//! and one that could not look says that instead.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::{label, name, namespace, text};
+use meshery_mesh_kit::readable::{gaps, kind_is_whole};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use semver::Version;
+use serde_json::Value;
+
+use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, is_istiod, revision};
+use crate::{detect, proxies, skew};
+
+const ROUTING: &str = "networking.istio.io";
+const ROUTING_VERSION: &str = "networking.istio.io/v1";
+/// What may stand before the first dash of a port's name.
+const PROTOCOLS: [&str; 13] = [
+    "http", "http2", "https", "grpc", "grpc-web", "mongo", "mysql", "redis", "tcp", "tls", "udp", "auto",
+    "hbone",
+];
+
+pub fn needs() -> Vec<Need> {
+    let mut needs = detect::needs();
+    needs.extend([
+        need::everywhere("", "Service", "", Detail::Full),
+        need::everywhere(ROUTING, "VirtualService", "", Detail::Full),
+        need::everywhere(ROUTING, "ServiceEntry", "", Detail::Full),
+    ]);
+    needs
+}
+
+/// A vetter: its name, the kinds that it cannot do without, and what it finds.
+struct Vetter {
+    name: &'static str,
+    kinds: &'static [(&'static str, &'static str)],
+    vet: fn(&Seen<'_>) -> Vec<Finding>,
+}
+
+const POD: (&str, &str) = ("", "Pod");
+const SERVICE: (&str, &str) = ("", "Service");
+const ROUTE: (&str, &str) = (ROUTING, "VirtualService");
+
+const VETTERS: [Vetter; 7] = [
+    Vetter {
+        name: "podsinmesh",
+        kinds: &[POD],
+        vet: pods_in_mesh,
+    },
+    Vetter {
+        name: "meshversion",
+        kinds: &[POD, ("apps", "Deployment")],
+        vet: mesh_version,
+    },
+    Vetter {
+        name: "applabel",
+        kinds: &[POD],
+        vet: app_label,
+    },
+    Vetter {
+        name: "serviceportprefix",
+        kinds: &[POD, SERVICE],
+        vet: service_port_prefix,
+    },
+    Vetter {
+        name: "serviceassociation",
+        kinds: &[POD, SERVICE],
+        vet: service_association,
+    },
+    Vetter {
+        name: "danglingroutedestinationhost",
+        kinds: &[SERVICE, ROUTE],
+        vet: dangling_host,
+    },
+    Vetter {
+        name: "conflictingvirtualservicehost",
+        kinds: &[ROUTE],
+        vet: conflicting_host,
+    },
+];
+
+/// What the vetters look at, each thing gathered once.
+struct Seen<'a> {
+    facts: &'a Facts,
+    /// Pods that are not over, each once.
+    pods: Vec<&'a Value>,
+    services: Vec<&'a Value>,
+    /// Namespaces with at least one proxy.
+    meshed: BTreeSet<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        let pods: Vec<&Value> = facts
+            .objects("", "Pod")
+            .filter(|pod| !proxies::is_over(pod))
+            .collect();
+        // Detection asks for Istio's own Services too, by metadata alone.
+        let mut services = BTreeMap::new();
+        for service in facts
+            .objects("", "Service")
+            .filter(|service| service.get("spec").is_some())
+        {
+            services.insert((namespace(service), name(service)), service);
+        }
+        Self {
+            facts,
+            meshed: pods
+                .iter()
+                .filter_map(|pod| proxies::of_pod(pod))
+                .map(|proxy| proxy.namespace)
+                .collect(),
+            pods,
+            services: services.into_values().collect(),
+        }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &'a Value> {
+        self.facts.objects(ROUTING, "VirtualService")
+    }
+}
+
+pub fn analyze(facts: &Facts) -> Vec<Finding> {
+    let mut findings = gaps(facts);
+    let seen = Seen::of(facts);
+    for vetter in &VETTERS {
+        let partial = vetter
+            .kinds
+            .iter()
+            .find(|(group, kind)| !kind_is_whole(facts, group, kind));
+        if let Some((_, kind)) = partial {
+            findings.push(note(
+                vetter.name,
+                Severity::Warning,
+                format!(
+                    "not all {kind} objects could be read: what follows from them may be missing or wrong"
+                ),
+                "use an identity that may list them in all namespaces",
+            ));
+        }
+        let found = (vetter.vet)(&seen);
+        if found.is_empty() && partial.is_none() {
+            findings.push(note(vetter.name, Severity::Info, "nothing to mend".into(), ""));
+        }
+        findings.extend(found);
+    }
+    findings
+}
+
+fn note(vetter: &str, severity: Severity, message: String, remedy: &str) -> Finding {
+    Finding {
+        code: vetter.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }
+}
+
+fn about(mut finding: Finding, api: &str, kind: &str, object: &Value) -> Finding {
+    finding.object = Some(ObjectRef::new(api, kind, namespace(object), name(object)));
+    finding
+}
+
+fn pod_note(vetter: &str, severity: Severity, pod: &Value, message: String, remedy: &str) -> Finding {
+    about(note(vetter, severity, message, remedy), "v1", "Pod", pod)
+}
+
+/// Pods that are to have a sidecar and have none.
+fn pods_in_mesh(seen: &Seen<'_>) -> Vec<Finding> {
+    let wants = |namespace_object: &&Value| match label(namespace_object, INJECTION_LABEL) {
+        Some(value) => value == "enabled",
+        None => label(namespace_object, REVISION_LABEL).is_some(),
+    };
+    let injected: BTreeSet<&str> = seen
+        .facts
+        .objects("", "Namespace")
+        .filter(wants)
+        .map(name)
+        .collect();
+    seen.pods
+        .iter()
+        .filter(|pod| injected.contains(namespace(pod)))
+        .filter(|pod| label(pod, "sidecar.istio.io/inject") != Some("false"))
+        .filter(|pod| proxies::of_pod(pod).is_none())
+        .map(|pod| {
+            let message = format!(
+                "pod {} in namespace \"{}\" has no sidecar, although the namespace asks for one",
+                name(pod),
+                namespace(pod)
+            );
+            let remedy = "restart its workload; it was made before the label, or while the injector could not be called";
+            pod_note("podsinmesh", Severity::Warning, pod, message, remedy)
+        })
+        .collect()
+}
+
+/// Proxies of another version than their control plane's.
+fn mesh_version(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut planes = HashMap::new();
+    for installation in detect::installations(seen.facts).unwrap_or_default() {
+        if let Ok(version) = Version::parse(&installation.version) {
+            planes.insert(installation.revision, version);
+        }
+    }
+    let istiods = seen
+        .facts
+        .objects("apps", "Deployment")
+        .filter(|deployment| is_istiod(deployment));
+    let revisions: BTreeSet<&str> = istiods.map(revision).collect();
+    let mut findings = Vec::new();
+    for pod in &seen.pods {
+        let Some(proxy) = proxies::of_pod(pod) else {
+            continue;
+        };
+        if !revisions.contains(proxy.revision.as_str()) {
+            findings.push(pod_note(
+                "meshversion",
+                Severity::Error,
+                pod,
+                format!(
+                    "the proxy of pod {} in namespace \"{}\" is of revision \"{}\", which has no control plane",
+                    proxy.pod, proxy.namespace, proxy.revision
+                ),
+                "restart its workload, so that it gets a proxy of a control plane that is there",
+            ));
+            continue;
+        }
+        let (Some(version), Some(plane)) = (proxy.version, planes.get(&proxy.revision)) else {
+            continue;
+        };
+        if version == *plane {
+            continue;
+        }
+        let severity = if skew::unsupported(&version, plane) {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        findings.push(pod_note(
+            "meshversion",
+            severity,
+            pod,
+            format!(
+                "the proxy of pod {} in namespace \"{}\" is of version {version}, its control plane of {plane}",
+                proxy.pod, proxy.namespace
+            ),
+            "restart its workload",
+        ));
+    }
+    findings
+}
+
+/// Pods in the mesh that have no label `app`: metrics and traces cannot name them.
+fn app_label(seen: &Seen<'_>) -> Vec<Finding> {
+    let named = |pod: &Value| label(pod, "app").is_some() || label(pod, "app.kubernetes.io/name").is_some();
+    seen.pods
+        .iter()
+        .filter(|pod| proxies::of_pod(pod).is_some() && !named(pod))
+        .map(|pod| {
+            let message = format!(
+                "pod {} in namespace \"{}\" has no label app",
+                name(pod),
+                namespace(pod)
+            );
+            let remedy = "give its workload's template the labels app and version";
+            pod_note("applabel", Severity::Warning, pod, message, remedy)
+        })
+        .collect()
+}
+
+/// Ports whose protocol has to be guessed (IST0118).
+fn service_port_prefix(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for service in seen
+        .services
+        .iter()
+        .filter(|service| seen.meshed.contains(namespace(service)))
+    {
+        for port in ports(service) {
+            let port_name = text(port, "/name");
+            let is_protocol = PROTOCOLS.iter().any(|protocol| {
+                port_name
+                    .strip_prefix(protocol)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            });
+            if is_protocol || !text(port, "/appProtocol").is_empty() || text(port, "/protocol") == "UDP" {
+                continue;
+            }
+            let message = format!(
+                "port {} (\"{port_name}\") of Service {} in namespace \"{}\" does not say its protocol",
+                port["port"],
+                name(service),
+                namespace(service)
+            );
+            let remedy = "name it PROTOCOL or PROTOCOL-SOMETHING, as in http-web, or set appProtocol";
+            let finding = note("serviceportprefix", Severity::Warning, message, remedy);
+            findings.push(about(finding, "v1", "Service", service));
+        }
+    }
+    findings
+}
+
+fn ports(service: &Value) -> impl Iterator<Item = &Value> {
+    service
+        .pointer("/spec/ports")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// Pods in the mesh behind several Services that use one port for different protocols (IST0116).
+fn service_association(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut by_label = HashMap::<(&str, &str, &str), Vec<&Value>>::new();
+    for service in &seen.services {
+        // One of the labels finds the candidates; all of them decide.
+        let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+        if let Some((key, value)) = selector.and_then(|selector| selector.iter().next()) {
+            let key = (
+                namespace(service),
+                key.as_str(),
+                value.as_str().unwrap_or_default(),
+            );
+            by_label.entry(key).or_default().push(service);
+        }
+    }
+    let mut findings = Vec::new();
+    for pod in seen.pods.iter().filter(|pod| proxies::of_pod(pod).is_some()) {
+        let labels = pod.pointer("/metadata/labels").and_then(Value::as_object);
+        let mut used = BTreeMap::<String, (&str, String)>::new();
+        let candidates = labels.into_iter().flatten().filter_map(|(key, value)| {
+            by_label.get(&(namespace(pod), key.as_str(), value.as_str().unwrap_or_default()))
+        });
+        let mut services: Vec<&&Value> = candidates
+            .flatten()
+            .filter(|service| selects(service, pod))
+            .collect();
+        services.sort_by_key(|service| name(service));
+        for service in services {
+            for port in ports(service) {
+                let target = if port["targetPort"].is_null() {
+                    &port["port"]
+                } else {
+                    &port["targetPort"]
+                };
+                let protocol = protocol(port);
+                let (other, before) = used
+                    .entry(target.to_string())
+                    .or_insert_with(|| (name(service), protocol.clone()));
+                if *before != protocol {
+                    findings.push(pod_note(
+                        "serviceassociation",
+                        Severity::Warning,
+                        pod,
+                        format!(
+                            "pod {} in namespace \"{}\" gets {before} by Service {other} and {protocol} by Service {} on \
+                             port {target}",
+                            name(pod),
+                            namespace(pod),
+                            name(service)
+                        ),
+                        "use one protocol for one port, in all Services of a workload",
+                    ));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn protocol(port: &Value) -> String {
+    let of_app = text(port, "/appProtocol");
+    if !of_app.is_empty() {
+        return of_app.to_owned();
+    }
+    let first = text(port, "/name").split('-').next().unwrap_or_default();
+    if PROTOCOLS.contains(&first) {
+        first.to_owned()
+    } else {
+        "a protocol that is guessed".to_owned()
+    }
+}
+
+fn selects(service: &Value, pod: &Value) -> bool {
+    let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+    selector.is_some_and(|selector| {
+        selector
+            .iter()
+            .all(|(key, value)| label(pod, key) == value.as_str())
+    })
+}
+
+/// Routes to hosts that nobody has (IST0101).
+fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut known: BTreeSet<String> = seen
+        .services
+        .iter()
+        .map(|service| format!("{}.{}", name(service), namespace(service)))
+        .collect();
+    let entries: Vec<&str> = seen
+        .facts
+        .objects(ROUTING, "ServiceEntry")
+        .flat_map(hosts)
+        .collect();
+    known.extend(entries.iter().map(|&host| host.to_owned()));
+    // Without entries, a host outside of the cluster may well be one that is not seen.
+    let entries_whole = kind_is_whole(seen.facts, ROUTING, "ServiceEntry");
+    let mut findings = Vec::new();
+    for route in seen.routes() {
+        let mut named = BTreeSet::new();
+        for kind in ["http", "tcp", "tls"] {
+            let rules = route["spec"][kind].as_array().into_iter().flatten();
+            let destinations = rules.flat_map(|rule| rule["route"].as_array().into_iter().flatten());
+            named.extend(destinations.map(|destination| text(destination, "/destination/host")));
+        }
+        for host in named.into_iter().filter(|host| !host.is_empty()) {
+            let full = qualified(host, namespace(route));
+            let wildcard = entries
+                .iter()
+                .filter_map(|entry| entry.strip_prefix('*'))
+                .any(|domain| host.ends_with(domain));
+            let inside = full != host || host.contains(".svc");
+            if known.contains(&full) || known.contains(host) || wildcard || (!inside && !entries_whole) {
+                continue;
+            }
+            let message = format!(
+                "VirtualService {} in namespace \"{}\" leads to host \"{host}\", which is no Service and no ServiceEntry",
+                name(route),
+                namespace(route)
+            );
+            let remedy = "name a Service that is there (NAME, or NAME.NAMESPACE), or declare the host as a ServiceEntry";
+            let finding = note("danglingroutedestinationhost", Severity::Error, message, remedy);
+            findings.push(about(finding, ROUTING_VERSION, "VirtualService", route));
+        }
+    }
+    findings
+}
+
+fn hosts(object: &Value) -> impl Iterator<Item = &str> {
+    let hosts = object.pointer("/spec/hosts").and_then(Value::as_array);
+    hosts.into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// A host as `name.namespace`, when it is one of the cluster.
+fn qualified(host: &str, of_namespace: &str) -> String {
+    if !host.contains('.') && host != "*" {
+        return format!("{host}.{of_namespace}");
+    }
+    match host.split_once(".svc") {
+        Some((inside, rest)) if rest.is_empty() || rest.starts_with('.') => inside.to_owned(),
+        _ => host.to_owned(),
+    }
+}
+
+/// Several VirtualServices for one host on one gateway: only one of them counts (IST0109 for sidecars).
+fn conflicting_host(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut owners = BTreeMap::<(String, String), Vec<&Value>>::new();
+    for route in seen.routes() {
+        let named = route.pointer("/spec/gateways").and_then(Value::as_array);
+        let mut gateways: Vec<String> = named
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|gateway| match gateway {
+                "mesh" => gateway.to_owned(),
+                gateway if gateway.contains('/') => gateway.to_owned(),
+                gateway => format!("{}/{gateway}", namespace(route)),
+            })
+            .collect();
+        if gateways.is_empty() {
+            gateways.push("mesh".into());
+        }
+        for gateway in gateways {
+            for host in hosts(route) {
+                let host = qualified(host, namespace(route));
+                owners.entry((gateway.clone(), host)).or_default().push(route);
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    for ((gateway, host), routes) in owners.iter().filter(|(_, routes)| routes.len() > 1) {
+        let names: Vec<String> = routes
+            .iter()
+            .map(|route| format!("{}/{}", namespace(route), name(route)))
+            .collect();
+        // A gateway puts them together; sidecars take one and leave the rest.
+        let severity = if gateway == "mesh" {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        let message = format!(
+            "VirtualServices {} are all for host \"{host}\" on {}",
+            names.join(", "),
+            if gateway == "mesh" {
+                "the sidecars".to_owned()
+            } else {
+                format!("gateway {gateway}")
+            }
+        );
+        let remedy = "put their routes into one VirtualService, or give each a host of its own";
+        let finding = note("conflictingvirtualservicehost", severity, message, remedy);
+        findings.push(about(finding, ROUTING_VERSION, "VirtualService", routes[0]));
+    }
+    findings
+}

@@ -1,0 +1,208 @@
+//! Objects that people bring themselves: any YAML, previewed, applied and taken back like everything else.
+
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::SCHEMA;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness, Rule, Target};
+use serde_json::Value;
+
+use crate::application::{deadline, deadline_parameter};
+use crate::step::{apply, delete, holds, in_a_row, wait};
+use crate::{manifest, namespace, need, parameter, schema};
+
+/// The most that a text may have, in bytes.
+const LONGEST: usize = 1 << 20;
+/// Kinds of which ready means something.
+const WORKLOADS: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
+
+fn parameters(deploy: bool) -> Value {
+    let mut yaml = schema::text(
+        "Kubernetes objects as YAML, any number of documents; {namespace} stands for the namespace",
+    );
+    yaml["maxLength"] = LONGEST.into();
+    let mut properties = vec![
+        ("yaml", yaml),
+        (
+            "namespace",
+            schema::namespace(
+                "Namespace of objects that name none; made if it is not there",
+                "default",
+            ),
+        ),
+    ];
+    properties.extend(deploy.then(deadline_parameter));
+    schema::object(properties, &["yaml"])
+}
+
+/// The operation that applies them.
+pub fn apply_operation() -> Operation {
+    Operation {
+        name: "apply-custom".into(),
+        category: Category::Configure,
+        description: "Applies objects that are given as YAML, and waits until their workloads run".into(),
+        parameters: parameters(true),
+        needs: vec![need::namespace("{namespace}")],
+    }
+}
+
+/// The operation that removes them.
+pub fn remove_operation() -> Operation {
+    Operation {
+        name: "remove-custom".into(),
+        category: Category::Configure,
+        description: "Removes objects that are given as YAML, as far as Meshery made them".into(),
+        parameters: parameters(false),
+        needs: vec![need::namespace("{namespace}")],
+    }
+}
+
+fn objects(request: &PlanRequest) -> Result<(Vec<Value>, &str), PluginError> {
+    let target = parameter::namespace(request, "namespace", "default")?;
+    let text = parameter::text(request, "yaml", "")?;
+    if text.len() > LONGEST {
+        return Err(PluginError::new(
+            "bad-parameter",
+            format!(
+                "parameter \"yaml\" has {} bytes; {LONGEST} is the limit",
+                text.len()
+            ),
+        )
+        .remedy("apply it in parts"));
+    }
+    let objects = manifest::read("parameter \"yaml\"", text)?;
+    if objects.is_empty() {
+        return Err(
+            PluginError::new("bad-manifest", "parameter \"yaml\" has no object in it")
+                .remedy("give at least one object"),
+        );
+    }
+    Ok((
+        objects
+            .into_iter()
+            .map(|object| manifest::placed(object, target))
+            .collect(),
+        target,
+    ))
+}
+
+/// The plan that applies them.
+pub fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let (mut objects, target) = objects(request)?;
+    let ready = objects.iter().filter_map(readiness).collect::<Vec<_>>();
+    let brought = objects
+        .iter()
+        .any(|object| ObjectRef::of(object) == Some(namespace::reference(target)));
+    let used = objects
+        .iter()
+        .any(|object| object["metadata"]["namespace"] == target);
+    if used && !brought {
+        objects.splice(0..0, namespace::missing(&request.facts, &[target]));
+    }
+    let count = objects.len();
+    let mut verify = Vec::new();
+    if !ready.is_empty() {
+        verify.push(wait("ready", "the workloads run", deadline(request)?, ready));
+    }
+    Ok(Plan {
+        schema: SCHEMA.into(),
+        summary: format!("Apply {count} objects, in namespace {target} where they name none"),
+        steps: vec![apply("custom", format!("{count} objects"), objects)],
+        notes: Vec::new(),
+        verify,
+    })
+}
+
+fn readiness(object: &Value) -> Option<Readiness> {
+    let reference = ObjectRef::of(object)?;
+    WORKLOADS
+        .contains(&reference.kind.as_str())
+        .then(|| holds(Rule::Ready, reference))
+}
+
+/// The plan that removes them, the last first.
+pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let (objects, target) = objects(request)?;
+    let mut targets: Vec<Target> = objects
+        .iter()
+        .rev()
+        .filter_map(ObjectRef::of)
+        .filter(|object| *object != namespace::reference(target))
+        .map(|object| Target {
+            when: match object.kind.as_str() {
+                "Namespace" | "CustomResourceDefinition" => Condition::OursAndEmpty,
+                _ => Condition::Ours,
+            },
+            object,
+        })
+        .collect();
+    let count = targets.len();
+    targets.retain(|target| !target.object.name.is_empty());
+    let steps = vec![
+        delete(
+            "custom",
+            format!("{count} objects, as far as Meshery made them"),
+            targets,
+        ),
+        delete(
+            "namespace",
+            "the namespace, if it is ours and empty",
+            vec![namespace::removal(target)],
+        ),
+    ];
+    Ok(Plan {
+        schema: SCHEMA.into(),
+        summary: format!("Remove {count} objects, from namespace {target} where they name none"),
+        steps: in_a_row(steps),
+        notes: Vec::new(),
+        verify: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use meshery_plugin_api::message::plan::Action;
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {host: 'a.{namespace}'}\n---\n\
+                        apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b, namespace: other}\n";
+
+    fn request(parameters: &Value) -> PlanRequest {
+        PlanRequest {
+            parameters: parameters.as_object().cloned().unwrap(),
+            ..PlanRequest::default()
+        }
+    }
+
+    #[test]
+    fn what_is_brought_is_applied_awaited_and_removed_in_reverse() {
+        let given = request(&json!({"yaml": TEXT, "namespace": "shop"}));
+        let plan = apply_plan(&given).unwrap();
+        let Action::Apply(apply) = &plan.steps[0].action else {
+            panic!()
+        };
+        assert_eq!(apply.objects[1]["data"]["host"], "a.shop");
+        assert_eq!(apply.objects[2]["metadata"]["namespace"], "other");
+        assert_eq!(plan.verify.len(), 1);
+        let Action::Delete(delete) = &remove_plan(&given).unwrap().steps[0].action.clone() else {
+            panic!()
+        };
+        let names: Vec<&str> = delete
+            .targets
+            .iter()
+            .map(|target| target.object.name.as_str())
+            .collect();
+        assert_eq!(names, ["b", "a"]);
+        assert!(delete.targets.iter().all(|target| target.when == Condition::Ours));
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_errors() {
+        for yaml in ["", "---\n", "text", "kind: Pod"] {
+            let error = apply_plan(&request(&json!({"yaml": yaml}))).unwrap_err();
+            assert_eq!(error.code, "bad-manifest", "{yaml}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Other profiles, and other versions: what was set stays, and what was done can be taken back.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::istiod::Istiod;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Bench, LIMIT, SYSTEM, VERSION, text};
+use crate::namespace::eventually;
+
+const NEWER: &str = "1.30.3";
+
+/// The image of a Deployment's first container.
+fn image(bench: &Bench, deployment: &str) -> anyhow::Result<String> {
+    let object = bench.get(&["deployment", deployment, "--namespace", SYSTEM])?;
+    Ok(text(&object["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned())
+}
+
+fn access_log(bench: &Bench) -> anyhow::Result<bool> {
+    let config = bench.get(&["configmap", "istio", "--namespace", SYSTEM])?;
+    Ok(text(&config["data"]["mesh"]).contains("/dev/fd/7"))
+}
+
+/// Upgraded in place: the values that were set are still there; taken back, so is everything.
+pub fn in_place(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let wish = json!({"version": VERSION, "profile": "minimal",
+        "values": {"istiod": {"meshConfig": {"accessLogFile": "/dev/fd/7"}}}});
+    bench.perform("install", &wish)?;
+    istiod.trouble()?;
+    ensure!(access_log(&bench)?);
+    let before = Snapshot::take(&bench.cluster)?;
+
+    let refused = bench.host.post(
+        "/api/v1/operations",
+        &super::request("install", &json!({"version": NEWER, "profile": "minimal"})),
+    )?;
+    let said = refused.text().to_owned();
+    ensure!(said.contains("operation upgrade"), "the way is named: {said}");
+
+    let record = bench.perform("upgrade", &json!({"version": NEWER}))?;
+    istiod.trouble()?;
+    ensure!(image(&bench, "istiod")?.ends_with(NEWER), "{record:#}");
+    ensure!(access_log(&bench)?, "what was set stays");
+    let found = bench.installations()?;
+    ensure!(found.len() == 1 && found[0]["version"] == NEWER, "{found:#?}");
+
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    ensure!(image(&bench, "istiod")?.ends_with(VERSION));
+    ensure!(access_log(&bench)?);
+    // Kubernetes counts the rollouts of a Deployment and keeps what they were made of.
+    let rolled_out = |difference: &String| {
+        ["ReplicaSet/", "v1/Pod/"]
+            .iter()
+            .any(|kind| difference.contains(kind))
+            || difference.starts_with("~ apps/v1/Deployment/istio-system/istiod")
+    };
+    eventually(|| {
+        let differences = before.differences(&Snapshot::take(&bench.cluster)?);
+        ensure!(differences.iter().all(rolled_out), "{}", differences.join("\n"));
+        Ok(())
+    })
+}
+
+/// Ambient: no sidecars, a plugin and a proxy on each node, removed in reverse.
+pub fn ambient(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let record = bench.perform("install", &json!({"version": NEWER, "profile": "ambient"}))?;
+    istiod.trouble()?;
+    let found = bench.installations()?;
+    let components = found.first().and_then(|found| found["components"].as_array());
+    let names: Vec<&str> = components
+        .into_iter()
+        .flatten()
+        .map(|component| text(&component["ref"]))
+        .collect();
+    for name in [
+        "Deployment/istio-system/istiod",
+        "DaemonSet/istio-system/istio-cni-node",
+        "DaemonSet/istio-system/ztunnel",
+    ] {
+        ensure!(
+            names.iter().any(|found| found.ends_with(name)),
+            "{name}: {names:?}"
+        );
+    }
+    let steps: Vec<&str> = record["steps"]
+        .as_array()
+        .context("steps")?
+        .iter()
+        .map(|step| text(&step["id"]))
+        .filter(|id| !id.contains('.'))
+        .collect();
+    let at = |id: &str| steps.iter().position(|step| *step == id);
+    ensure!(at("istiod") < at("cni") && at("cni") < at("ztunnel"), "{steps:?}");
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    before.await_same(&bench.cluster)
+}
+
+/// A key that a chart does not know is named with the one that was meant.
+pub fn mistyped_values(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let wish = json!({"version": VERSION, "profile": "minimal",
+        "values": {"istiod": {"meshConfg": {"accessLogFile": "/dev/stdout"}}}});
+    let id = bench.host.plan(&super::request("install", &wish))?;
+    let record: Value = bench.host.record(&id)?;
+    let notes = format!("{}", record["notes"]);
+    ensure!(
+        notes.contains("meshConfg") && notes.contains("did you mean \\\"meshConfig\\\""),
+        "{notes}"
+    );
+    Ok(())
+}
