@@ -60,6 +60,10 @@ pub fn trials() -> Vec<Trial> {
             upgrades::in_place,
         ),
         trial_with_charts(
+            "istio::moves_a_namespace_to_a_revision_beside_the_other_and_back",
+            upgrades::by_revision,
+        ),
+        trial_with_charts(
             "istio::ambient_prepares_every_node_and_is_taken_back",
             upgrades::ambient,
         ),

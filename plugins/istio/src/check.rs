@@ -11,7 +11,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{BASE, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, revision};
+use crate::control_plane::{BASE, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, ZTUNNEL, revision};
 use crate::install::Wish;
 use crate::releases::{Part, of_istio};
 use crate::sample::App;
@@ -254,11 +254,73 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let target = parameter::namespace(request, "namespace", "")?;
     let mut findings = gaps(&request.facts);
-    findings.extend(injector(&request.facts));
-    if let Some(object) = namespace::find(&request.facts, target) {
-        findings.extend(labels(object, target));
+    let facts = &request.facts;
+    let object = namespace::find(facts, target);
+    match injection::wanted(request)? {
+        (injection::AMBIENT_LABEL, _) => findings.extend(no_ambient(facts)),
+        (REVISION_LABEL, wanted) => {
+            findings.extend(no_revision(facts, wanted));
+            findings.extend(object.and_then(|object| label_that_wins(object, target)));
+        }
+        _ => {
+            findings.extend(injector(facts));
+            findings.extend(object.into_iter().flat_map(|object| labels(object, target)));
+        }
     }
     Ok(findings)
+}
+
+/// Whether nodes redirect traffic at all.
+fn no_ambient(facts: &Facts) -> Option<Finding> {
+    let there = facts
+        .objects("apps", "DaemonSet")
+        .any(|object| name(object) == ZTUNNEL);
+    (!there && kind_is_whole(facts, "apps", "DaemonSet")).then(|| {
+        finding(
+            "istio-no-ambient",
+            Severity::Error,
+            format!("no node has a proxy of {MESH}: the label would do nothing"),
+            "install it with the profile ambient",
+        )
+    })
+}
+
+fn no_revision(facts: &Facts, wanted: &str) -> Option<Finding> {
+    let mut revisions: Vec<&str> = facts
+        .objects(WEBHOOKS, "MutatingWebhookConfiguration")
+        .map(revision)
+        .collect();
+    if revisions.contains(&wanted) || !kind_is_whole(facts, WEBHOOKS, "MutatingWebhookConfiguration") {
+        return None;
+    }
+    revisions.sort_unstable();
+    revisions.dedup();
+    let known = match revisions.join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        known => known,
+    };
+    Some(finding(
+        "istio-revision-unknown",
+        Severity::Error,
+        format!("no injector is of revision \"{wanted}\": pods would get no sidecar"),
+        format!("install that revision first, or name one that is there: {known}"),
+    ))
+}
+
+/// The old label counts more than the revision's: set by others, it would make ours do nothing.
+fn label_that_wins(object: &Value, target: &str) -> Option<Finding> {
+    let value = label(object, INJECTION_LABEL)?;
+    annotation(object, injection::INJECTION.mark).is_none().then(|| {
+        finding(
+            "IST0123",
+            Severity::Error,
+            format!(
+                "namespace \"{target}\" has {INJECTION_LABEL}={value}, set by somebody else, which overrides \
+                 {REVISION_LABEL}"
+            ),
+            format!("`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"),
+        )
+    })
 }
 
 /// Labels of others that contradict ours.

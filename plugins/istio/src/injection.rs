@@ -13,6 +13,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule, Step};
 
 use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, WEBHOOKS};
+use crate::install::{asked_revision, revision_parameter};
 
 /// The label, set because somebody asked for just that.
 pub const INJECTION: Injection = Injection {
@@ -22,6 +23,9 @@ pub const INJECTION: Injection = Injection {
     mark: "istio.meshery.io/injection",
 };
 
+/// Label of namespaces that are in the mesh without sidecars.
+pub const AMBIENT_LABEL: &str = "istio.io/dataplane-mode";
+const MODES: [&str; 2] = ["sidecar", "ambient"];
 const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 const ROLLOUT_S: u32 = 300;
 
@@ -29,8 +33,9 @@ pub fn inject_operation() -> Operation {
     Operation {
         name: "inject".into(),
         category: Category::Configure,
-        description: "Labels a namespace, so that its new pods get a sidecar".into(),
-        parameters: parameters("Namespace to take into the mesh"),
+        description: "Labels a namespace, so that its new pods get a sidecar, or are in the mesh without one"
+            .into(),
+        parameters: parameters("Namespace to take into the mesh", true),
         needs: needs(),
     }
 }
@@ -40,25 +45,52 @@ pub fn uninject_operation() -> Operation {
         name: "uninject".into(),
         category: Category::Configure,
         description: "Takes the label away that inject has set, so that new pods get no sidecar".into(),
-        parameters: parameters("Namespace to take out of the mesh"),
+        parameters: parameters("Namespace to take out of the mesh", false),
         needs: needs(),
     }
 }
 
-fn parameters(of_namespace: &str) -> serde_json::Value {
-    schema::object(
-        [
-            ("namespace", schema::namespace(of_namespace, "")),
-            (
-                "restart",
-                schema::flag(
-                    "Restart the workloads of the namespace, so that pods that run already change too",
-                    false,
-                ),
+fn parameters(of_namespace: &str, into: bool) -> serde_json::Value {
+    let mut properties = vec![
+        ("namespace", schema::namespace(of_namespace, "")),
+        (
+            "restart",
+            schema::flag(
+                "Restart the workloads of the namespace, so that pods that run already change too",
+                false,
             ),
-        ],
-        &["namespace"],
-    )
+        ),
+    ];
+    if into {
+        properties.push((
+            "mode",
+            schema::choice(
+                "sidecar: a proxy in each pod; ambient: none, the node's serves",
+                &MODES,
+            ),
+        ));
+        properties.push(revision_parameter(
+            "Revision of the control plane whose sidecars it gets; the default one when empty",
+        ));
+    }
+    schema::object(properties, &["namespace"])
+}
+
+/// The label that a request asks for.
+pub fn wanted(request: &PlanRequest) -> Result<(&str, &str), PluginError> {
+    let revision = asked_revision(request)?;
+    match (parameter::choice(request, "mode", &MODES)?, revision) {
+        ("ambient", "") => Ok((AMBIENT_LABEL, "ambient")),
+        ("ambient", revision) => Err(PluginError::new(
+            "bad-parameter",
+            format!(
+                "parameter \"revision\" is \"{revision}\", and mode ambient has no sidecars of a revision"
+            ),
+        )
+        .remedy("leave one of the two out")),
+        (_, "") => Ok((INJECTION.key, INJECTION.value)),
+        (_, revision) => Ok((REVISION_LABEL, revision)),
+    }
 }
 
 /// The injector, to know whether a label would do anything.
@@ -73,19 +105,28 @@ pub fn injector_need() -> Need {
 
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    needs.push(need::everywhere(
+        "apps",
+        "DaemonSet",
+        "app=ztunnel",
+        Detail::Metadata,
+    ));
     needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
     needs
 }
 
 pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = present(request)?;
-    let steps = vec![INJECTION.enable("label", target)];
-    changed(
-        request,
-        target,
-        steps,
-        format!("Inject sidecars into new pods of namespace {target}"),
-    )
+    let label = wanted(request)?;
+    let steps = vec![INJECTION.enable_with("label", target, label)];
+    let summary = match label {
+        (AMBIENT_LABEL, _) => format!("Take namespace {target} into the mesh, without sidecars"),
+        (REVISION_LABEL, revision) => {
+            format!("Inject sidecars of revision {revision} into new pods of namespace {target}")
+        }
+        _ => format!("Inject sidecars into new pods of namespace {target}"),
+    };
+    changed(request, target, steps, summary)
 }
 
 pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {

@@ -26,12 +26,18 @@ pub struct Injection {
 impl Injection {
     /// Labels the namespace.
     pub fn enable(&self, id: &str, namespace: &str) -> Step {
+        self.enable_with(id, namespace, (self.key, self.value))
+    }
+
+    /// Labels the namespace with another label than the usual one, in its place: what the same manager has set before
+    /// goes.
+    pub fn enable_with(&self, id: &str, namespace: &str, (key, value): (&str, &str)) -> Step {
         let mut object = namespace::manifest(namespace);
-        object["metadata"]["labels"] = json!({self.key: self.value});
+        object["metadata"]["labels"] = json!({key: value});
         if !self.mark.is_empty() {
-            object["metadata"]["annotations"] = json!({self.mark: self.value});
+            object["metadata"]["annotations"] = json!({self.mark: value});
         }
-        let title = format!("label {}={} on namespace {namespace}", self.key, self.value);
+        let title = format!("label {key}={value} on namespace {namespace}");
         managed_by(apply(id, title, vec![object]), self.manager)
     }
 

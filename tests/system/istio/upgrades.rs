@@ -116,3 +116,59 @@ pub fn mistyped_values(charts: &Path) -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+/// A second control plane beside the first one; a namespace moves to it and back.
+pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
+    const REVISION: &str = "1-30-3";
+    let bench = Bench::new(charts)?;
+    let _old = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.perform("inject", &json!({"namespace": "shop"}))?;
+    bench.perform("deploy-httpbin", &json!({"namespace": "shop"}))?;
+    ensure!(revisions(&bench)? == ["default"]);
+
+    let _new = Istiod::start_revision(&bench.cluster, SYSTEM, REVISION)?;
+    let beside = json!({"version": NEWER, "profile": "minimal", "revision": REVISION});
+    bench.perform("install", &beside)?;
+    let found = bench.installations()?;
+    ensure!(found.len() == 2, "one beside the other: {found:#?}");
+    ensure!(
+        found.iter().all(|found| found["health"] == "healthy"),
+        "{found:#?}"
+    );
+
+    let wish = json!({"namespace": "shop", "revision": REVISION, "restart": true});
+    let moved = bench.perform("inject", &wish)?;
+    eventually(|| {
+        let there = revisions(&bench)?;
+        ensure!(there == [REVISION], "{there:?}");
+        Ok(())
+    })?;
+    let labels = bench.get(&["namespace", "shop"])?["metadata"]["labels"].clone();
+    ensure!(
+        labels["istio-injection"].is_null() && labels["istio.io/rev"] == REVISION,
+        "{labels:#}"
+    );
+
+    bench.host.take_back(text(&moved["id"]), "undone", LIMIT)?;
+    let labels = bench.get(&["namespace", "shop"])?["metadata"]["labels"].clone();
+    ensure!(
+        labels["istio-injection"] == "enabled" && labels["istio.io/rev"].is_null(),
+        "{labels:#}"
+    );
+    Ok(())
+}
+
+/// Of which revisions the proxies in the namespace shop are.
+fn revisions(bench: &Bench) -> anyhow::Result<Vec<String>> {
+    let pods = bench.get(&["pods", "--namespace", "shop"])?;
+    let mut revisions = Vec::new();
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        let status = text(&pod["metadata"]["annotations"]["sidecar.istio.io/status"]);
+        let status: Value = serde_json::from_str(status).unwrap_or_default();
+        revisions.push(text(&status["revision"]).to_owned());
+    }
+    revisions.dedup();
+    Ok(revisions)
+}

@@ -191,3 +191,35 @@ fn what_people_bring_is_applied_in_the_namespace_they_name() {
         "{text}"
     );
 }
+
+#[test]
+fn a_namespace_is_moved_to_a_revision_or_into_ambient_mode_by_the_same_manager() {
+    let of = |given: Value| text("installed", "inject", given);
+    let revision = of(json!({"namespace": "shop", "revision": "1-30-3"}));
+    matches("inject-revision", &revision);
+    let ambient = of(json!({"namespace": "shop", "mode": "ambient"}));
+    assert!(ambient.contains("istio.io/dataplane-mode: ambient"), "{ambient}");
+    assert!(ambient.contains("as meshery-injection\n") && revision.contains("as meshery-injection\n"));
+    let both = json!({"namespace": "shop", "mode": "ambient", "revision": "x"});
+    assert_eq!(
+        Cluster::of("installed").plan("inject", both).unwrap_err().code,
+        "bad-parameter"
+    );
+}
+
+#[test]
+fn a_label_that_would_do_nothing_is_an_error_that_says_why() {
+    let error = |code: &str| (code.to_owned(), Severity::Error);
+    let found = said(
+        installed(),
+        "inject",
+        json!({"namespace": "shop", "revision": "1-30-3"}),
+    );
+    assert_eq!(found, [error("istio-revision-unknown"), error("IST0123")]);
+    let found = said(
+        installed(),
+        "inject",
+        json!({"namespace": "istio-ingress", "mode": "ambient"}),
+    );
+    assert_eq!(found, [error("istio-no-ambient")]);
+}
