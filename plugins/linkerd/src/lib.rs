@@ -168,6 +168,7 @@ impl MeshAdapter for Linkerd {
             port: 10001,
             versions: versions::all(),
             operations: operations().map(|entry| (entry.describe)()).collect(),
+            analyze_needs: Vec::new(),
             detect_needs: detect::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],

@@ -38,7 +38,7 @@ pub fn in_place(charts: &Path) -> anyhow::Result<()> {
         "/api/v1/operations",
         &super::request("install", &json!({"version": NEWER, "profile": "minimal"})),
     )?;
-    let said = refused.text().to_owned();
+    let said = refused.text();
     ensure!(said.contains("operation upgrade"), "the way is named: {said}");
 
     let record = bench.perform("upgrade", &json!({"version": NEWER}))?;
