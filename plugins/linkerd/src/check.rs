@@ -321,9 +321,17 @@ pub fn install_extension(request: &PlanRequest) -> Result<Vec<Finding>, PluginEr
     Ok(findings)
 }
 
+pub fn restart_all(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    anchors_of(request, NAMESPACE)
+}
+
 pub fn restart(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    anchors_of(request, "")
+}
+
+fn anchors_of(request: &PlanRequest, default: &str) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
-    let target = parameter::namespace(request, "namespace", "")?;
+    let target = parameter::namespace(request, "namespace", default)?;
     let mut findings = gaps(facts);
     findings.extend(trust::anchors(facts, target));
     Ok(findings)

@@ -126,6 +126,12 @@ const OPERATIONS: &[&[Entry]] = &[
             plan: restart::plan,
             check: check::restart,
         },
+        Entry {
+            name: "restart-all",
+            describe: restart::all_operation,
+            plan: restart::all,
+            check: check::restart_all,
+        },
     ],
     &extension!(extension::VIZ, "install-viz", "remove-viz"),
     &extension!(

@@ -1,15 +1,15 @@
 //! Restarting the control plane, or the workloads of a namespace: they take up the trust anchors, the issuer and the version
 //! that are there now. Rotations and upgrades consist of it, one namespace after the other.
 
-use meshery_mesh_kit::step::{holds, restart, wait};
+use meshery_mesh_kit::step::{gate, holds, restart, wait};
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule};
+use meshery_plugin_api::message::plan::{Gate, Plan, PlanRequest, Rule};
 
-use crate::control_plane::{DEPLOYMENTS, deployment, ready};
+use crate::control_plane::{DEPLOYMENTS, NAMESPACE, deployment, ready};
 use crate::injection::{WORKLOADS, workloads};
 use crate::{MESH, detect, install};
 
@@ -34,6 +34,103 @@ pub fn operation() -> Operation {
         ),
         needs,
     }
+}
+
+pub fn all_operation() -> Operation {
+    let mut needs = detect::needs();
+    needs.extend(WORKLOADS.map(|kind| need::everywhere("apps", kind, "", Detail::Metadata)));
+    Operation {
+        name: "restart-all".into(),
+        category: Category::Configure,
+        description: "Restarts the control plane, then each namespace in the mesh when somebody has said yes: a round of a rotation, \
+                      or what follows an upgrade"
+            .into(),
+        parameters: schema::object(
+            [(
+                "namespace",
+                schema::namespace("Namespace of the control plane", NAMESPACE),
+            )],
+            &[],
+        ),
+        needs,
+    }
+}
+
+pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let control_plane = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let installations = detect::installations(facts)?;
+    let Some(found) = installations
+        .iter()
+        .find(|found| found.namespace == control_plane)
+    else {
+        return Err(detect::not_installed(&installations, control_plane));
+    };
+    // Injected pods get anchors and version from the injector: it goes first.
+    let mut steps = vec![
+        restart(
+            "control-plane",
+            "identity, destination, injector",
+            DEPLOYMENTS.map(|name| deployment(control_plane, name)).to_vec(),
+        ),
+        wait(
+            "control-plane-ready",
+            "the control plane runs and answers",
+            ROLLOUT_S,
+            ready(control_plane),
+        ),
+    ];
+    let mut notes = vec![
+        "The workloads are those of now: what comes to a namespace later is made with what is there then."
+            .to_owned(),
+    ];
+    for target in &found.namespaces {
+        let workloads = workloads(facts, target)?;
+        if workloads.is_empty() {
+            notes.push(format!(
+                "Namespace {target} has no workload that can be restarted."
+            ));
+            continue;
+        }
+        let reason = format!(
+            "{} workloads of namespace {target} are restarted next",
+            workloads.len()
+        );
+        let approval = Gate {
+            reason,
+            approval: true,
+            ..Gate::default()
+        };
+        let conditions = workloads
+            .iter()
+            .map(|object| holds(Rule::Ready, object.clone()))
+            .collect();
+        steps.push(gate(
+            &format!("gate-{target}"),
+            format!("before namespace {target}"),
+            0,
+            approval,
+        ));
+        steps.push(restart(
+            &format!("restart-{target}"),
+            format!("workloads of namespace {target}"),
+            workloads,
+        ));
+        steps.push(wait(
+            &format!("ready-{target}"),
+            format!("the workloads of namespace {target} run"),
+            ROLLOUT_S,
+            conditions,
+        ));
+    }
+    Ok(crate::plan(
+        format!(
+            "Restart the control plane of {MESH} in namespace {control_plane}, then the namespaces in the mesh one by one"
+        ),
+        steps,
+        vec![install::injection_works(ROLLOUT_S)],
+        notes,
+    ))
 }
 
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {

@@ -137,6 +137,24 @@ fn restart_of_the_control_plane_and_of_a_namespace() {
 }
 
 #[test]
+fn restart_of_everything_asks_before_each_namespace() {
+    let plan = matches("restart-all", &Cluster::of("installed"), "restart-all", json!({}));
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "control-plane",
+            "control-plane-ready",
+            "gate-shop",
+            "restart-shop",
+            "ready-shop"
+        ]
+    );
+    let error = Cluster::of("given").plan("restart-all", json!({})).unwrap_err();
+    assert_eq!(error.code, "linkerd-not-installed");
+}
+
+#[test]
 fn samples_in_and_out_of_the_mesh() {
     let given = json!({"namespace": "shop", "inject": true});
     matches(
