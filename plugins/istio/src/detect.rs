@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::control_plane::{
     DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
 };
-use crate::proxies;
+use crate::{membership, proxies};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -50,12 +50,13 @@ pub fn needs() -> Vec<Need> {
             Detail::Metadata,
         ),
         // What a removal that stopped half way may have left of a release.
-        need::everywhere("", "Service", PART_OF, Detail::Metadata),
+        need::everywhere("", "Service", PART_OF, Detail::Full),
         need::everywhere("", "ServiceAccount", PART_OF, Detail::Metadata),
         need::everywhere("", "Namespace", INJECTION_LABEL, Detail::Metadata),
         need::everywhere("", "Namespace", REVISION_LABEL, Detail::Metadata),
     ];
     needs.extend(proxies::needs());
+    needs.push(membership::need());
     needs
 }
 
@@ -174,7 +175,7 @@ impl Found<'_> {
             worst = worse(worst, part.health);
         }
         let version = self.version(&components, &mut findings);
-        Installation {
+        let mut installation = Installation {
             mesh: crate::MESH.into(),
             namespace: in_namespace.clone(),
             version,
@@ -183,8 +184,11 @@ impl Found<'_> {
             installed_by: self.installed_by().into(),
             components,
             namespaces: injected(facts, revision),
-            findings,
-        }
+            findings: Vec::new(),
+        };
+        findings.extend(membership::findings(facts, &installation));
+        installation.findings = findings;
+        installation
     }
 
     /// Any of its objects tells who made it; the control plane itself first.

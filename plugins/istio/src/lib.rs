@@ -13,6 +13,7 @@ mod envoy_filter;
 mod gateway;
 mod injection;
 mod install;
+mod membership;
 mod parts;
 mod policy;
 mod profile;

@@ -61,10 +61,14 @@ pub fn remove_operation() -> Operation {
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}")];
     needs.extend(detect::needs());
-    needs.extend(
-        ["PeerAuthentication", "AuthorizationPolicy"]
-            .map(|kind| need::within("{namespace}", SECURITY, kind, "", Detail::Full)),
-    );
+    // Those of mutual TLS are among what detection sees.
+    needs.push(need::within(
+        "{namespace}",
+        SECURITY,
+        "AuthorizationPolicy",
+        "",
+        Detail::Full,
+    ));
     needs
 }
 

@@ -3,7 +3,21 @@ use serde_json::json;
 
 use super::cluster::Cluster;
 
+/// What is said of a control plane itself; who is in the mesh is another matter.
 fn codes(findings: &[Finding]) -> Vec<&str> {
+    let of_members = [
+        "istio-proxies",
+        "istio-pods-without-proxy",
+        "istio-mtls",
+        "istio-address",
+    ];
+    all_codes(findings)
+        .into_iter()
+        .filter(|code| !of_members.iter().any(|member| code.starts_with(member)))
+        .collect()
+}
+
+fn all_codes(findings: &[Finding]) -> Vec<&str> {
     findings.iter().map(|finding| finding.code.as_str()).collect()
 }
 
@@ -29,7 +43,20 @@ fn what_meshery_installed_is_healthy_and_whole() {
         ("meshery", Health::Healthy)
     );
     assert_eq!(found.namespaces, ["shop"]);
-    assert!(found.findings.is_empty(), "{:?}", found.findings);
+    assert_eq!(
+        all_codes(&found.findings),
+        [
+            "istio-proxies",
+            "istio-proxies-behind",
+            "istio-pods-without-proxy",
+            "istio-mtls"
+        ]
+    );
+    let said = |code: &str| &found.findings.iter().find(|f| f.code == code).unwrap().message;
+    assert_eq!(said("istio-proxies"), "proxies: 2 in shop");
+    assert!(said("istio-proxies-behind").contains("1.29.1 (1 in shop)"));
+    assert!(said("istio-pods-without-proxy").contains("old-1"));
+    assert_eq!(said("istio-mtls"), "mutual TLS: permissive");
     let components: Vec<(String, &str)> = found
         .components
         .iter()
@@ -191,4 +218,36 @@ fn objects_of_any_shape_do_no_harm() {
         kind.objects.push(json!("no object"));
     }
     assert_eq!(crate::detect::installations(&facts).unwrap().len(), 1);
+}
+
+#[test]
+fn mutual_tls_and_addresses_are_told_with_their_place() {
+    let text = std::fs::read_to_string(super::cluster::folder("clusters").join("installed.yaml")).unwrap();
+    let more = "
+- {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: istio-system}, spec: {mtls: {mode: STRICT}}}
+- {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a, namespace: shop}, spec: {mtls: {mode: DISABLE}}}
+- {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: b, namespace: shop}, spec: {selector: {matchLabels: {a: b}}}}
+";
+    let cluster = meshery_plugin_api::testkit::Cluster::from_yaml(&format!("{text}{more}")).unwrap();
+    let with_address = cluster.change("istio-ingressgateway", |object| {
+        if object["kind"] == "Service" {
+            object["spec"] = json!({"type": "LoadBalancer"});
+            object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+        }
+    });
+    let found = with_address.detect(&crate::Istio).unwrap();
+    let said = |code: &str| {
+        found[0]
+            .findings
+            .iter()
+            .find(|f| f.code == code)
+            .unwrap()
+            .message
+            .clone()
+    };
+    assert_eq!(said("istio-mtls"), "mutual TLS: strict; disable in shop");
+    assert_eq!(
+        said("istio-address"),
+        "istio-ingressgateway is reached at 192.0.2.7"
+    );
 }

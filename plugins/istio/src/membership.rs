@@ -1,0 +1,181 @@
+//! Who is in a mesh, and how: what detection says of a control plane beyond its own parts.
+
+use std::collections::BTreeMap;
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::{name, namespace, text};
+use meshery_mesh_kit::readable::kind_is_whole;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use semver::Version;
+use serde_json::Value;
+
+use crate::policy::SECURITY;
+use crate::{proxies, skew};
+
+/// How many pods are named at most.
+const NAMED: usize = 5;
+
+pub fn need() -> Need {
+    need::everywhere(SECURITY, "PeerAuthentication", "", Detail::Full)
+}
+
+/// What is to be said about an installation's proxies, its mutual TLS and the addresses of its gateways.
+pub fn findings(facts: &Facts, installation: &Installation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(proxied(facts, installation));
+    findings.extend(behind(facts, installation));
+    findings.extend(without_proxy(facts, installation));
+    findings.extend(mutual_tls(facts, installation));
+    findings.extend(addresses(facts, installation));
+    findings
+}
+
+fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {
+    Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }
+}
+
+/// How many proxies each namespace has.
+fn proxied(facts: &Facts, installation: &Installation) -> Option<Finding> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for proxy in proxies::all(facts).filter(|proxy| proxy.revision == installation.revision) {
+        *counts.entry(proxy.namespace.to_owned()).or_default() += 1;
+    }
+    (!counts.is_empty()).then(|| {
+        let message = format!("proxies: {}", proxies::counted(&counts));
+        finding("istio-proxies", Severity::Info, message, "")
+    })
+}
+
+/// Proxies of another version than the control plane's.
+fn behind(facts: &Facts, installation: &Installation) -> Vec<Finding> {
+    let Ok(plane) = Version::parse(&installation.version) else {
+        return Vec::new();
+    };
+    let versions = proxies::versions(facts, &installation.revision);
+    versions
+        .iter()
+        .filter(|(version, _)| **version != plane)
+        .map(|(version, namespaces)| {
+            let (severity, what) = if skew::unsupported(version, &plane) {
+                (Severity::Error, "which it does not support")
+            } else {
+                (Severity::Warning, "which it still supports")
+            };
+            finding(
+                "istio-proxies-behind",
+                severity,
+                format!(
+                    "proxies of version {version} ({}) under a control plane of {plane}, {what}",
+                    proxies::counted(namespaces)
+                ),
+                "restart their workloads (operation inject, with restart)",
+            )
+        })
+        .collect()
+}
+
+/// Pods of the mesh's namespaces that are out of it.
+fn without_proxy(facts: &Facts, installation: &Installation) -> Vec<Finding> {
+    let mut by_namespace = BTreeMap::<&str, Vec<&str>>::new();
+    for pod in facts.objects("", "Pod").filter(|pod| !proxies::is_over(pod)) {
+        let is_member = installation
+            .namespaces
+            .iter()
+            .any(|member| member == namespace(pod));
+        if is_member && proxies::of_pod(pod).is_none() {
+            by_namespace.entry(namespace(pod)).or_default().push(name(pod));
+        }
+    }
+    by_namespace
+        .into_iter()
+        .map(|(of_namespace, mut pods)| {
+            pods.sort_unstable();
+            let count = pods.len();
+            pods.truncate(NAMED);
+            let more = if count > NAMED { ", ..." } else { "" };
+            let message = format!(
+                "{count} pods in namespace \"{of_namespace}\" are out of the mesh: {}{more}",
+                pods.join(", ")
+            );
+            let remedy = "restart their workloads, if they are to be in it (operation inject, with restart)";
+            finding("istio-pods-without-proxy", Severity::Warning, message, remedy)
+        })
+        .collect()
+}
+
+/// The mode of mutual TLS, of the mesh and where a namespace has another one. Istio's own is permissive.
+fn mutual_tls(facts: &Facts, installation: &Installation) -> Option<Finding> {
+    if !kind_is_whole(facts, SECURITY, "PeerAuthentication") {
+        return None;
+    }
+    let for_all = |policy: &&Value| policy.pointer("/spec/selector").is_none();
+    let mode = |policy: &Value| match text(policy, "/spec/mtls/mode") {
+        "" | "UNSET" => "permissive".to_owned(),
+        mode => mode.to_lowercase(),
+    };
+    let mut modes: BTreeMap<&str, String> = facts
+        .objects(SECURITY, "PeerAuthentication")
+        .filter(for_all)
+        .map(|policy| (namespace(policy), mode(policy)))
+        .collect();
+    let of_mesh = modes
+        .remove(installation.namespace.as_str())
+        .unwrap_or_else(|| "permissive".into());
+    let others: Vec<String> = modes
+        .iter()
+        .map(|(namespace, mode)| format!("{mode} in {namespace}"))
+        .collect();
+    let more = if others.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", others.join(", "))
+    };
+    Some(finding(
+        "istio-mtls",
+        Severity::Info,
+        format!("mutual TLS: {of_mesh}{more}"),
+        "",
+    ))
+}
+
+/// Where gateways are reached from outside.
+fn addresses(facts: &Facts, installation: &Installation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for gateway in &installation.components {
+        let service = facts.objects("", "Service").find(|service| {
+            namespace(service) == gateway.object.namespace && name(service) == gateway.object.name
+        });
+        let Some(service) = service.filter(|service| text(service, "/spec/type") == "LoadBalancer") else {
+            continue;
+        };
+        let ingress = service
+            .pointer("/status/loadBalancer/ingress")
+            .and_then(Value::as_array);
+        let found: Vec<&str> = ingress
+            .into_iter()
+            .flatten()
+            .map(|address| match text(address, "/hostname") {
+                "" => text(address, "/ip"),
+                hostname => hostname,
+            })
+            .filter(|address| !address.is_empty())
+            .collect();
+        let message = if found.is_empty() {
+            format!("{} has no address yet", name(service))
+        } else {
+            format!("{} is reached at {}", name(service), found.join(", "))
+        };
+        let mut said = finding("istio-address", Severity::Info, message, "");
+        said.object = Some(ObjectRef::new("v1", "Service", namespace(service), name(service)));
+        findings.push(said);
+    }
+    findings
+}
