@@ -35,6 +35,13 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     for in_namespace in &wish.namespaces {
         findings.extend(namespace::terminating(facts, in_namespace));
     }
+    if wish.ambient {
+        findings.extend(pods_refused(
+            facts,
+            wish.plane.namespace,
+            "the CNI plugin and the nodes' proxies reach into their node",
+        ));
+    }
     findings.extend(gaps(facts));
     match detect::installations(facts) {
         Ok(installations) => {
@@ -53,6 +60,22 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     findings.extend(definitions(facts, wish.plane.namespace));
     findings.extend(webhooks_of_others(facts));
     Ok(findings)
+}
+
+/// Whether the namespace would refuse pods that need more than it allows.
+fn pods_refused(facts: &Facts, in_namespace: &str, why: &str) -> Option<Finding> {
+    let level = namespace::pod_security(facts, in_namespace)?;
+    let mut found = finding(
+        "pod-security",
+        Severity::Error,
+        format!("namespace \"{in_namespace}\" enforces PodSecurity \"{level}\": {why}"),
+        format!(
+            "`kubectl label namespace {in_namespace} pod-security.kubernetes.io/enforce=privileged --overwrite`, if that \
+             is wanted; see https://kubernetes.io/docs/concepts/security/pod-security-admission/"
+        ),
+    );
+    found.object = Some(namespace::reference(in_namespace));
+    Some(found)
 }
 
 fn there(found: &Installation) -> String {
@@ -264,6 +287,7 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         }
         _ => {
             findings.extend(injector(facts));
+            findings.extend(init_refused(facts, target));
             findings.extend(object.into_iter().flat_map(|object| labels(object, target)));
         }
     }
@@ -283,6 +307,18 @@ fn no_ambient(facts: &Facts) -> Option<Finding> {
             "install it with the profile ambient",
         )
     })
+}
+
+/// Without the CNI plugin, a container that runs before the others sets up the redirection, for which it needs rights that
+/// the two stricter levels refuse.
+fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
+    let mut found = pods_refused(
+        facts,
+        target,
+        "a sidecar's first container sets up the pod's network, unless Istio's CNI plugin does",
+    )?;
+    found.severity = Severity::Warning;
+    Some(found)
 }
 
 fn no_revision(facts: &Facts, wanted: &str) -> Option<Finding> {

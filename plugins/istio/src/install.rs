@@ -277,6 +277,7 @@ fn is_of_another(facts: &Facts, gateway: &Gateway<'_>, plane: Plane<'_>) -> bool
 pub struct Wish<'a> {
     pub version: semver::Version,
     pub plane: Plane<'a>,
+    pub ambient: bool,
     pub namespaces: Vec<String>,
     pub skew: Option<Finding>,
 }
@@ -289,6 +290,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish<'_>, PluginError> {
     Ok(Wish {
         skew: skew::outside(&mesh, &chosen.kubernetes, &request.facts.cluster.version),
         namespaces,
+        ambient: install.parts.profile.ambient,
         plane: install.parts.plane,
         version: chosen.version,
     })

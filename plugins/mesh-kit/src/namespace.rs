@@ -6,7 +6,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Target};
 use serde_json::{Value, json};
 
-use crate::object::{name, text};
+use crate::object::{label, name, text};
 use crate::readable::is_whole;
 
 /// What facts say about a namespace.
@@ -89,6 +89,12 @@ pub fn terminating(facts: &Facts, namespace: &str) -> Option<Finding> {
             "wait until it is gone; if it stays, `kubectl get namespace {namespace} -o yaml` says what holds it"
         ),
     })
+}
+
+/// What the namespace demands of its pods (`pod-security.kubernetes.io/enforce`), if anything.
+pub fn pod_security<'a>(facts: &'a Facts, namespace: &str) -> Option<&'a str> {
+    label(find(facts, namespace)?, "pod-security.kubernetes.io/enforce")
+        .filter(|level| *level != "privileged")
 }
 
 #[cfg(test)]

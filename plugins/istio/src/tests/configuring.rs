@@ -223,3 +223,30 @@ fn a_label_that_would_do_nothing_is_an_error_that_says_why() {
     );
     assert_eq!(found, [error("istio-no-ambient")]);
 }
+
+#[test]
+fn a_namespace_that_would_refuse_the_pods_is_named_before() {
+    let strict = |of_name: &str| {
+        installed().change(of_name, |object| {
+            if object["kind"] == "Namespace" {
+                object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = json!("restricted");
+            }
+        })
+    };
+    let ambient = json!({"profile": "ambient", "version": "1.30.2"});
+    let found = said(strict("istio-system"), "install", ambient.clone());
+    assert!(
+        found.contains(&("pod-security".to_owned(), Severity::Error)),
+        "{found:?}"
+    );
+    assert!(
+        !said(installed(), "install", ambient)
+            .iter()
+            .any(|(code, _)| code == "pod-security")
+    );
+    let found = said(strict("shop"), "inject", json!({"namespace": "shop"}));
+    assert!(
+        found.contains(&("pod-security".to_owned(), Severity::Warning)),
+        "{found:?}"
+    );
+}
