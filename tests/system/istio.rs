@@ -1,5 +1,6 @@
 //! Istio, installed from its real charts on the real control plane by the real host; istiod's part is played.
 
+mod applications;
 mod upgrades;
 mod with_helm;
 
@@ -58,6 +59,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::is_upgraded_in_place_with_its_values_and_taken_back",
             upgrades::in_place,
+        ),
+        trial_with_charts(
+            "istio::samples_and_addons_come_and_go_without_a_trace",
+            applications::come_and_go,
         ),
         trial_with_charts(
             "istio::moves_a_namespace_to_a_revision_beside_the_other_and_back",
