@@ -127,6 +127,7 @@ fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
         )
         .offline(settings.offline)
         .lease((&settings.cluster).into())
+        .retention((&settings.operations).into())
         .repositories(settings.repositories.clone())
         .images(settings.images.clone())
         .downloads(settings.downloads.told());

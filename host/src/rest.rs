@@ -37,7 +37,9 @@ pub fn router(app: &App) -> Router {
             "/api/v1/clusters/{context}",
             get(clusters::show).delete(clusters::remove),
         )
+        .route("/api/v1/operations/prune", post(operations::prune))
         .route("/api/v1/operations/{id}", get(operations::show))
+        .route("/api/v1/operations/{id}/forget", post(operations::forget))
         .route("/api/v1/operations/{id}/approve", post(operations::approve))
         .route("/api/v1/operations/{id}/run", post(operations::run))
         .route("/api/v1/operations/{id}/cancel", post(operations::cancel))

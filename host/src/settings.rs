@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use meshery_core::cluster::lease::{LeaseNeeded, LeaseSettings, TERMS};
 use meshery_core::images::ImageSource;
+use meshery_core::operation::Retention;
 use meshery_core::plugin::Isolation;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,7 @@ pub struct Settings {
     pub limits: Limits,
     pub log: Log,
     pub cluster: Cluster,
+    pub operations: Operations,
     pub provider: Provider,
     /// Where single plugins run, by name, whatever `isolation` says.
     pub isolation_of: BTreeMap<String, Isolation>,
@@ -134,6 +136,8 @@ pub enum LogFormat {
     Json,
 }
 
+const DAY: u64 = 24 * 60 * 60;
+
 /// How hosts take turns at a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -142,6 +146,18 @@ pub struct Cluster {
     pub lease: LeaseNeeded,
     /// After so long without a sign of life of the host that holds a cluster, another one takes it.
     pub lease_seconds: u64,
+}
+
+/// How long operations are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Operations {
+    /// Of those that have ended, so many of the newest stay in any case.
+    pub keep: usize,
+    /// The others go so long after they have ended.
+    pub keep_days: u64,
+    /// Those that were planned and never run go after so long.
+    pub keep_plans_days: u64,
 }
 
 /// Which provider is used, and what is handed to it.
@@ -170,6 +186,7 @@ impl Default for Settings {
             limits: Limits::default(),
             log: Log::default(),
             cluster: Cluster::default(),
+            operations: Operations::default(),
             provider: Provider::default(),
             isolation_of: BTreeMap::new(),
         }
@@ -217,6 +234,31 @@ impl From<&Cluster> for LeaseSettings {
         Self {
             term: Duration::from_secs(settings.lease_seconds),
             needed: settings.lease,
+        }
+    }
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        let Retention {
+            newest,
+            ended,
+            planned,
+        } = Retention::default();
+        Self {
+            keep: newest,
+            keep_days: ended.as_secs() / DAY,
+            keep_plans_days: planned.as_secs() / DAY,
+        }
+    }
+}
+
+impl From<&Operations> for Retention {
+    fn from(settings: &Operations) -> Self {
+        Self {
+            newest: settings.keep,
+            ended: Duration::from_secs(settings.keep_days * DAY),
+            planned: Duration::from_secs(settings.keep_plans_days * DAY),
         }
     }
 }
@@ -269,6 +311,15 @@ impl Settings {
             .or_else(|| {
                 let (least, most) = (*TERMS.start(), *TERMS.end());
                 within("cluster.lease_seconds", self.cluster.lease_seconds, least, most)
+            })
+            .or_else(|| within("operations.keep_days", self.operations.keep_days, 0, 36_500))
+            .or_else(|| {
+                within(
+                    "operations.keep_plans_days",
+                    self.operations.keep_plans_days,
+                    0,
+                    36_500,
+                )
             })
             .or_else(|| {
                 let fault = self.downloads.told().proxy_fault()?;

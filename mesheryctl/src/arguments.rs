@@ -435,6 +435,16 @@ pub enum OperationCommand {
     },
     /// Runs an operation that was planned before.
     Run(Change),
+    /// Gives up an operation that can never be brought to an end; what it leaves behind is listed.
+    Forget {
+        /// Id of the operation.
+        id: String,
+        /// What it has done to the cluster may stay there.
+        #[arg(long)]
+        leave_behind: bool,
+    },
+    /// Removes operations that are older than the host is to keep them, now instead of within the hour.
+    Prune,
     /// Stops an operation and takes back what it did.
     Cancel(Change),
     /// Takes back a finished operation.

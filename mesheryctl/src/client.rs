@@ -24,6 +24,10 @@ const LARGEST_ANSWER: usize = 64 << 20;
 const SLOWEST: u64 = 1 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often what makes something is sent when its answer is lost, and the pause in between.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// How long an answer may take.
 #[derive(Debug, Clone, Copy)]
 pub enum Patience {
@@ -99,6 +103,35 @@ impl Client {
         patience: Patience,
     ) -> Result<Value, Failure> {
         self.call(Method::POST, path, &[], body, patience).await
+    }
+
+    /// Posts what makes something, and waits long. The request has a key, so that it can be sent again when its answer
+    /// was lost and still makes one thing.
+    pub async fn make(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        let key = random_key()?;
+        let url = self.address.api(path, &[])?;
+        let mut attempts = 1;
+        loop {
+            let request = self
+                .http
+                .post(url.clone())
+                .header(ACCEPT, "application/json")
+                .header("idempotency-key", &key)
+                .json(body);
+            let sent = self.authorised(request).timeout(self.timeout * 5).send().await;
+            let response = match sent {
+                Err(error) if is_lost(&error) && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                sent => sent.map_err(|error| self.not_sent(&error, self.timeout * 5))?,
+            };
+            let response = self.accept(response).await?;
+            let bytes = self.read(response).await?;
+            return serde_json::from_slice(&bytes)
+                .map_err(|e| self.not_a_host(&format!("{url} answered what is not JSON: {e}")));
+        }
     }
 
     /// Posts with a query, and waits long.
@@ -240,13 +273,15 @@ impl Client {
             .timeout(timeout)
             .send()
             .await
-            .map_err(|e| {
-                if e.is_timeout() && !e.is_connect() {
-                    self.no_answer(timeout)
-                } else {
-                    self.unreachable(&e)
-                }
-            })
+            .map_err(|error| self.not_sent(&error, timeout))
+    }
+
+    fn not_sent(&self, error: &reqwest::Error, timeout: Duration) -> Failure {
+        if error.is_timeout() && !error.is_connect() {
+            self.no_answer(timeout)
+        } else {
+            self.unreachable(error)
+        }
     }
 
     /// The answer if it is a good one; else the host's problem.
@@ -341,4 +376,18 @@ fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// The host was reached and the connection broke: whether it has heard the request, nobody knows.
+fn is_lost(error: &reqwest::Error) -> bool {
+    !error.is_connect() && !error.is_timeout() && error.is_request()
+}
+
+fn random_key() -> Result<String, Failure> {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 16];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::Problem(Problem::new("no-randomness", "the system gives no random bytes")))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
             "gates::what_was_done_before_a_gate_is_taken_back_by_a_cancel",
             cancelled,
         ),
+        trial("gates::a_paused_operation_can_be_undone", undone),
         trial("gates::a_gate_that_stays_shut_fails_the_operation", stays_shut),
         trial(
             "gates::what_changed_while_it_was_paused_is_named_and_not_written_over",
@@ -198,6 +199,19 @@ fn cancelled() -> anyhow::Result<()> {
     let staged = paused(&host, json!({"namespace": "gate-no", "approval": true}))?;
     host.order(&staged, "cancel")?;
     host.await_state(&staged, &["undone"], LIMIT)?;
+    before.await_same(&cluster)
+}
+
+fn undone() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let host = host(&cluster)?;
+    let before = Snapshot::take(&cluster)?;
+    let mut asked = request("staged", json!({"namespace": "gate-back", "approval": true}));
+    asked["policy"] = json!({"on_failure": "keep"});
+    let staged = host.plan(&asked)?;
+    host.order(&staged, "run")?;
+    host.await_state(&staged, &["paused"], LIMIT)?;
+    host.take_back(&staged, "undone", LIMIT)?;
     before.await_same(&cluster)
 }
 

@@ -16,6 +16,7 @@ mod gates;
 mod host;
 mod invented;
 mod istio;
+mod keeping;
 mod kills;
 mod leases;
 mod linkerd;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         plan_files::trials(),
         plugins::trials(),
         istio::trials(),
+        keeping::trials(),
         mesheryctl::trials(),
         kills::trials(),
         leases::trials(),

@@ -16,7 +16,14 @@ use crate::body::{self, Asked, bad_field};
 use crate::failure::Result;
 
 /// Kinds that the engine keeps for itself: writing them by hand would forge its records.
-const RESERVED: [&str; 4] = ["operation", "preview", "cluster", "host-key"];
+const RESERVED: [&str; 6] = [
+    "operation",
+    "operation-going",
+    "preview",
+    "cluster",
+    "host-key",
+    "request-key",
+];
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use http::{StatusCode, header};
-use meshery_core::operation::{NewOperation, OperationPage, OperationRecord, Preview, Selection};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use meshery_core::operation::{NewOperation, OperationPage, OperationRecord, Preview, Pruned, Selection};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,13 +18,60 @@ fn accepted(record: OperationRecord) -> Accepted {
     (StatusCode::ACCEPTED, Json(record))
 }
 
+/// Names a request, so that it can be repeated without a second operation.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Says that this answer is to a request that came before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
 pub async fn plan(
     State(app): State<App>,
+    headers: HeaderMap,
     body::Json(new): body::Json<NewOperation>,
 ) -> Result<impl IntoResponse> {
-    let record = app.meshery.operations()?.plan(new).await?;
+    let operations = app.meshery.operations()?;
+    let (record, replayed) = match headers.get(IDEMPOTENCY_KEY) {
+        None => (operations.plan(new).await?, false),
+        Some(key) => {
+            let key = String::from_utf8_lossy(key.as_bytes());
+            operations.plan_once(&key, new).await?
+        }
+    };
+    let status = if replayed {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     let location = format!("/api/v1/operations/{}", record.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(record)))
+    let replayed = if replayed { "true" } else { "false" };
+    Ok((
+        status,
+        [(header::LOCATION, location), (REPLAYED, replayed.to_owned())],
+        Json(record),
+    ))
+}
+
+/// What is asked of an operation that is to be given up.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivingUp {
+    /// That it leaves behind what it has done is understood.
+    #[serde(default)]
+    leave_behind: bool,
+}
+
+pub async fn forget(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Asked(asked): Asked<GivingUp>,
+) -> Result<Json<OperationRecord>> {
+    Ok(Json(
+        app.meshery.operations()?.forget(&id, asked.leave_behind).await?,
+    ))
+}
+
+/// Removes operations that are older than the settings want them kept.
+pub async fn prune(State(app): State<App>) -> Result<Json<Pruned>> {
+    Ok(Json(app.meshery.operations()?.prune().await?))
 }
 
 pub async fn list(State(app): State<App>, Asked(selection): Asked<Selection>) -> Result<Json<OperationPage>> {

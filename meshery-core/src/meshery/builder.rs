@@ -15,9 +15,8 @@ use crate::cluster::lease::{LeaseSettings, TERMS};
 use crate::cluster::{Clusters, KubeconfigSource};
 use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
-use crate::operation::lease_use::TakingTurns;
 use crate::operation::seal::HostKey;
-use crate::operation::{Operations, Then};
+use crate::operation::{EngineSettings, Operations, Retention, Then};
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
@@ -29,11 +28,10 @@ pub struct MesheryBuilder {
     plugins: PluginSettings,
     kubeconfig: KubeconfigSource,
     charts: ChartSettings,
-    images: ImageSource,
     take_up: bool,
     accept_key: bool,
     rotate_key: bool,
-    lease: LeaseSettings,
+    engine: EngineSettings,
 }
 
 impl MesheryBuilder {
@@ -47,11 +45,10 @@ impl MesheryBuilder {
             },
             plugins,
             kubeconfig: KubeconfigSource::Default,
-            images: ImageSource::default(),
             take_up: true,
             accept_key: false,
             rotate_key: false,
-            lease: LeaseSettings::default(),
+            engine: EngineSettings::default(),
         }
     }
 
@@ -130,7 +127,7 @@ impl MesheryBuilder {
 
     /// Where images come from, and what they are pulled with, unless an operation says otherwise.
     pub fn images(mut self, images: ImageSource) -> Self {
-        self.images = images;
+        self.engine.images = images;
         self
     }
 
@@ -143,10 +140,16 @@ impl MesheryBuilder {
     /// How hosts take turns at a cluster. A term outside of [`TERMS`] is taken as the nearest within.
     pub fn lease(mut self, lease: LeaseSettings) -> Self {
         let term = lease.term.as_secs().clamp(*TERMS.start(), *TERMS.end());
-        self.lease = LeaseSettings {
+        self.engine.lease = LeaseSettings {
             term: Duration::from_secs(term),
             ..lease
         };
+        self
+    }
+
+    /// How long operations are kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.engine.retention = retention;
         self
     }
 
@@ -168,7 +171,7 @@ impl MesheryBuilder {
     /// loaded are no reason to fail; see [`Plugins::list`].
     pub async fn build(self) -> Result<Meshery, Problem> {
         let data = self.plugins.data.clone();
-        self.images.check()?;
+        self.engine.images.check()?;
         make_folder(&data)?;
         let key_file = data.join("host.key");
         if self.rotate_key {
@@ -200,14 +203,12 @@ impl MesheryBuilder {
                     clusters.clone(),
                     charts.clone(),
                     key,
-                    self.images,
-                    TakingTurns {
-                        host: HostIdentity::open(&data),
-                        lease: self.lease,
-                    },
+                    HostIdentity::open(&data),
+                    self.engine,
                 );
                 let then = if self.take_up { Then::ByPolicy } else { Then::Leave };
                 operations.recover(then).await;
+                operations.keep_pruning();
                 (Some(Arc::new(uploads)), Some(operations))
             }
         };

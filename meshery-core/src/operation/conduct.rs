@@ -142,6 +142,9 @@ impl Conduct {
                     Next::Gates => match self.at_the_gates().await? {
                         Opening::HostStops => return Ok(()),
                         Opening::GoOn => {
+                            if !self.until_unblocked().await? {
+                                return Ok(());
+                            }
                             let Some(place) = self.place().await else {
                                 return Ok(());
                             };
@@ -180,10 +183,32 @@ impl Conduct {
         }
     }
 
-    /// It has come to a gate: says so, and lets go of the cluster.
+    /// Waits until nothing is half-way on the cluster; false when the host stops. What was cancelled waits for nobody.
+    async fn until_unblocked(&self) -> Result<bool, Problem> {
+        let waited = loop {
+            let Some(problem) = self.blocked().await? else {
+                break true;
+            };
+            self.live.wait_for(Some(problem.to_string()));
+            tokio::select! {
+                () = self.engine.stop.cancelled() => break false,
+                () = self.live.cancel.cancelled() => break true,
+                () = tokio::time::sleep(FULL) => {}
+            }
+        };
+        self.live.wait_for(None);
+        Ok(waited)
+    }
+
+    /// It has come to a gate, or found the cluster half-way behind one: says so, and lets go of the cluster.
     async fn pause(&self) -> Result<(), Problem> {
-        let wants = self.waits_for().await?;
+        let mut wants = self.waits_for().await?;
+        if wants.is_empty() {
+            wants.push_str("another operation was interrupted on the cluster");
+        }
         Stored::announce(&self.engine.store, self.live.id(), OperationState::Paused).await?;
+        // Who sees that it is paused sees what it waits for.
+        self.live.wait_for(Some(wants.clone()));
         self.state(OperationState::Paused, None, Some(&wants)).await
     }
 
@@ -327,6 +352,9 @@ impl Conduct {
         }
         if !begun && let Some(problem) = self.blocked().await? {
             return self.state(OperationState::Failed, Some(problem), None).await;
+        }
+        if history.has_paused && !self.live.cancel.is_cancelled() && self.blocked().await?.is_some() {
+            return self.pause().await;
         }
         let result = self.attempt(history, shown, begun, tenure).await;
         let Err(problem) = result else {

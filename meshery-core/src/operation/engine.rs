@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use super::history::History;
 use super::journal::Journal;
-use super::lease_use::TakingTurns;
 use super::live::Live;
 use super::queue::Queues;
 use super::record::{HeldUp, OperationRecord};
+use super::retention::Retention;
 use super::seal::HostKey;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
@@ -49,6 +49,17 @@ pub(super) const UNENDED: [OperationState; 6] = [
 /// How long an operation that has ended may take to be let go of: its document is written.
 const LETTING_GO: Duration = Duration::from_secs(15);
 
+/// What its owner has set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EngineSettings {
+    /// Where images come from unless an operation says otherwise.
+    pub images: ImageSource,
+    /// How hosts take turns at a cluster.
+    pub lease: LeaseSettings,
+    /// How long operations are kept.
+    pub retention: Retention,
+}
+
 pub(super) struct Engine {
     pub store: Store,
     pub plugins: Arc<Plugins>,
@@ -59,6 +70,7 @@ pub(super) struct Engine {
     pub images: ImageSource,
     pub host: HostIdentity,
     pub lease: LeaseSettings,
+    pub retention: Retention,
     pub queues: Queues,
     /// Nothing new is begun, and what runs stops at the next safe point.
     pub stop: CancellationToken,
@@ -117,8 +129,8 @@ impl Engine {
         clusters: Clusters,
         charts: Charts,
         key: Arc<HostKey>,
-        images: ImageSource,
-        turns: TakingTurns,
+        host: HostIdentity,
+        settings: EngineSettings,
     ) -> Self {
         Self {
             store,
@@ -126,9 +138,10 @@ impl Engine {
             clusters,
             charts,
             key,
-            images,
-            host: turns.host,
-            lease: turns.lease,
+            images: settings.images,
+            host,
+            lease: settings.lease,
+            retention: settings.retention,
             queues: Queues::default(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),

@@ -9,21 +9,14 @@ use tokio::sync::watch;
 
 use super::engine::Engine;
 use super::preview::{Preview, Risk};
-use crate::cluster::lease::{Holder, LeaseNeeded, LeaseSettings, Outlook, is_refusal};
+use crate::cluster::lease::{Holder, LeaseNeeded, Outlook, is_refusal};
 use crate::cluster::tenure::Tenure;
 use crate::cluster::{Cluster, ClusterError};
-use crate::host_identity::HostIdentity;
 use crate::problem::{Problem, ProblemKind};
 
 /// What an operation is told to do about a Lease that it may not have.
 const REMEDY: &str = "give the user get, create and update on leases.coordination.k8s.io in namespace kube-system, or \
                       set lease = \"when-allowed\" under [cluster] if no other host changes this cluster";
-
-/// Who takes turns with other hosts, and how.
-pub(crate) struct TakingTurns {
-    pub host: HostIdentity,
-    pub lease: LeaseSettings,
-}
 
 impl Engine {
     /// Waits until this host has the cluster; `holder` says who has it until then.

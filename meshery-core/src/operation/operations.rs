@@ -8,13 +8,14 @@ use meshery_plugin_api::message::document::Query;
 use serde::{Deserialize, Serialize};
 
 use super::conduct::{Task, cluster_blocked};
+pub(crate) use super::engine::EngineSettings;
 use super::engine::{Engine, InHand};
 use super::entry::Entry;
 use super::event::Event;
 use super::event_stream::EventStream;
 use super::journal::{Journal, stopped};
-use super::lease_use::TakingTurns;
 use super::live::Live;
+use super::once::Request;
 use super::preview::Preview;
 use super::previewing::Previewing;
 use super::record::{NewOperation, OperationRecord};
@@ -25,13 +26,15 @@ use super::stored::{KIND, Stored};
 use super::stored_plan::unreadable;
 use crate::cluster::Clusters;
 use crate::cluster::chart::Charts;
-use crate::images::ImageSource;
+use crate::host_identity::HostIdentity;
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
 /// How long a request to cancel may take to be durable.
 const HEARD: Duration = Duration::from_secs(5);
+/// How long an operation that is cancelled at a gate may take to end there before its undo is refused.
+const LETTING_GO: Duration = Duration::from_secs(20);
 /// How long running operations are given to come to a safe point when the host stops.
 const DRAIN: Duration = Duration::from_secs(15);
 /// And how long their last words may take after that.
@@ -73,10 +76,10 @@ impl Operations {
         clusters: Clusters,
         charts: Charts,
         key: Arc<HostKey>,
-        images: ImageSource,
-        turns: TakingTurns,
+        host: HostIdentity,
+        settings: EngineSettings,
     ) -> Self {
-        let engine = Engine::new(store, plugins, clusters, charts, key, images, turns);
+        let engine = Engine::new(store, plugins, clusters, charts, key, host, settings);
         Self {
             engine: Arc::new(engine),
         }
@@ -86,6 +89,10 @@ impl Operations {
         if let Err(problem) = self.engine.recover(then).await {
             tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
         }
+    }
+
+    pub(crate) fn keep_pruning(&self) {
+        self.engine.keep_pruning();
     }
 
     /// Refuses while an operation is in anybody's hands.
@@ -121,12 +128,32 @@ impl Operations {
 
     /// Asks the adapter for a plan, resolves and stores it. Nothing is changed in the cluster.
     pub async fn plan(&self, new: NewOperation) -> Result<OperationRecord, Problem> {
-        self.engine.plan(new).await
+        self.engine.plan(new, None).await
+    }
+
+    /// The same for a request that has a key of the caller's: when it comes again, within a day, the operation that it
+    /// has made is what it gets, and `true`.
+    pub async fn plan_once(&self, key: &str, new: NewOperation) -> Result<(OperationRecord, bool), Problem> {
+        let owner = self.engine.store.user().await?.name;
+        let request = Request::new(key, &owner, &new)?;
+        if let Some(id) = request.made(&self.engine.store).await? {
+            return Ok((self.engine.record(&id).await?, true));
+        }
+        match self.engine.plan(new, Some(&request)).await {
+            // The same request came at the same time, and was faster.
+            Err(problem) if problem.code == "revision-conflict" => {
+                let Some(id) = request.made(&self.engine.store).await? else {
+                    return Err(problem);
+                };
+                Ok((self.engine.record(&id).await?, true))
+            }
+            planned => Ok((planned?, false)),
+        }
     }
 
     /// Carries something out to its end, whether who asked for it still waits or not: half of it is worse than all of
     /// it or nothing.
-    async fn to_its_end<T: Send + 'static>(
+    pub(super) async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -298,7 +325,11 @@ impl Operations {
     }
 
     /// Writes entries of an operation that nobody works on, and returns its record after them.
-    async fn write(&self, record: OperationRecord, entries: Vec<Entry>) -> Result<OperationRecord, Problem> {
+    pub(super) async fn write(
+        &self,
+        record: OperationRecord,
+        entries: Vec<Entry>,
+    ) -> Result<OperationRecord, Problem> {
         let live = Arc::new(Live::new(record));
         let journal = Journal::open(
             self.engine.store.clone(),
@@ -391,6 +422,17 @@ impl Operations {
     }
 
     async fn undo_now(&self, id: &str) -> Result<OperationRecord, Problem> {
+        let live = self.engine.live(id);
+        if live.is_some_and(|live| live.state() == OperationState::Paused) {
+            // At a gate nothing is under way: it ends there, and is taken back unless its policy has done that.
+            self.cancel_now(id).await?;
+            let ended = tokio::time::timeout(LETTING_GO, self.wait_ended(id)).await;
+            if let Ok(Ok(record)) = ended
+                && record.state == OperationState::Undone
+            {
+                return Ok(record);
+            }
+        }
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
         let undoable = matches!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meshery_plugin_api::message::descriptor::Operation;
+use meshery_plugin_api::message::document::Write;
 use meshery_plugin_api::message::facts::Need;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
@@ -13,6 +14,7 @@ use super::clock;
 use super::engine::Engine;
 use super::entry::{Entry, Timed};
 use super::journal::stopped;
+use super::once::Request;
 use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
 use super::resolve::Resolver;
@@ -26,7 +28,11 @@ use crate::provider::BlobRef;
 
 impl Engine {
     /// Asks the adapter, resolves what it says, stores it.
-    pub async fn plan(self: &Arc<Self>, new: NewOperation) -> Result<OperationRecord, Problem> {
+    pub async fn plan(
+        self: &Arc<Self>,
+        new: NewOperation,
+        request_key: Option<&Request>,
+    ) -> Result<OperationRecord, Problem> {
         let adapter = self.plugins.adapter(&new.adapter)?;
         let operation = adapter
             .operation(&new.operation)
@@ -116,10 +122,13 @@ impl Engine {
         };
         let entry = serde_json::to_value(&planned).map_err(|error| unreadable(&error))?;
         let record = stored.record.clone();
+        let beside = request_key
+            .map(|request| request.write(&record.owner, &id))
+            .transpose()?;
         let engine = self.clone();
         let kept = self
             .tasks
-            .spawn(async move { engine.keep(stored, contents, entry).await });
+            .spawn(async move { engine.keep(stored, contents, entry, beside).await });
         // To its end, whether who asked for it still waits or not.
         kept.await.unwrap_or_else(|_| Err(stopped()))?;
         tracing::info!(operation = %id, adapter = %record.adapter.name, what = %record.summary, "planned");
@@ -127,12 +136,18 @@ impl Engine {
     }
 
     /// Stores a new operation, or nothing of it.
-    async fn keep(&self, stored: Stored, contents: Vec<Vec<u8>>, entry: Value) -> Result<(), Problem> {
+    async fn keep(
+        &self,
+        stored: Stored,
+        contents: Vec<Vec<u8>>,
+        entry: Value,
+        beside: Option<Write>,
+    ) -> Result<(), Problem> {
         let id = &stored.record.id;
         let kept = async {
             self.store.put_content(id, contents).await?;
             self.store.append(id, 1, vec![entry]).await?;
-            stored.create(&self.store).await
+            stored.create(&self.store, beside).await
         };
         let Err(problem) = kept.await else {
             return Ok(());

@@ -73,11 +73,7 @@ impl Engine {
             let engine = self.clone();
             self.tasks.spawn(async move {
                 for next in of_cluster {
-                    if next.record.state == OperationState::Paused {
-                        engine.wait_on(&next.record.id).await;
-                    } else {
-                        engine.take_up(next.record, next.task).await;
-                    }
+                    engine.take_up(next.record, next.task).await;
                 }
             });
         }
@@ -139,38 +135,30 @@ impl Engine {
         }))
     }
 
-    /// Waits on at the gates of an operation.
-    async fn wait_on(self: &Arc<Self>, id: &str) {
-        let attempt = async {
-            let claim = self.claim(id).await?;
-            let stored = Stored::load(&self.store, id).await?;
-            self.begin_paused(claim, stored).await.map(drop)
-        };
-        if let Err(problem) = attempt.await {
-            tracing::error!(operation = %id, code = %problem.code, "nobody waits at its gate: {problem}");
-        }
-    }
-
-    /// Takes up an operation as soon as its cluster can be reached; returns when it stands in the queue.
+    /// Takes up an operation as soon as its cluster can be reached; returns when it stands in the queue, or at its
+    /// gate, for which no cluster is needed.
     async fn take_up(self: &Arc<Self>, record: OperationRecord, task: Task) {
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {
             let attempt = async {
-                self.cluster(&record).await?;
+                if record.state != OperationState::Paused {
+                    self.cluster(&record).await?;
+                }
                 let claim = self.claim(&record.id).await?;
                 let stored = Stored::load(&self.store, &record.id).await?;
-                if stored.record.state != OperationState::Interrupted {
-                    return Ok(());
+                match stored.record.state {
+                    OperationState::Paused => self.begin_paused(claim, stored).await.map(drop),
+                    OperationState::Interrupted => self.begin(claim, stored, task).await.map(drop),
+                    _ => Ok(()),
                 }
-                self.begin(claim, stored, task).await.map(drop)
             };
             let Err(problem): Result<(), Problem> = attempt.await else {
                 return;
             };
             let again = matches!(problem.kind, ProblemKind::Unavailable | ProblemKind::Timeout);
             if !again || tokio::time::Instant::now() + pause > end {
-                tracing::error!(operation = %record.id, code = %problem.code, "it stays interrupted: {problem}");
+                tracing::error!(operation = %record.id, code = %problem.code, "it stays as it is: {problem}");
                 return;
             }
             tokio::select! {

@@ -23,7 +23,8 @@ pub(super) struct Relied(HashMap<ObjectRef, Option<Seen>>);
 impl Relied {
     /// Keeps how an object was.
     pub fn saw(&mut self, object: ObjectRef, state: Option<&Value>) {
-        self.0.insert(object, state.map(Seen::of));
+        let seen = state.map(|state| Seen::of(&object, state));
+        self.0.insert(object, seen);
     }
 
     /// Refuses an object that was not there when the preview was made and is now, made by somebody else.
@@ -38,7 +39,7 @@ impl Relied {
     fn check(&self, object: &ObjectRef, now: Option<&Value>) -> Result<(), Problem> {
         match (self.0.get(object), now) {
             (Some(Some(_)), None) => Err(stale(&format!("{object} was there and is not any more"))),
-            (Some(Some(seen)), Some(now)) => match seen.changes(object, now) {
+            (Some(Some(seen)), Some(now)) => match seen.changes(now) {
                 Some(changes) => Err(stale(&format!("{object} {changes}"))),
                 None => Ok(()),
             },

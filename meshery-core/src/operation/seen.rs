@@ -34,8 +34,12 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    pub fn of(object: &Value) -> Self {
+    /// Of a Secret only the whole is kept: a digest of one short value could be guessed.
+    pub fn of(reference: &ObjectRef, object: &Value) -> Self {
         let own = own_fields(object);
+        if holds_secrets(reference) {
+            return Self::Digest(digest(&own));
+        }
         Self::Fields {
             digest: digest(&own),
             fields: fields(&own),
@@ -43,7 +47,7 @@ impl Seen {
     }
 
     /// What has changed since, for people; nothing when nothing has.
-    pub fn changes(&self, reference: &ObjectRef, now: &Value) -> Option<String> {
+    pub fn changes(&self, now: &Value) -> Option<String> {
         let own = own_fields(now);
         let (Self::Fields { digest: seen, .. } | Self::Digest(seen)) = self;
         if *seen == digest(&own) {
@@ -63,8 +67,8 @@ impl Seen {
             .take(NAMED)
             .map(|path| {
                 let what = match own.pointer(path) {
-                    None => format!("{path} is gone"),
-                    Some(_) if holds_secrets(reference) => format!("{path} is another"),
+                    // Nobody can tell who took it away.
+                    None => return format!("{path} is gone"),
                     Some(value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => {
                         let text: String = value.to_string().chars().take(60).collect();
                         format!("{path} is {text}")
@@ -144,45 +148,44 @@ mod tests {
 
     use super::*;
 
-    fn reference(text: &str) -> ObjectRef {
-        text.parse().unwrap()
+    fn config_map() -> ObjectRef {
+        "v1/ConfigMap/a/b".parse().unwrap()
     }
 
     #[test]
     fn only_what_people_set_counts_and_a_change_names_field_value_and_author() {
-        let config_map = reference("v1/ConfigMap/a/b");
-        let seen = Seen::of(&json!({"metadata": {"resourceVersion": "1"}, "data": {"k": "1", "a/b": "x"}}));
+        let before = json!({"metadata": {"resourceVersion": "1"}, "data": {"k": "1", "a/b": "x"}});
+        let seen = Seen::of(&config_map(), &before);
         let touched =
             json!({"metadata": {"resourceVersion": "2"}, "data": {"k": "1", "a/b": "x"}, "status": {}});
-        assert_eq!(seen.changes(&config_map, &touched), None);
+        assert_eq!(seen.changes(&touched), None);
         let changed = json!({
             "metadata": {"managedFields": [
-                {"manager": "first", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {"f:k": {}, "f:a/b": {}}}},
+                {"manager": "first", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {"f:k": {}}}},
                 {"manager": "kubectl-edit", "time": "2026-02-01T00:00:00Z", "fieldsV1": {"f:data": {"f:k": {}}}},
             ]},
             "data": {"k": "2"},
         });
         assert_eq!(
-            seen.changes(&config_map, &changed).unwrap(),
-            "was changed: /data/a~1b is gone (by first at 2026-01-01T00:00:00Z), \
-             /data/k is \"2\" (by kubectl-edit at 2026-02-01T00:00:00Z)"
+            seen.changes(&changed).unwrap(),
+            "was changed: /data/a~1b is gone, /data/k is \"2\" (by kubectl-edit at 2026-02-01T00:00:00Z)"
         );
     }
 
     #[test]
-    fn of_a_secret_nothing_is_said_but_that_it_changed() {
-        let seen = Seen::of(&json!({"data": {"password": "b2xk"}}));
-        let now = json!({"data": {"password": "bmV3"}});
-        let told = seen.changes(&reference("v1/Secret/a/b"), &now).unwrap();
-        assert_eq!(told, "was changed: /data/password is another");
-        assert!(!serde_json::to_string(&seen).unwrap().contains("b2xk"));
+    fn of_a_secret_nothing_is_kept_of_a_single_value() {
+        let secret: ObjectRef = "v1/Secret/a/b".parse().unwrap();
+        let seen = Seen::of(&secret, &json!({"data": {"password": "b2xk"}}));
+        assert!(matches!(seen, Seen::Digest(_)));
+        let told = seen.changes(&json!({"data": {"password": "bmV3"}})).unwrap();
+        assert_eq!(told, "was changed");
     }
 
     #[test]
     fn large_objects_are_told_apart_less_deeply() {
         let many: serde_json::Map<String, Value> =
             (0..1000).map(|n| (format!("k{n}"), json!({"x": n}))).collect();
-        let Seen::Fields { fields, .. } = Seen::of(&json!({"data": many})) else {
+        let Seen::Fields { fields, .. } = Seen::of(&config_map(), &json!({"data": many})) else {
             panic!()
         };
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["/data"]);
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn what_an_older_host_has_seen_is_read() {
         let seen: Seen = serde_json::from_value(json!("abc")).unwrap();
-        let told = seen.changes(&reference("v1/ConfigMap/a/b"), &json!({}));
+        let told = seen.changes(&json!({}));
         assert_eq!(told.unwrap(), "was changed");
     }
 }

@@ -35,6 +35,8 @@ pub enum OperationState {
     Undone,
     /// Something could not be taken back; the record lists what is left and why.
     UndoIncomplete,
+    /// It was given up; the record lists what it leaves behind.
+    Forgotten,
     /// What the plan relied on has changed since; it has to be made again.
     Stale,
 }
@@ -58,6 +60,7 @@ impl OperationState {
                 | Self::Interrupted
                 | Self::Undone
                 | Self::UndoIncomplete
+                | Self::Forgotten
                 | Self::Stale
         )
     }
@@ -84,6 +87,7 @@ impl OperationState {
             Self::Undoing => "undoing",
             Self::Undone => "undone",
             Self::UndoIncomplete => "undo-incomplete",
+            Self::Forgotten => "forgotten",
             Self::Stale => "stale",
         }
     }

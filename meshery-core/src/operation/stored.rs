@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshery_plugin_api::message::document::{Document, Expect};
+use meshery_plugin_api::message::document::{Document, Expect, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,9 +72,14 @@ impl Stored {
         Ok(())
     }
 
-    /// Writes a new operation.
-    pub async fn create(&self, store: &Store) -> Result<(), Problem> {
-        store.put(self.document()?, Expect::Absent).await.map(drop)
+    /// Writes a new operation, and what belongs to it: all or nothing.
+    pub async fn create(&self, store: &Store, beside: Option<Write>) -> Result<(), Problem> {
+        let document = Write::Put {
+            document: self.document()?,
+            expect: Expect::Absent,
+        };
+        let batch = [Some(document), beside].into_iter().flatten().collect();
+        store.write(batch).await.map(drop)
     }
 
     /// Changes what is stored of an operation.

@@ -183,7 +183,7 @@ async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Resul
     };
     note(console, "planning...")?;
     // Planning reads the cluster and renders charts.
-    let record = client.post(&["operations"], Some(asked), Patience::Long).await?;
+    let record = client.make(&["operations"], asked).await?;
     let record = Record::read(&record)?;
     note(console, "previewing...")?;
     let path = ["operations", record.id.as_str(), "preview"];

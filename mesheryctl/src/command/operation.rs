@@ -40,6 +40,8 @@ pub async fn run(client: &Client, console: &mut Console, command: &OperationComm
         }
         OperationCommand::Watch { id, follow } => watch(client, console, id, *follow).await,
         OperationCommand::Run(change) => run_planned(client, console, change).await,
+        OperationCommand::Forget { id, leave_behind } => forget(client, console, id, *leave_behind).await,
+        OperationCommand::Prune => prune(client, console).await,
         OperationCommand::Approve { gate, change } => approve(client, console, gate.as_deref(), change).await,
         OperationCommand::Resume(change) => {
             act(client, console, change, "resume", "Go on with", &["succeeded"]).await
@@ -159,6 +161,32 @@ async fn run_planned(client: &Client, console: &mut Console, change: &Change) ->
     }
     console.confirm("Go on?", change.run.yes)?;
     start(client, console, record, &change.run).await
+}
+
+async fn forget(client: &Client, console: &mut Console, id: &str, leave_behind: bool) -> Result<(), Failure> {
+    let path = ["operations", id, "forget"];
+    let query: &[(&str, &str)] = if leave_behind {
+        &[("leave_behind", "true")]
+    } else {
+        &[]
+    };
+    let record = client.post_slowly(&path, query, &serde_json::json!({})).await?;
+    show(console, &record, &record, &[])
+}
+
+async fn prune(client: &Client, console: &mut Console) -> Result<(), Failure> {
+    let answer = client
+        .post_slowly(&["operations", "prune"], &[], &serde_json::json!({}))
+        .await?;
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let more = if answer["more"] == true {
+        "; there are more"
+    } else {
+        ""
+    };
+    console.say(&format!("removed {} operations{more}", answer["operations"]))
 }
 
 async fn approve(
