@@ -29,6 +29,7 @@ mod kept_values;
 pub(crate) mod lease_use;
 mod live;
 mod mark;
+mod material;
 mod once;
 mod operations;
 mod ownership;

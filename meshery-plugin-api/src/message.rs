@@ -10,6 +10,7 @@ pub mod document;
 pub mod facts;
 pub mod finding;
 pub mod journal;
+pub mod material;
 pub mod object_ref;
 pub mod plan;
 

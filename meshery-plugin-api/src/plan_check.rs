@@ -1,11 +1,13 @@
 //! Whether a plan makes sense as a plan, before anything is looked up, rendered or run.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
 use crate::error::PluginError;
 use crate::message::descriptor::Rights;
+use crate::message::material::{Material, MaterialEntry};
 use crate::message::object_ref::ObjectRef;
 use crate::message::plan::{
     Action, Condition, Plan, Readiness, RemoveRelease, RollbackRelease, Rule, Step, TestRelease,
@@ -14,6 +16,9 @@ use crate::rights;
 
 /// The most steps that a plan may have.
 const STEPS: usize = 500;
+/// Hours that a certificate may be valid: up to a hundred years.
+const LIFETIMES_H: RangeInclusive<u32> = 1..=876_600;
+const RANDOM_BYTES: RangeInclusive<u16> = 16..=512;
 /// The most objects that the steps of a plan may write out.
 const OBJECTS: usize = 20_000;
 
@@ -210,8 +215,66 @@ fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
             check_rules(step, &gate.conditions)?;
             Ok(0)
         }
+        Action::Material(material) => check_material(step, material, &within),
         Action::Unknown => Err(newer(step, "a kind of step")),
     }
+}
+
+fn check_material(
+    step: &Step,
+    material: &Material,
+    within: &dyn Fn(&ObjectRef, &Value) -> Result<(), PluginError>,
+) -> Result<usize, PluginError> {
+    for item in &material.items {
+        let object = &item.object;
+        let is_secret = object.kind == "Secret";
+        if object.api_version() != "v1" || !(is_secret || object.kind == "ConfigMap") {
+            return Err(fault(format!(
+                "step {} makes material in {object}, which is neither a Secret nor a ConfigMap",
+                step.id
+            )));
+        }
+        let is_public = item
+            .entries
+            .values()
+            .all(|entry| !matches!(entry, MaterialEntry::Random { .. }));
+        if !is_secret && (item.certificate.is_some() || !is_public) {
+            return Err(fault(format!(
+                "step {} would make {object} hold a secret",
+                step.id
+            )));
+        }
+        if let Some(certificate) = &item.certificate
+            && (certificate.common_name.is_empty() || !LIFETIMES_H.contains(&certificate.lifetime_h))
+        {
+            return Err(fault(format!(
+                "step {}: the certificate of {object} has no name, or a lifetime outside of {} to {} hours",
+                step.id,
+                LIFETIMES_H.start(),
+                LIFETIMES_H.end()
+            )));
+        }
+        for (key, entry) in &item.entries {
+            match entry {
+                MaterialEntry::Random { bytes } if !RANDOM_BYTES.contains(bytes) => {
+                    return Err(fault(format!(
+                        "step {}: {key} of {object} is to have {bytes} random bytes; 16 to 512 are possible",
+                        step.id
+                    )));
+                }
+                MaterialEntry::Bundle { of } if of.is_empty() => {
+                    return Err(fault(format!(
+                        "step {}: {key} of {object} is a bundle of nothing",
+                        step.id
+                    )));
+                }
+                MaterialEntry::Unknown => return Err(newer(step, "a kind of material")),
+                MaterialEntry::Random { .. } | MaterialEntry::Bundle { .. } => {}
+            }
+        }
+        within(object, &Value::Null)?;
+    }
+    Ok(material.items.len())
 }
 
 fn check_rules(step: &Step, conditions: &[Readiness]) -> Result<(), PluginError> {

@@ -34,8 +34,70 @@ pub fn trials() -> Vec<Trial> {
             "linkerd::without_anchors_is_refused_and_that_nobody_serves_is_undone",
             refused_and_undone,
         ),
+        trial_with_charts("linkerd::trust_is_made_once_and_its_issuer_renewed", trust),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
     ]
+}
+
+fn trust(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let parameters = json!({"namespace": "trusted", "keep_anchor_key": true});
+    let made = bench.perform("linkerd", "make-trust", &parameters)?;
+    let secret = |name: &str| bench.get(&["secret", name, "--namespace", "trusted"]);
+    let anchor = secret("linkerd-trust-anchor")?;
+    let issuer = secret("linkerd-identity-issuer")?;
+    ensure!(issuer["type"] == "kubernetes.io/tls" && issuer["data"]["ca.crt"] == anchor["data"]["tls.crt"]);
+    let roots = bench.get(&[
+        "configmap",
+        "linkerd-identity-trust-roots",
+        "--namespace",
+        "trusted",
+    ])?;
+    let bundle = roots["data"]["ca-bundle.crt"].as_str().context("the anchors")?;
+    ensure!(bundle.starts_with("-----BEGIN CERTIFICATE-----"), "{bundle}");
+
+    // What is there is never replaced, and what Linkerd would be installed with is believed.
+    bench.perform("linkerd", "make-trust", &parameters)?;
+    ensure!(secret("linkerd-identity-issuer")?["data"] == issuer["data"]);
+    let install =
+        json!({"adapter": "linkerd", "operation": "install", "parameters": {"namespace": "trusted"}});
+    bench.host.plan(&install)?;
+
+    let renewed = bench.perform("linkerd", "renew-issuer", &json!({"namespace": "trusted"}))?;
+    let now = secret("linkerd-identity-issuer")?;
+    ensure!(now["data"]["tls.crt"] != issuer["data"]["tls.crt"]);
+    ensure!(now["data"]["ca.crt"] == anchor["data"]["tls.crt"]);
+    ensure!(secret("linkerd-trust-anchor")?["data"] == anchor["data"]);
+
+    // No key is where it should not be: neither in what is told nor in what is stored.
+    let told = bench
+        .host
+        .get(&format!("/api/v1/operations/{}/record", text(&renewed["id"])))?
+        .text();
+    let mut stored = Vec::new();
+    for file in std::fs::read_dir(bench.host.provider_folder()?)? {
+        let file = file?.path();
+        if file.is_file() {
+            stored.extend(std::fs::read(file)?);
+        }
+    }
+    for key in [&anchor, &issuer, &now] {
+        let key = text(&key["data"]["tls.key"]);
+        ensure!(key.len() > 100, "a key");
+        // From its middle: the beginning is the same for all keys.
+        let marker = &key[100..160];
+        ensure!(!told.contains(marker), "a key was told");
+        let found = stored
+            .windows(marker.len())
+            .any(|window| window == marker.as_bytes());
+        ensure!(!found, "a key is in the store");
+    }
+
+    bench.host.take_back(text(&renewed["id"]), "undone", LIMIT)?;
+    ensure!(secret("linkerd-identity-issuer")?["data"] == issuer["data"]);
+    bench.host.take_back(text(&made["id"]), "undone", LIMIT)?;
+    before.await_same(&bench.cluster)
 }
 
 /// A host before a cluster, the charts as its mirror.

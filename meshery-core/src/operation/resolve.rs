@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::consent::NeededConsent;
 use super::gate::check_moment;
 use super::mark::text;
+use super::material::Made;
 use super::release_steps::{Chain, Rendering};
 use super::rights;
 use super::seal::HostKey;
@@ -77,6 +78,7 @@ impl Resolver<'_> {
         // First all objects: a kind that one step defines may be used by any other.
         let mut brought: HashMap<String, Brought> = HashMap::new();
         let mut mover = Mover::new(self.images);
+        let mut made = Made::default();
         for step in &plan.steps {
             let of_step = match &step.action {
                 Action::Apply(apply) => {
@@ -85,6 +87,11 @@ impl Resolver<'_> {
                         mover.change(object);
                     }
                     Brought::Objects(objects)
+                }
+                Action::Material(material) => {
+                    let new = self.make(&step.id, material, &mut made).await?;
+                    resolved.notes.extend(new.notes);
+                    Brought::Objects(new.objects)
                 }
                 Action::Release(release) => {
                     Brought::Release(Box::new(self.render(release, &mut mover, &mut resolved).await?))
@@ -139,6 +146,10 @@ impl Resolver<'_> {
             Action::Apply(Apply { manager, .. }) => {
                 let manager = if manager.is_empty() { MANAGER } else { manager };
                 self.apply(&step.id, manager.into(), None, objects, defined, resolved)
+                    .await?
+            }
+            Action::Material(_) => {
+                self.apply(&step.id, MANAGER.into(), None, objects, defined, resolved)
                     .await?
             }
             Action::Delete(delete) => self.delete(&step.id, delete.clone())?,

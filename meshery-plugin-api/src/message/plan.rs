@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::facts::Facts;
+use super::material::Material;
 use super::object_ref::ObjectRef;
 
 /// What an adapter is asked to plan.
@@ -123,6 +124,8 @@ pub enum Action {
     Restart(Restart),
     /// Pauses the operation until it may go on. Changes nothing.
     Gate(Gate),
+    /// Makes keys, certificates and random values. Undo: exact.
+    Material(Material),
     /// A step that this side does not know. The core refuses a plan that has one.
     #[serde(other)]
     Unknown,

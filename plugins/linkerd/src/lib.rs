@@ -10,6 +10,7 @@ mod control_plane;
 mod detect;
 mod extension;
 mod gateway_api;
+mod identity;
 mod injection;
 mod install;
 mod releases;
@@ -107,6 +108,18 @@ const OPERATIONS: &[&[Entry]] = &[
             describe: remove::operation,
             plan: remove::plan,
             check: check::remove,
+        },
+        Entry {
+            name: "make-trust",
+            describe: identity::make_operation,
+            plan: identity::make,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "renew-issuer",
+            describe: identity::renew_operation,
+            plan: identity::renew,
+            check: check::nothing_more,
         },
         Entry {
             name: "inject",

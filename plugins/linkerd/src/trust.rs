@@ -40,7 +40,7 @@ pub fn before(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
             "linkerd-trust-missing",
             Severity::Error,
             format!("there is no {kind} {in_namespace}/{wanted} with {what}"),
-            "make both before: README of the plugin, \"Trust\", has the commands, and how cert-manager does it",
+            "make both before: operation make-trust does it; README of the plugin, \"Trust\", has other ways",
         );
         found.object = Some(ObjectRef::new("v1", kind, in_namespace, wanted));
         found

@@ -110,6 +110,12 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
                 let _ = writeln!(text, "  restart {workload}");
             }
         }
+        Action::Material(material) => {
+            for item in &material.items {
+                let _ = writeln!(text, "  make {}", item.object);
+                indent(text, item);
+            }
+        }
         Action::Unknown => {
             let _ = writeln!(text, "  unknown");
         }

@@ -1,5 +1,6 @@
 //! Steps in few words, so that a plan reads as what it does.
 
+use meshery_plugin_api::message::material::{Material, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{
     Action, Apply, ChartRef, Delete, Gate, Probe, Readiness, Release, RemoveRelease, Restart, Rule, Step,
@@ -96,6 +97,11 @@ pub fn gate(id: &str, title: impl Into<String>, deadline_s: u32, gate: Gate) -> 
         deadline_s,
         ..step(id, title, Action::Gate(gate))
     }
+}
+
+/// Makes keys, certificates and random values.
+pub fn material(id: &str, title: impl Into<String>, items: Vec<MaterialItem>) -> Step {
+    step(id, title, Action::Material(Material { items }))
 }
 
 /// The step, started after others have succeeded.

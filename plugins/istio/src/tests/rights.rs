@@ -19,6 +19,9 @@ fn written(plan: &Plan) -> Vec<ObjectRef> {
             Action::Restart(restart) => objects.extend(restart.workloads.iter().cloned()),
             Action::Probe(probe) => assert!(!namespace(&probe.object).is_empty()),
             Action::Release(_) | Action::RemoveRelease(_) | Action::Wait(_) | Action::Gate(_) => {}
+            Action::Material(material) => {
+                objects.extend(material.items.iter().map(|item| item.object.clone()));
+            }
             Action::RollbackRelease(_) | Action::TestRelease(_) | Action::Unknown => panic!("{step:?}"),
         }
     }

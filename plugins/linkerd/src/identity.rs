@@ -1,0 +1,181 @@
+//! Making the trust anchor and the issuer in the cluster, and making the issuer anew before it ends.
+//!
+//! The anchor's key is used once, for the issuer, and lost, unless it is asked to be kept: who keeps it can renew the
+//! issuer, and so can everybody who gets to read Secrets.
+
+use std::collections::BTreeMap;
+
+use meshery_mesh_kit::step::{apply, in_a_row, material};
+use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::SCHEMA;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::material::{Certificate, MaterialEntry, MaterialItem};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use serde_json::Value;
+
+use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
+
+/// Secret with the trust anchor.
+const ANCHOR: &str = "linkerd-trust-anchor";
+const ANCHOR_DAYS: u64 = 3650;
+const ISSUER_DAYS: u64 = 365;
+const LONGEST_DAYS: u64 = 36_500;
+
+fn system() -> (&'static str, Value) {
+    (
+        "namespace",
+        schema::namespace("Namespace of the control plane", NAMESPACE),
+    )
+}
+
+fn issuer_days() -> (&'static str, Value) {
+    (
+        "issuer_days",
+        schema::count("Days that the issuer is valid", ISSUER_DAYS, LONGEST_DAYS),
+    )
+}
+
+pub fn make_operation() -> Operation {
+    Operation {
+        name: "make-trust".into(),
+        category: Category::Configure,
+        description: "Makes a trust anchor and an issuer (ECDSA P-256) where there are none, for an installation to come".into(),
+        parameters: schema::object(
+            [
+                system(),
+                (
+                    "anchor_days",
+                    schema::count("Days that the trust anchor is valid", ANCHOR_DAYS, LONGEST_DAYS),
+                ),
+                issuer_days(),
+                (
+                    "keep_anchor_key",
+                    schema::flag(
+                        "Whether the anchor's key stays in the cluster, so that the issuer can be renewed with it",
+                        false,
+                    ),
+                ),
+            ],
+            &[],
+        ),
+        needs: vec![need::namespace("{namespace}")],
+    }
+}
+
+pub fn make(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let days = parameter::count(request, "anchor_days", ANCHOR_DAYS, LONGEST_DAYS)?;
+    let keep = request.flag("keep_anchor_key");
+    let anchor = MaterialItem {
+        secret_type: if keep {
+            "kubernetes.io/tls".into()
+        } else {
+            String::new()
+        },
+        certificate: Some(Certificate {
+            common_name: format!("root.{target}.cluster.local"),
+            authority: true,
+            lifetime_h: hours(days),
+            forget_key: !keep,
+            ..Certificate::default()
+        }),
+        ..item("Secret", target, ANCHOR)
+    };
+    let roots = MaterialItem {
+        entries: [(
+            BUNDLE.to_owned(),
+            MaterialEntry::Bundle {
+                of: vec![anchor.object.clone()],
+            },
+        )]
+        .into(),
+        ..item("ConfigMap", target, TRUST_ROOTS)
+    };
+    let items = vec![anchor, issuer(request, target, false)?, roots];
+    let mut steps = Vec::new();
+    let missing = namespace::missing(&request.facts, &[target]);
+    if !missing.is_empty() {
+        steps.push(apply("namespace", format!("namespace {target}"), missing));
+    }
+    steps.push(material(
+        "trust",
+        "trust anchor, issuer and the anchors to believe",
+        items,
+    ));
+    let mut plan = plan(
+        format!("Make Linkerd's trust anchor and issuer in {target}"),
+        steps,
+    );
+    plan.notes.push(if keep {
+        format!(
+            "the anchor's key stays in Secret {target}/{ANCHOR}: who may read it can be anybody in the mesh"
+        )
+    } else {
+        "the anchor's key is lost when the issuer is signed: when that ends, a new anchor is needed".into()
+    });
+    Ok(plan)
+}
+
+pub fn renew_operation() -> Operation {
+    Operation {
+        name: "renew-issuer".into(),
+        category: Category::Configure,
+        description: "Makes the issuer anew, signed by the anchor whose key is in the cluster; Linkerd takes it up by itself".into(),
+        parameters: schema::object([system(), issuer_days()], &[]),
+        needs: vec![need::namespace("{namespace}")],
+    }
+}
+
+pub fn renew(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let items = vec![issuer(request, target, true)?];
+    let steps = vec![material("issuer", "the issuer's certificate and key", items)];
+    Ok(plan(format!("Renew Linkerd's issuer in {target}"), steps))
+}
+
+fn issuer(request: &PlanRequest, target: &str, replace: bool) -> Result<MaterialItem, PluginError> {
+    let days = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
+    let name = format!("identity.{target}.cluster.local");
+    Ok(MaterialItem {
+        secret_type: "kubernetes.io/tls".into(),
+        replace,
+        certificate: Some(Certificate {
+            common_name: name.clone(),
+            dns_names: vec![name],
+            authority: true,
+            path_length: Some(0),
+            lifetime_h: hours(days),
+            issuer: Some(ObjectRef::new("v1", "Secret", target, ANCHOR)),
+            forget_key: false,
+        }),
+        ..item("Secret", target, ISSUER)
+    })
+}
+
+fn item(kind: &str, namespace: &str, name: &str) -> MaterialItem {
+    MaterialItem {
+        object: ObjectRef::new("v1", kind, namespace, name),
+        secret_type: String::new(),
+        labels: BTreeMap::default(),
+        annotations: BTreeMap::default(),
+        replace: false,
+        certificate: None,
+        entries: BTreeMap::default(),
+    }
+}
+
+fn hours(days: u64) -> u32 {
+    u32::try_from(days.max(1) * 24).unwrap_or(u32::MAX)
+}
+
+fn plan(summary: String, steps: Vec<Step>) -> Plan {
+    Plan {
+        schema: SCHEMA.into(),
+        summary,
+        steps: in_a_row(steps),
+        notes: Vec::new(),
+        verify: Vec::new(),
+    }
+}
