@@ -285,10 +285,17 @@ fn check_rules(step: &Step, conditions: &[Readiness]) -> Result<(), PluginError>
 }
 
 fn nameless(step: &Step, object: &Value) -> PluginError {
-    let start: String = object.to_string().chars().take(120).collect();
+    // Not what is in them: that may be secret.
+    let fields: Vec<&str> = object
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys().map(String::as_str))
+        .take(10)
+        .collect();
     fault(format!(
-        "step {} has an object without apiVersion, kind or name: {start}",
-        step.id
+        "step {} has an object without apiVersion, kind or name; its fields: {}",
+        step.id,
+        fields.join(", ")
     ))
 }
 

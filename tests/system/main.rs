@@ -27,6 +27,7 @@ mod plan_files;
 mod plugins;
 mod proxy;
 mod releases;
+mod secrets;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         operations::trials(),
         proxy::trials(),
         releases::trials(),
+        secrets::trials(),
     ]
     .into_iter()
     .flatten()

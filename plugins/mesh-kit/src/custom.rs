@@ -21,6 +21,8 @@ fn parameters(deploy: bool) -> Value {
         "Kubernetes objects as YAML, any number of documents; {namespace} stands for the namespace",
     );
     yaml["maxLength"] = LONGEST.into();
+    // Whoever applies a Secret so does not want it in a record.
+    yaml["writeOnly"] = true.into();
     let mut properties = vec![
         ("yaml", yaml),
         (

@@ -26,7 +26,9 @@ const CLUSTER_WIDE: [&str; 12] = [
 /// The objects of a text, empty documents left out and lists taken apart. `what` names the text in errors.
 pub fn read(what: &str, text: &str) -> Result<Vec<Value>, PluginError> {
     let bad = |message: String| PluginError::new("bad-manifest", message);
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
+    // The text may hold secrets: errors say where, and not what stands there.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         bad(format!("{what} is not YAML: {error}")).remedy("mend it where the message says, and try again")
     })?;
     let mut objects = Vec::new();
@@ -42,8 +44,14 @@ pub fn read(what: &str, text: &str) -> Result<Vec<Value>, PluginError> {
             document => objects.push(document),
         }
         if let Some(object) = objects.last().filter(|object| ObjectRef::of(object).is_none()) {
-            let start: String = object.to_string().chars().take(80).collect();
-            return Err(bad(format!("{what}, document {} is no object: {start}", at + 1))
+            let is = match object.as_object() {
+                Some(fields) => {
+                    let fields: Vec<&str> = fields.keys().take(5).map(String::as_str).collect();
+                    format!("it has the fields {}", fields.join(", "))
+                }
+                None => "it has no fields".to_owned(),
+            };
+            return Err(bad(format!("{what}, document {} is no object: {is}", at + 1))
                 .cause("apiVersion, kind or metadata.name is missing")
                 .remedy("every document needs the three; a text between dashes is a document too"));
         }

@@ -1,0 +1,254 @@
+//! A secret that goes through everything is found nowhere but where it belongs.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use libtest_mimic::Trial;
+use meshery_tests::artifacts;
+use meshery_tests::cluster::Cluster;
+use meshery_tests::host::Host;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use crate::invented::LIMIT;
+use crate::namespace::succeeded;
+use crate::{cluster, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial(
+        "secrets::a_planted_secret_is_in_no_answer_log_event_metric_store_or_backup",
+        planted,
+    )]
+}
+
+/// What is planted, in the forms in which it may come out.
+struct Marker {
+    text: String,
+    forms: Vec<(String, String)>,
+}
+
+impl Marker {
+    fn new(name: &str) -> Self {
+        let text = format!("mArKeR-{name}-{:x}-pLaNtEd-hErE", std::process::id());
+        let mut forms = vec![("as it is".to_owned(), text.clone())];
+        // Base64 looks different by where in the text it begins; its ends depend on the neighbours.
+        for before in 0..3 {
+            let padded = format!("{}{text}", "x".repeat(before));
+            let encoded = STANDARD.encode(padded);
+            let inner = encoded[4..encoded.len() - 4].to_owned();
+            forms.push((format!("base64 at {before}"), inner));
+        }
+        let hex = text
+            .bytes()
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        forms.push(("hexadecimal".to_owned(), hex));
+        Self { text, forms }
+    }
+
+    fn is_absent(&self, place: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        // All forms are ASCII, which stays what it is.
+        let text = String::from_utf8_lossy(bytes);
+        for (form, wanted) in &self.forms {
+            if let Some(at) = text.find(wanted.as_str()) {
+                let around: String = text[..at].chars().rev().take(200).collect();
+                let around: String = around.chars().rev().collect();
+                anyhow::bail!("{} is in {place}, {form}, after: {around}", self.text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything of a host that somebody may see or steal.
+fn search(host: &Host, markers: &[&Marker], operations: &[String]) -> anyhow::Result<()> {
+    let absent = |place: &str, bytes: &[u8]| {
+        markers
+            .iter()
+            .try_for_each(|marker| marker.is_absent(place, bytes))
+    };
+    absent("the log", host.log().as_bytes())?;
+    absent("the start report", host.report().as_bytes())?;
+    let mut paths = vec![
+        "/metrics".to_owned(),
+        "/readyz".to_owned(),
+        "/api/v1/operations".to_owned(),
+        "/api/v1/clusters".to_owned(),
+        "/api/v1/documents/operation".to_owned(),
+        "/api/v1/documents/cluster".to_owned(),
+        "/api/v1/provider/backup".to_owned(),
+    ];
+    for operation in operations {
+        let of_operation = format!("/api/v1/operations/{operation}");
+        for what in ["", "/record", "/preview", "/images", "/plan"] {
+            paths.push(format!("{of_operation}{what}"));
+        }
+    }
+    for path in &paths {
+        absent(path, &host.get(path)?.body)?;
+    }
+    files(&host.provider_folder()?, &absent)?;
+    let ctl = artifacts::build()?.program("mesheryctl")?.to_owned();
+    for operation in operations {
+        for format in ["table", "json", "yaml"] {
+            for command in ["view", "watch"] {
+                let output = std::process::Command::new(&ctl)
+                    .args(["--server", host.url()?, "--token-file"])
+                    .arg(host.token_file())
+                    .args(["-o", format, "operation", command, operation])
+                    .env_remove("MESHERY_SERVER")
+                    .output()?;
+                absent(
+                    &format!("mesheryctl operation {command} -o {format}"),
+                    &output.stdout,
+                )?;
+                absent(
+                    &format!("mesheryctl operation {command} -o {format}"),
+                    &output.stderr,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path, absent: &impl Fn(&str, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files(&path, absent)?;
+        } else {
+            absent(&path.display().to_string(), &std::fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn planted() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let before = Snapshot::take(&cluster)?;
+    let mut host = Host::builder()
+        .kubeconfig(cluster.kubeconfig())
+        .settings("offline = true\n[log]\nlevel = \"trace\"\n")
+        .start()?;
+    let [old, new, wrong, token] = ["old", "new", "wrong", "token"].map(Marker::new);
+    let markers = [&old, &new, &wrong, &token];
+    succeeded(cluster.kubectl(&["create", "namespace", "planted"]))?;
+    let literal = format!("password={}", old.text);
+    let create = [
+        "create",
+        "secret",
+        "generic",
+        "theirs",
+        "--namespace",
+        "planted",
+        "--from-literal",
+    ];
+    succeeded(cluster.kubectl(&[&create[..], &[literal.as_str()]].concat()))?;
+
+    let mut operations = Vec::new();
+    let custom = |yaml: String| {
+        json!({
+            "adapter": "istio", "operation": "apply-custom",
+            "parameters": {"namespace": "planted", "yaml": yaml},
+            "policy": {"force_conflicts": true, "accept": ["foreign", "adopt"]},
+        })
+    };
+    let secret = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{password: \"{value}\"}}\n"
+        )
+    };
+
+    // Changed over what was there before, run, looked at, and over a kill taken back.
+    let both = format!(
+        "{}---\n{}",
+        secret("theirs", &new.text),
+        secret("ours", &new.text)
+    );
+    let planned = host.plan(&custom(both))?;
+    operations.push(planned.clone());
+    host.post(&format!("/api/v1/operations/{planned}/preview"), &json!({}))?
+        .expect(200)?;
+    host.order(&planned, "run")?;
+    host.await_state(&planned, &["succeeded"], LIMIT)?;
+    ensure!(password(&cluster)? == new.text, "it is where it belongs");
+    host.kill()?;
+    host.restart()?;
+    search(&host, &markers, &operations)?;
+    host.take_back(&planned, "undone", LIMIT)?;
+    ensure!(password(&cluster)? == old.text);
+
+    // Ways to fail, each of which may tell what it failed on.
+    let mut refused = Vec::new();
+    for yaml in [
+        format!("kind: Secret\n  broken: {}\n", wrong.text),
+        format!("\"{}\"", wrong.text),
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: x}}\ndata: {{password: \"{}!\"}}\n",
+            wrong.text
+        ),
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: x}}\ndata: [\"{}\"]\n",
+            wrong.text
+        ),
+    ] {
+        let answer = host.post("/api/v1/operations", &custom(yaml))?;
+        refused.push(answer.text());
+        if answer.status != 201 {
+            continue;
+        }
+        let id = answer.json()["id"].as_str().context("an id")?.to_owned();
+        refused.push(
+            host.post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
+                .text(),
+        );
+        host.order(&id, "run")?;
+        let record = host.await_state(&id, &["failed", "undone"], LIMIT)?;
+        refused.push(record.to_string());
+        operations.push(id);
+    }
+    let mistyped = json!({
+        "adapter": "istio", "operation": "apply-custom", "parameters": {"yaml": [wrong.text]},
+    });
+    refused.push(host.post("/api/v1/operations", &mistyped)?.text());
+    for text in &refused {
+        wrong.is_absent("a refusal", text.as_bytes())?;
+    }
+
+    // A cluster of somebody's: its token is kept, and told to nobody.
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "up",
+        "clusters": [{"name": "up", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "up", "user": {"token": token.text}}],
+        "contexts": [{"name": "up", "context": {"cluster": "up", "user": "up"}}],
+    });
+    let upload = json!({"name": "up", "kubeconfig": kubeconfig.to_string()});
+    let answer = host.post("/api/v1/clusters", &upload)?;
+    token.is_absent("the answer to an upload", &answer.body)?;
+    answer.expect(201)?;
+    let answer = host.get("/api/v1/clusters/up")?;
+    token.is_absent("the answer of a cluster that is not there", &answer.body)?;
+
+    host.terminate()?;
+    host.restart()?;
+    search(&host, &markers, &operations)?;
+    succeeded(cluster.kubectl(&["delete", "namespace", "planted"]))?;
+    before.await_same(&cluster)
+}
+
+fn password(cluster: &Cluster) -> anyhow::Result<String> {
+    let found = cluster.kubectl(&[
+        "get",
+        "secret",
+        "theirs",
+        "--namespace",
+        "planted",
+        "--output",
+        "json",
+    ]);
+    let secret: Value = serde_json::from_str(&succeeded(found)?)?;
+    let encoded = secret["data"]["password"].as_str().context("a password")?;
+    Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
+}
