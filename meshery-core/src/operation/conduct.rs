@@ -46,9 +46,6 @@ enum Next {
     Gates,
 }
 
-/// The pause before a full queue is asked again for a place.
-const FULL: Duration = Duration::from_secs(2);
-
 /// How long a cluster that gives no answer about its Lease is asked before an operation is not begun, and how long
 /// before one that has lost the cluster stays interrupted.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -167,49 +164,6 @@ impl Conduct {
             // The journal is not there: what it says is the truth, and all that can be said is here.
             tracing::error!(operation = %self.live.id(), code = %problem.code, "the operation stops: {problem}");
         }
-    }
-
-    /// A place in the cluster's queue, as soon as there is one; nothing when the host stops.
-    async fn place(&self) -> Option<Place> {
-        loop {
-            let place = self.engine.queues.enter(&self.record.cluster.uid, self.live.id());
-            if let Ok(place) = place {
-                return Some(place);
-            }
-            tokio::select! {
-                () = self.engine.stop.cancelled() => return None,
-                () = tokio::time::sleep(FULL) => {}
-            }
-        }
-    }
-
-    /// Waits until nothing is half-way on the cluster; false when the host stops. What was cancelled waits for nobody.
-    async fn until_unblocked(&self) -> Result<bool, Problem> {
-        let waited = loop {
-            let Some(problem) = self.blocked().await? else {
-                break true;
-            };
-            self.live.wait_for(Some(problem.to_string()));
-            tokio::select! {
-                () = self.engine.stop.cancelled() => break false,
-                () = self.live.cancel.cancelled() => break true,
-                () = tokio::time::sleep(FULL) => {}
-            }
-        };
-        self.live.wait_for(None);
-        Ok(waited)
-    }
-
-    /// It has come to a gate, or found the cluster half-way behind one: says so, and lets go of the cluster.
-    async fn pause(&self) -> Result<(), Problem> {
-        let mut wants = self.waits_for().await?;
-        if wants.is_empty() {
-            wants.push_str("another operation was interrupted on the cluster");
-        }
-        Stored::announce(&self.engine.store, self.live.id(), OperationState::Paused).await?;
-        // Who sees that it is paused sees what it waits for.
-        self.live.wait_for(Some(wants.clone()));
-        self.state(OperationState::Paused, None, Some(&wants)).await
     }
 
     /// Does it, and goes on as its policy says each time that the cluster was lost to another host.
@@ -435,7 +389,7 @@ impl Conduct {
     }
 
     /// Why it must not begin although it is its turn: the one before it may have been interrupted meanwhile.
-    async fn blocked(&self) -> Result<Option<Problem>, Problem> {
+    pub(super) async fn blocked(&self) -> Result<Option<Problem>, Problem> {
         let other = self.engine.interrupted_on(&self.record.cluster.uid).await?;
         Ok(other.map(|other| cluster_blocked(&other)))
     }
@@ -563,7 +517,7 @@ impl Conduct {
         }
     }
 
-    async fn state(
+    pub(super) async fn state(
         &self,
         state: OperationState,
         error: Option<Problem>,

@@ -16,7 +16,10 @@ use super::conduct::Conduct;
 use super::engine::{Engine, InHand};
 use super::entry::Entry;
 use super::history::History;
+use super::queue::Place;
 use super::record::{OperationRecord, StepState};
+use super::state::OperationState;
+use super::stored::Stored;
 use super::stored_plan::{StoredStep, Work};
 use crate::problem::{Problem, ProblemKind};
 
@@ -27,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(20);
 /// How long conditions are watched in one go, and the pause after a failure.
 const WATCH: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_secs(3);
+
+/// The pause before a full queue is asked again for a place.
+const FULL: Duration = Duration::from_secs(2);
 
 const PAUSED: &str = "paused";
 
@@ -150,7 +156,7 @@ impl Conduct {
     }
 
     /// What the operation waits for, for people.
-    pub async fn waits_for(&self) -> Result<String, Problem> {
+    async fn waits_for(&self) -> Result<String, Problem> {
         let history = History::read(&self.engine.store, self.live.id()).await?;
         let now = Timestamp::now().as_millisecond();
         let wants: Vec<String> = self
@@ -159,6 +165,49 @@ impl Conduct {
             .map(|shut| shut.wants(self.live.id(), now))
             .collect();
         Ok(wants.join("; "))
+    }
+
+    /// A place in the cluster's queue, as soon as there is one; nothing when the host stops.
+    pub async fn place(&self) -> Option<Place> {
+        loop {
+            let place = self.engine.queues.enter(&self.record.cluster.uid, self.live.id());
+            if let Ok(place) = place {
+                return Some(place);
+            }
+            tokio::select! {
+                () = self.engine.stop.cancelled() => return None,
+                () = tokio::time::sleep(FULL) => {}
+            }
+        }
+    }
+
+    /// Waits until nothing is half-way on the cluster; false when the host stops. What was cancelled waits for nobody.
+    pub async fn until_unblocked(&self) -> Result<bool, Problem> {
+        let waited = loop {
+            let Some(problem) = self.blocked().await? else {
+                break true;
+            };
+            self.live.wait_for(Some(problem.to_string()));
+            tokio::select! {
+                () = self.engine.stop.cancelled() => break false,
+                () = self.live.cancel.cancelled() => break true,
+                () = tokio::time::sleep(FULL) => {}
+            }
+        };
+        self.live.wait_for(None);
+        Ok(waited)
+    }
+
+    /// It has come to a gate, or found the cluster half-way behind one: says so, and lets go of the cluster.
+    pub async fn pause(&self) -> Result<(), Problem> {
+        let mut wants = self.waits_for().await?;
+        if wants.is_empty() {
+            wants.push_str("another operation was interrupted on the cluster");
+        }
+        Stored::announce(&self.engine.store, self.live.id(), OperationState::Paused).await?;
+        // Who sees that it is paused sees what it waits for.
+        self.live.wait_for(Some(wants.clone()));
+        self.state(OperationState::Paused, None, Some(&wants)).await
     }
 
     /// Waits until a gate opens.
