@@ -13,7 +13,7 @@ ctl *arguments:
 
 # Unit tests, of one crate or of all: seconds, no cluster
 unit crate="":
-    cargo test {{ if crate == "" { "--workspace --lib --bins" } else { "-p " + crate } }}
+    cargo test {{ if crate == "" { "--workspace --exclude 'fixture-*' --lib --bins" } else { "-p " + crate } }}
 
 # Every test, the real control plane included (built on first use)
 test:
