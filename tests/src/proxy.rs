@@ -1,26 +1,34 @@
 //! A reverse proxy between a client under test and the API server, which fails exactly where a test wants it
 //! to: before a request, after it, or with something of the test's own in between.
 //!
-//! Plain HTTP/1.1 in, HTTPS out; bodies stream in both directions, so watches work. The client's
-//! `Authorization` goes through as it is. A request without one is sent on as the administrator's: kubectl and
-//! helm leave the token out where there is no TLS. A connection to the API server is made for each request, so
-//! nothing of one request's fate, nor of a restarted API server, reaches the next.
+//! HTTP/1.1 in, plain or in TLS under an identity of its own, HTTPS out; bodies stream in both directions, so
+//! watches work. The client's `Authorization` goes through as it is. A request without one is sent on as the
+//! administrator's: kubectl and helm leave the token out where there is no TLS, and who has a certificate has none.
+//! A connection to the API server is made for each request, so nothing of one request's fate, nor of a restarted
+//! API server, reaches the next.
 
+pub mod identity;
+pub mod refusal;
 mod relay;
+pub mod strike;
 
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::cluster::Cluster;
+use identity::Identity;
 
 /// What a rule sees of a request.
 #[derive(Debug, Clone)]
@@ -30,11 +38,22 @@ pub struct RequestInfo {
     /// As sent, without the question mark.
     pub query: String,
     pub headers: HeaderMap,
+    /// The client's certificate, if it has shown one.
+    pub certificate: Option<CertificateDer<'static>>,
     /// Whether it changes something: PATCH, POST, PUT or DELETE, neither a dry run nor one of the questions
     /// that Kubernetes asks by POST (access and token reviews), nor about a Lease.
     pub mutating: bool,
     /// How many mutating requests have come so far, this one included.
     pub mutations: usize,
+}
+
+impl RequestInfo {
+    /// Whether it opens a watch.
+    pub fn is_watch(&self) -> bool {
+        self.query
+            .split('&')
+            .any(|pair| pair == "watch=1" || pair == "watch=true")
+    }
 }
 
 /// What is to become of a request.
@@ -46,6 +65,14 @@ pub enum Action {
     DropBefore,
     /// The API server carries the request out, and then the connection closes without an answer.
     DropAfter,
+    /// The API server carries the request out, and what the client hears is another answer.
+    ReplyAfter(StatusCode, Vec<(String, String)>, Vec<u8>),
+    /// The API server carries the request out, and the connection closes in the middle of the answer.
+    CutAnswer,
+    /// The API server carries the request out, and the answer comes bit by bit, in the end all of it.
+    Slow(Duration),
+    /// Nothing ever answers, and the API server never hears of the request.
+    Stall,
     /// Run, then forward.
     Run(Box<dyn FnOnce() + Send>),
     /// Forward, run when the API server has answered, and close the connection without an answer.
@@ -67,8 +94,31 @@ impl Action {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "code": status.as_u16(), "reason": reason, "message": message,
         });
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self::Reply(status, headers, body.to_string().into_bytes())
+        Self::reply(status, "application/json", body.to_string())
+    }
+
+    /// An answer of the test's own.
+    pub fn reply(status: StatusCode, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+        Self::Reply(status, headers, body.into())
+    }
+
+    /// The same answer, given after the API server has carried the request out; nothing else changes.
+    #[must_use]
+    pub fn after_all(self) -> Self {
+        match self {
+            Self::Reply(status, headers, body) => Self::ReplyAfter(status, headers, body),
+            other => other,
+        }
+    }
+
+    /// The same answer with a header more; nothing else has one.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        if let Self::Reply(_, headers, _) = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
     }
 }
 
@@ -79,6 +129,10 @@ impl fmt::Debug for Action {
             Self::Reply(..) => "Reply",
             Self::DropBefore => "DropBefore",
             Self::DropAfter => "DropAfter",
+            Self::ReplyAfter(..) => "ReplyAfter",
+            Self::CutAnswer => "CutAnswer",
+            Self::Slow(_) => "Slow",
+            Self::Stall => "Stall",
             Self::Run(_) => "Run",
             Self::RunAfter(_) => "RunAfter",
         })
@@ -94,6 +148,8 @@ pub struct Mutation {
     pub at: Instant,
     /// What the API server answered; `None` if it never heard of the request or has not answered.
     pub status: Option<StatusCode>,
+    /// The uid and the version of the object in that answer.
+    pub object: Option<(String, String)>,
 }
 
 type Rule = dyn Fn(&RequestInfo) -> Action + Send + Sync;
@@ -102,11 +158,17 @@ type Rule = dyn Fn(&RequestInfo) -> Action + Send + Sync;
 struct State {
     rule: Mutex<Arc<Rule>>,
     mutations: Mutex<Vec<Mutation>>,
+    /// As whom the proxy shows itself; nothing for plain HTTP.
+    identity: Mutex<Option<Identity>>,
 }
 
 impl State {
     fn mutations(&self) -> MutexGuard<'_, Vec<Mutation>> {
         self.mutations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn identity(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rule(&self) -> MutexGuard<'_, Arc<Rule>> {
@@ -126,7 +188,17 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
+    /// One that speaks plain HTTP.
     pub fn start(cluster: &Cluster) -> anyhow::Result<Self> {
+        Self::start_as(cluster, None)
+    }
+
+    /// One that speaks TLS as somebody.
+    pub fn start_tls(cluster: &Cluster, identity: Identity) -> anyhow::Result<Self> {
+        Self::start_as(cluster, Some(identity))
+    }
+
+    fn start_as(cluster: &Cluster, identity: Option<Identity>) -> anyhow::Result<Self> {
         let upstream = relay::Upstream::new(cluster.server(), cluster.ca_file(), cluster.token())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -137,6 +209,7 @@ impl FaultProxy {
         let state = Arc::new(State {
             rule: Mutex::new(Arc::new(|_: &RequestInfo| Action::Forward)),
             mutations: Mutex::default(),
+            identity: Mutex::new(identity),
         });
         let (cut, _) = watch::channel(());
         let address =
@@ -175,18 +248,38 @@ impl FaultProxy {
         self.state.mutations().clear();
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Shows itself as somebody else from now on, and cuts what was connected to who it was before.
+    pub fn turn_into(&self, identity: Identity) {
+        *self.state.identity() = Some(identity);
+        self.drop_connections();
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https`
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.state.identity().is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Writes a kubeconfig into `dir` that leads the administrator through this proxy.
     pub fn kubeconfig(&self, dir: &Path) -> PathBuf {
+        self.kubeconfig_of(dir, &serde_json::json!({"token": self.token}))
+    }
+
+    /// The same with another user's credentials, as a kubeconfig has them. The one before is replaced.
+    pub fn kubeconfig_of(&self, dir: &Path, user: &serde_json::Value) -> PathBuf {
+        let mut cluster = serde_json::json!({"server": self.url()});
+        if let Some(identity) = &*self.state.identity() {
+            cluster["certificate-authority-data"] = STANDARD.encode(identity.authority()).into();
+        }
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "proxy", "cluster": {"server": self.url()}}],
-            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "clusters": [{"name": "proxy", "cluster": cluster}],
+            "users": [{"name": "admin", "user": user}],
             "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "admin"}}],
             "current-context": "proxy",
         });

@@ -29,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
     .collect()
 }
 
-fn run<T>(test: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub fn run<T>(test: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -41,19 +41,22 @@ async fn connect(kubeconfig: &Path) -> Result<Arc<Cluster>, ClusterError> {
     connect_with(kubeconfig, ClusterSettings::default()).await
 }
 
-async fn connect_with(kubeconfig: &Path, settings: ClusterSettings) -> Result<Arc<Cluster>, ClusterError> {
+pub async fn connect_with(
+    kubeconfig: &Path,
+    settings: ClusterSettings,
+) -> Result<Arc<Cluster>, ClusterError> {
     let source = KubeconfigSource::Path(kubeconfig.to_owned());
     Clusters::with_settings(source, settings).connect(None).await
 }
 
-fn by(manager: &str) -> ApplyOptions {
+pub fn by(manager: &str) -> ApplyOptions {
     ApplyOptions {
         manager: manager.to_owned(),
         ..ApplyOptions::default()
     }
 }
 
-fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+pub fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data})
 }
 

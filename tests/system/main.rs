@@ -5,6 +5,7 @@
 //! `--test-threads` says otherwise: they share the control plane, and some of them take it down for a moment.
 
 mod air_gapped;
+mod api_faults;
 mod charts;
 mod cluster;
 mod conformance;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let trials = [
         air_gapped::trials(),
+        api_faults::trials(),
         charts::trials(),
         cluster::trials(),
         conformance::trials(),

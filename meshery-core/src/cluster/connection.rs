@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy;
 use kube::client::{AuthError, Body};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::error::ClusterError;
@@ -46,6 +46,8 @@ pub(super) struct Line {
     renewing: tokio::sync::Mutex<()>,
     permits: Semaphore,
     trouble: Mutex<Option<Instant>>,
+    /// Counts the requests to which no answer came.
+    broken: watch::Sender<u64>,
 }
 
 /// A client, and the how manyth it is.
@@ -131,6 +133,7 @@ impl Connection {
                 permits: Semaphore::new(settings.in_flight),
                 settings,
                 trouble: Mutex::default(),
+                broken: watch::Sender::default(),
             }),
             fence: None,
         })
@@ -170,6 +173,17 @@ impl Connection {
 
     pub(super) fn note_trouble(&self) {
         *self.trouble.lock() = Some(Instant::now());
+    }
+
+    /// A request got no answer. Who listens on another connection should look whether that one still leads anywhere.
+    pub(super) fn note_broken(&self) {
+        self.note_trouble();
+        self.broken.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever a request gets no answer.
+    pub(super) fn breaks(&self) -> watch::Receiver<u64> {
+        self.broken.subscribe()
     }
 
     /// One attempt, read to its end. A write is dropped, wherever it is, as soon as its fence is lost.

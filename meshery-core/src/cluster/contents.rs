@@ -86,6 +86,8 @@ impl Cluster {
     /// What somebody put into a namespace: not what Kubernetes puts into every one of them (events, the root
     /// certificate, the default account), nor what goes by itself with an object that is listed.
     pub async fn contents_of_namespace(&self, namespace: &str) -> Result<Found, ClusterError> {
+        // Kinds that have come since are kinds too, and a group whose server has died may hold anything.
+        self.rediscover().await?;
         let kinds = self.listable(|kind| {
             kind.namespaced && !DERIVED.contains(&(kind.group.as_str(), kind.kind.as_str()))
         });
@@ -103,6 +105,7 @@ impl Cluster {
 
     /// All objects of all kinds and namespaces that a label selector selects.
     pub async fn marked(&self, selector: &str) -> Result<Found, ClusterError> {
+        self.rediscover().await?;
         let kinds = self.listable(|kind| !DERIVED.contains(&(kind.group.as_str(), kind.kind.as_str())));
         let choice = Choice {
             labels: selector,

@@ -1,5 +1,7 @@
 //! The ways in which a cluster, or the way to it, says no.
 
+mod advice;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -357,6 +359,18 @@ impl ClusterError {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
 
+    /// Whether it leaves open if the request was carried out: there was no answer, or one by somebody who does not know.
+    pub(crate) fn leaves_open(&self) -> bool {
+        self.is_connection()
+            || matches!(
+                self,
+                Self::Server {
+                    status: 500 | 502..=504,
+                    ..
+                }
+            )
+    }
+
     /// Whether the server says that a field of an object that is there can never be changed: only another object of
     /// the same name can be so.
     pub fn is_immutable(&self) -> bool {
@@ -418,94 +432,22 @@ impl ClusterError {
         self.parts().1
     }
 
-    fn cause(&self) -> String {
-        match self {
-            Self::Forbidden { message, .. } => message.clone(),
-            Self::Tls { .. } => {
-                "the server's certificate does not fit the kubeconfig's certificate authority or the server's name"
-                    .into()
-            }
-            Self::Unauthorized { .. } => "the token or certificate is wrong or has expired".into(),
-            Self::WebhookFailed { .. } => "the program behind the webhook is not running, or not yet".into(),
-            Self::Invalid { causes, message, .. } if !causes.is_empty() => message.clone(),
-            Self::NotServed { .. } => {
-                "its definition is not installed, or the server is too old or too new for that version".into()
-            }
-            _ => String::new(),
-        }
-    }
-
-    fn remedy(&self) -> String {
-        match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } => {
-                "check that the cluster runs and that this machine reaches its address".into()
-            }
-            Self::Tls { .. } => {
-                "correct the certificate authority or the server's address in the kubeconfig".into()
-            }
-            Self::Unauthorized { context } | Self::Credentials { context, .. } => {
-                format!("log in again, or correct the user of context \"{context}\" in the kubeconfig")
-            }
-            Self::Forbidden {
-                verb,
-                resource,
-                namespace,
-                ..
-            } => {
-                let scope = if namespace.is_empty() {
-                    "a ClusterRole".into()
-                } else {
-                    format!("a Role in namespace {namespace}")
-                };
-                format!("give the user the verb {verb} on {resource} through {scope}")
-            }
-            Self::ApplyConflict { .. } => {
-                "leave those fields out, or take them over by force; their managers may take them back".into()
-            }
-            Self::ObjectChanged { .. } => "look at the object and plan again".into(),
-            Self::Invalid { .. } if self.needs_replacement() => {
-                "that field cannot be changed in place: delete the object and make it anew".into()
-            }
-            Self::Invalid { .. } => "correct the fields that are named".into(),
-            Self::Denied { by, .. } => format!("change the object to what {by} asks for, or change {by}"),
-            Self::WebhookFailed { webhook, .. } => format!(
-                "make the program behind {webhook} run, or remove its webhook configuration if nothing needs it"
-            ),
-            Self::Quota { .. } => "raise the quota or make room".into(),
-            Self::Terminating { what, .. } => format!("wait until {what} is gone"),
-            Self::NotServed { kind, .. } => {
-                format!("install what defines {kind}, or use a version that the cluster serves")
-            }
-            Self::NotReady { .. } => {
-                "see what the objects say of themselves (`kubectl describe`), put it right or allow more time, and \
-                 plan again"
-                    .into()
-            }
-            Self::Failed { .. } => {
-                "see what the objects say of themselves (`kubectl describe`), put it right and plan again".into()
-            }
-            Self::LeaseLost { .. } => {
-                "the operation goes on as its policy says when this host has the lease again; where the policy is to \
-                 ask, resume it or undo it"
-                    .into()
-            }
-            Self::NotGone { .. } => "make what holds the object let go of it, then try again".into(),
-            Self::UnknownContext { context, .. } if context.is_empty() => "name a context".into(),
-            Self::UploadUnusable { remedy, .. } => remedy.clone(),
-            Self::UnknownContext { .. } => "use one of the contexts that there are".into(),
-            Self::NoKubeconfig { .. } => {
-                "set KUBECONFIG, or put a kubeconfig where kubectl looks for it, or upload one".into()
-            }
-            Self::BadKubeconfig { .. } => {
-                "correct the kubeconfig; `kubectl config view` shows how it reads".into()
-            }
-            Self::KubeconfigRefused { .. } => {
-                "upload a kubeconfig whose certificates, keys and token are inside it, \
-                 or have the host's owner add it to the host's own files"
-                    .into()
-            }
-            _ => String::new(),
-        }
+    /// Whether a code says that there is no way to the cluster at present, or that it does not let us in, and nothing
+    /// about what was asked: whoever goes on by itself would fail with everything else as well.
+    pub(crate) fn is_no_way(code: &str) -> bool {
+        [
+            "cluster-unreachable",
+            "cluster-timeout",
+            "cluster-tls",
+            "cluster-unauthorized",
+            "cluster-credentials",
+            "bad-kubeconfig",
+            "no-kubeconfig",
+            "unknown-context",
+            "kubeconfig-refused",
+            "cluster-unusable",
+        ]
+        .contains(&code)
     }
 }
 

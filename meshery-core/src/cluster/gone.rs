@@ -14,6 +14,8 @@ use super::watch::{Seen, Target};
 /// For finding out what is left in a namespace, after the deadline.
 const LOOKING: Duration = Duration::from_secs(5);
 const SHOWN: usize = 5;
+/// How often an object that changes under our hands is deleted again.
+const ATTEMPTS: usize = 8;
 
 impl Cluster {
     /// Deletes this very object and waits until it is gone.
@@ -27,9 +29,21 @@ impl Cluster {
             uid: Some(uid.to_owned()),
             resource_version: None,
         };
-        match self.delete(object, &preconditions, false).await? {
-            Deletion::Gone | Deletion::Absent => Ok(()),
-            Deletion::Pending => self.wait_gone(object, Some(uid), deadline, |_| {}).await,
+        let mut attempts = 0;
+        loop {
+            match self.delete(object, &preconditions, false).await {
+                Ok(Deletion::Gone | Deletion::Absent) => return Ok(()),
+                Ok(Deletion::Pending) => return self.wait_gone(object, Some(uid), deadline, |_| {}).await,
+                // Its controllers write to it all the time; only another uid means another object.
+                Err(ClusterError::ObjectChanged { .. }) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    match self.get(object).await? {
+                        Some(now) if now["metadata"]["uid"] == uid => {}
+                        _ => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -46,8 +60,8 @@ impl Cluster {
         let mut target = Target::of(object);
         // A namespace says in its status what is left in it; of other objects the metadata will do.
         target.metadata = object.kind != "Namespace";
-        let watch = self.watch(0, &target, &sender);
-        tokio::pin!(watch);
+        // Boxed because it is large, and many of these are under way at a time.
+        let mut watch = Box::pin(self.watch(0, &target, &sender));
         let mut reason = String::from("not looked at yet");
         loop {
             let seen = tokio::select! {

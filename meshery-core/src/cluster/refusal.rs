@@ -112,9 +112,12 @@ impl Refusal {
             || self.message.contains("trying to send message larger than max")
     }
 
-    /// Server-side trouble that passes: etcd choosing a leader, say. Not what the request itself brings about.
+    /// Server-side trouble that passes: etcd choosing a leader, say. Not what the request itself brings about, nor a
+    /// store that is full until somebody makes room.
     pub(super) fn is_passing(&self) -> bool {
-        (self.reason == "InternalError" || self.message.starts_with("etcdserver: ")) && !self.is_too_large()
+        (self.reason == "InternalError" || self.message.starts_with("etcdserver: "))
+            && !self.is_too_large()
+            && !is_full_store(&self.message)
     }
 
     /// The answer for an address that no kind is served at.
@@ -312,6 +315,11 @@ impl Refusal {
             },
         }
     }
+}
+
+/// Whether a message says that etcd takes nothing more.
+pub(super) fn is_full_store(message: &str) -> bool {
+    message.contains("database space exceeded")
 }
 
 /// What a refusal by RBAC says: `... cannot patch resource "configmaps" in API group "" in the namespace "x"`.

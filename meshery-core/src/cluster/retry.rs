@@ -76,15 +76,17 @@ impl Connection {
                 }
                 Err(Broken { error, sent, passing }) => {
                     if passing {
-                        self.note_trouble();
+                        self.note_broken();
                     }
                     unheard |= sent;
-                    let verdict = if passing && (request.repeatable || !sent) {
-                        Verdict::Again {
+                    let verdict = match &error {
+                        _ if sent && !request.repeatable => Verdict::GiveUp,
+                        // Certificates have a successor before they end: it may be in the kubeconfig by now.
+                        ClusterError::Tls { .. } => Verdict::Renew,
+                        _ if passing => Verdict::Again {
                             at_least: Duration::ZERO,
-                        }
-                    } else {
-                        Verdict::GiveUp
+                        },
+                        _ => Verdict::GiveUp,
                     };
                     (verdict, error)
                 }
@@ -158,7 +160,10 @@ impl Connection {
             }
             500 if patience.new_kind && refusal.is_undeclared_field() && within(TAKING_EFFECT) => again,
             _ if !request.repeatable => Verdict::GiveUp,
-            500 if refusal.is_passing() && within(PASSING) => again,
+            500 if refusal.is_passing() && within(PASSING) => {
+                self.note_trouble();
+                again
+            }
             // An aggregated API whose server is not there: it may stay so for ever.
             503 if refusal.plain && refusal.message == "service unavailable" && !within(TAKING_EFFECT) => {
                 Verdict::GiveUp
@@ -169,7 +174,10 @@ impl Connection {
                     at_least: answer.retry_after().unwrap_or_default(),
                 }
             }
-            504 => again,
+            504 => {
+                self.note_trouble();
+                again
+            }
             _ => Verdict::GiveUp,
         }
     }

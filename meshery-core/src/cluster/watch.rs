@@ -2,7 +2,8 @@
 //!
 //! A watch can end at any moment and for many reasons, and some of them show only as silence. So each one is short
 //! (the server ends it after half a minute, and we end it if the server does not), goes on from the state that was
-//! seen last, and starts again from a list when the server has forgotten that state. Where watching is not allowed,
+//! seen last, and starts again from a list when the server has forgotten that state, or when another request has found
+//! no server: one that is being stopped keeps watches open, and says nothing more in them. Where watching is not allowed,
 //! lists every two seconds take its place.
 
 use std::time::Duration;
@@ -201,9 +202,12 @@ impl Cluster {
             Request::collection(Method::GET, "watch", kind, &target.namespace, &query).accept(accept);
         let client = self.connection.client();
         let limit = self.connection.settings.request;
-        let opened = timeout(limit, self.connection.open(&client, &request))
-            .await
-            .unwrap_or_else(|_| Err(Connection::too_slow(&request, limit)));
+        let mut breaks = self.connection.breaks();
+        let opening = timeout(limit, self.connection.open(&client, &request));
+        let opened = tokio::select! {
+            opened = opening => opened.unwrap_or_else(|_| Err(Connection::too_slow(&request, limit))),
+            _ = breaks.changed() => return Ok(End::Lost),
+        };
         let answer = opened.map_err(|Broken { error, passing, .. }| {
             if passing {
                 self.connection.note_trouble();
@@ -227,7 +231,12 @@ impl Cluster {
         let mut frames = answer.into_body().into_data_stream();
         let mut line = BytesMut::new();
         let give_up = tokio::time::Instant::now() + SILENCE;
-        while let Ok(frame) = tokio::time::timeout_at(give_up, frames.next()).await {
+        loop {
+            let frame = tokio::select! {
+                frame = frames.next() => frame,
+                _ = breaks.changed() => return Ok(End::Lost),
+                () = tokio::time::sleep_until(give_up) => return Ok(End::InTime),
+            };
             match frame {
                 None => return Ok(End::InTime),
                 Some(Err(error)) => {
@@ -253,7 +262,6 @@ impl Cluster {
                 return Ok(End::Lost);
             }
         }
-        Ok(End::InTime)
     }
 }
 

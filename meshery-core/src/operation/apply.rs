@@ -31,6 +31,8 @@ const BATCH: usize = 64;
 const BATCHES: usize = 2;
 /// A webhook that the same plan has just installed needs a moment until something serves it.
 const WEBHOOKS: Duration = Duration::from_mins(1);
+/// One that was there before may be in the midst of a restart.
+const OTHERS_WEBHOOKS: Duration = Duration::from_secs(10);
 
 /// Its kind was served when the plan was made, or comes with the plan: an API server that has just started, or just
 /// learned of a kind, needs a moment.
@@ -278,7 +280,7 @@ impl StepRun<'_> {
         match cluster.patch(&todo.reference, &patch, manager, false).await {
             Ok(now) => todo.now = Some(now),
             // Whether it was done is seen by looking again.
-            Err(error) if error.is_connection() => {
+            Err(error) if error.leaves_open() => {
                 return Err(ClusterError::ObjectChanged {
                     object: todo.reference.clone(),
                     reason: error.to_string(),
@@ -287,6 +289,14 @@ impl StepRun<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn webhook_patience(&self) -> Duration {
+        if self.run.plan.installs_webhooks() {
+            WEBHOOKS
+        } else {
+            OTHERS_WEBHOOKS
+        }
     }
 
     /// Applies an object in just the state in which it was seen: what others do to it in between is theirs, and is
@@ -301,7 +311,7 @@ impl StepRun<'_> {
             force: run.policy.force_conflicts,
             dry_run: false,
             guard: Some(todo.now.as_ref().map_or_else(Guard::absent, Guard::unchanged)),
-            retry_webhooks_until: Some(self.deadline.min(Instant::now() + WEBHOOKS)),
+            retry_webhooks_until: Some(self.deadline.min(Instant::now() + self.webhook_patience())),
         };
         let served_until = self.deadline.min(Instant::now() + SERVED);
         loop {

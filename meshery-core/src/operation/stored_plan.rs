@@ -194,6 +194,17 @@ impl StoredStep {
 }
 
 impl StoredPlan {
+    /// Whether one of its steps makes something that the server asks before it takes objects.
+    pub fn installs_webhooks(&self) -> bool {
+        self.steps.iter().any(|step| match &step.work {
+            Work::Apply { waves, .. } => waves
+                .iter()
+                .flatten()
+                .any(|object| object.group == "admissionregistration.k8s.io"),
+            _ => false,
+        })
+    }
+
     /// Whether one of its steps makes this release so.
     pub fn has_release(&self, name: &str, namespace: &str) -> bool {
         self.steps.iter().any(|step| match &step.work {

@@ -257,7 +257,7 @@ impl Undo {
     /// One object that cannot be taken back does not keep the others; a cluster that is away keeps all of them.
     fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
         let away = matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable;
-        if away || self.stop.is_cancelled() {
+        if away || ClusterError::is_no_way(&problem.code) || self.stop.is_cancelled() {
             return Err(problem);
         }
         Ok(Taken::Left(format!("it could not be taken back: {problem}")))

@@ -2,7 +2,7 @@
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::entry::{ObjectChange, Reversal, Stored};
 use super::field::{Field, changed, own_fields, restore};
@@ -22,6 +22,8 @@ use crate::problem::Problem;
 
 /// How often an object that changes under our hands is read again.
 const ATTEMPTS: usize = 8;
+/// Before it is looked at again whether a write of which nothing was heard was carried out.
+const PAUSE: Duration = Duration::from_millis(500);
 
 impl Undo {
     /// Takes back what was applied.
@@ -127,7 +129,7 @@ impl Undo {
             Some(outcome) => Some(self.opened(outcome.fields.clone())?),
             None => None,
         };
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             if text(before, "/metadata/uid") != text(&now, "/metadata/uid") {
                 return Ok(Taken::Left(
                     "somebody has deleted it and made it again since".into(),
@@ -169,6 +171,14 @@ impl Undo {
                         _ => return Err(error.into()),
                     }
                 }
+                // Whether it was done is seen by looking again.
+                Err(error) if error.leaves_open() && attempt < ATTEMPTS => {
+                    tokio::time::sleep(PAUSE).await;
+                    match self.cluster.get_if_served(&object.object).await? {
+                        Some(again) => now = again,
+                        None => return Err(error.into()),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -182,14 +192,17 @@ impl Undo {
             return Ok(());
         }
         let mut now = Some(now);
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let Some(patch) = now.as_ref().and_then(|now| take_over(now, manager)) else {
                 return Ok(());
             };
             let patch = Patch::Json(patch);
             match self.cluster.patch(&object.object, &patch, manager, false).await {
                 Ok(_) => return Ok(()),
-                Err(ClusterError::ObjectChanged { .. }) => {
+                Err(error)
+                    if matches!(error, ClusterError::ObjectChanged { .. })
+                        || error.leaves_open() && attempt < ATTEMPTS =>
+                {
                     now = self.cluster.get_if_served(&object.object).await?;
                 }
                 Err(error) => return Err(error.into()),
@@ -251,13 +264,17 @@ impl Undo {
                 }
                 // Helm 3 makes objects that cannot be applied.
                 Err(ClusterError::Invalid { .. }) if !plainly => plainly = true,
-                // Whether it was made is looked at by making it again.
+                // Looked at, not made again: the server may refuse a second one for what the first one has taken, an
+                // address for example, before it says that it is there.
+                Err(error) if error.leaves_open() && Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                    if let Some(now) = self.cluster.get_if_served(object).await? {
+                        return Ok(stands(before, &now));
+                    }
+                }
                 // The definition of its kind was made again a moment ago, perhaps.
-                Err(error)
-                    if (error.is_connection() || matches!(error, ClusterError::NotServed { .. }))
-                        && Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                Err(ClusterError::NotServed { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -3,16 +3,18 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -20,16 +22,22 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::identity::Identity;
 use super::{Action, Mutation, RequestInfo, State};
 
-type Body = BoxBody<Bytes, hyper::Error>;
+type Body = BoxBody<Bytes, Dropped>;
+
+/// Into how many pieces a slow answer is broken.
+const PIECES: usize = 4;
 
 /// The connection to the client is to be closed without an answer, says this error; hyper does that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Dropped(String);
 
 impl std::fmt::Display for Dropped {
@@ -136,21 +144,47 @@ pub(super) fn serve(
 async fn connection(stream: TcpStream, upstream: Upstream, state: Arc<State>, mut cut: watch::Receiver<()>) {
     // Small messages in both directions: without this, they wait for each other.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| handle(request, &upstream, &state));
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let acceptor = state.identity().as_ref().map(Identity::acceptor);
+    let served = async {
+        match acceptor {
+            None => serve_connection(stream, None, &upstream, &state).await,
+            Some(acceptor) => {
+                // A client that does not like our certificate, or has one that we do not like, goes away.
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let shown = stream.get_ref().1.peer_certificates();
+                let certificate = shown.and_then(|shown| Some(shown.first()?.clone().into_owned()));
+                serve_connection(stream, certificate, &upstream, &state).await;
+            }
+        }
+    };
     tokio::select! {
-        // Its errors are the dropped requests, and clients that went away.
-        _ = served => {}
+        () = served => {}
         _ = cut.changed() => {}
     }
 }
 
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    certificate: Option<CertificateDer<'static>>,
+    upstream: &Upstream,
+    state: &State,
+) {
+    let service = service_fn(|request| handle(request, certificate.clone(), upstream, state));
+    // Its errors are the dropped requests, and clients that went away.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
 async fn handle(
     request: Request<Incoming>,
+    certificate: Option<CertificateDer<'static>>,
     upstream: &Upstream,
     state: &State,
 ) -> Result<Response<Body>, Dropped> {
-    let (info, noted) = note(&request, state);
+    let (info, noted) = note(&request, certificate, state);
     let rule = state.rule().clone();
     match rule(&info) {
         Action::Forward => forward(request, upstream, state, noted).await,
@@ -158,18 +192,31 @@ async fn handle(
             run(job).await;
             forward(request, upstream, state, noted).await
         }
-        Action::Reply(status, headers, body) => {
-            let mut response = Response::new(Full::new(Bytes::from(body)).map_err(never).boxed());
-            *response.status_mut() = status;
-            for (name, value) in headers {
-                let name = HeaderName::try_from(&name).unwrap_or_else(|e| panic!("header {name:?}: {e}"));
-                let value =
-                    HeaderValue::try_from(&value).unwrap_or_else(|e| panic!("header value {value:?}: {e}"));
-                response.headers_mut().append(name, value);
-            }
-            Ok(response)
+        Action::Reply(status, headers, body) => Ok(reply(status, headers, body)),
+        Action::ReplyAfter(status, headers, body) => {
+            finish(request, upstream, state, noted).await?;
+            Ok(reply(status, headers, body))
         }
         Action::DropBefore => Err(Dropped("dropped before it was sent on".to_owned())),
+        Action::Stall => std::future::pending().await,
+        Action::CutAnswer => Ok(cut_short(forward(request, upstream, state, noted).await?)),
+        Action::Slow(pause) => {
+            let (head, body) = finish(request, upstream, state, noted).await?.into_parts();
+            let pieces: Vec<Bytes> = body
+                .chunks(body.len().div_ceil(PIECES).max(1))
+                .map(Bytes::copy_from_slice)
+                .collect();
+            let (sender, body) = channel_body();
+            tokio::spawn(async move {
+                for piece in pieces {
+                    tokio::time::sleep(pause).await;
+                    if sender.send(Ok(piece)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Ok(Response::from_parts(head, body))
+        }
         Action::DropAfter => {
             finish(request, upstream, state, noted).await?;
             Err(Dropped("dropped after it was carried out".to_owned()))
@@ -182,8 +229,23 @@ async fn handle(
     }
 }
 
+fn reply(status: StatusCode, headers: Vec<(String, String)>, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)).map_err(never).boxed());
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(&name).unwrap_or_else(|e| panic!("header {name:?}: {e}"));
+        let value = HeaderValue::try_from(&value).unwrap_or_else(|e| panic!("header value {value:?}: {e}"));
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
 /// Counts the request, so that a rule that is asked about two at the same time sees two different numbers.
-fn note(request: &Request<Incoming>, state: &State) -> (RequestInfo, Option<Instant>) {
+fn note(
+    request: &Request<Incoming>,
+    certificate: Option<CertificateDer<'static>>,
+    state: &State,
+) -> (RequestInfo, Option<Instant>) {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let mutating = mutates(request.method(), &path, &query);
@@ -197,6 +259,7 @@ fn note(request: &Request<Incoming>, state: &State) -> (RequestInfo, Option<Inst
             query,
             at,
             status: None,
+            object: None,
         });
         at
     });
@@ -205,6 +268,7 @@ fn note(request: &Request<Incoming>, state: &State) -> (RequestInfo, Option<Inst
         path,
         query,
         headers: request.headers().clone(),
+        certificate,
         mutating,
         mutations: mutations.len(),
     };
@@ -229,9 +293,12 @@ async fn forward(
     state: &State,
     noted: Option<Instant>,
 ) -> Result<Response<Body>, Dropped> {
+    if noted.is_some() {
+        let answer = finish(request, upstream, state, noted).await?;
+        return Ok(answer.map(|body| Full::new(body).map_err(never).boxed()));
+    }
     let response = upstream.send(request).await?;
-    answered(state, noted, &response);
-    Ok(response.map(BodyExt::boxed))
+    Ok(response.map(|body| body.map_err(|e| Dropped(e.to_string())).boxed()))
 }
 
 /// Forwards, and keeps the answer: when its body has come to its end, the API server is done.
@@ -240,18 +307,18 @@ async fn finish(
     upstream: &Upstream,
     state: &State,
     noted: Option<Instant>,
-) -> Result<(), Dropped> {
-    let response = upstream.send(request).await?;
-    answered(state, noted, &response);
-    response
-        .into_body()
+) -> Result<Response<Bytes>, Dropped> {
+    let (head, body) = upstream.send(request).await?.into_parts();
+    let body = body
         .collect()
         .await
-        .map_err(|e| Dropped(format!("the API server's answer: {e}")))?;
-    Ok(())
+        .map_err(|e| Dropped(format!("the API server's answer: {e}")))?
+        .to_bytes();
+    answered(state, noted, head.status, &body);
+    Ok(Response::from_parts(head, body))
 }
 
-fn answered(state: &State, noted: Option<Instant>, response: &Response<Incoming>) {
+fn answered(state: &State, noted: Option<Instant>, status: StatusCode, body: &[u8]) {
     // The list may have been begun anew meanwhile: then nobody wants to know.
     if let Some(at) = noted
         && let Some(mutation) = state
@@ -260,8 +327,50 @@ fn answered(state: &State, noted: Option<Instant>, response: &Response<Incoming>
             .rev()
             .find(|mutation| mutation.at == at)
     {
-        mutation.status = Some(response.status());
+        mutation.status = Some(status);
+        let object: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |field: &str| Some(object["metadata"][field].as_str()?.to_owned());
+        mutation.object = text("uid").zip(text("resourceVersion"));
     }
+}
+
+/// Half of the first piece of the body, and then nothing more.
+fn cut_short(response: Response<Body>) -> Response<Body> {
+    let (head, mut body) = response.into_parts();
+    let (sender, cut) = channel_body();
+    tokio::spawn(async move {
+        if let Some(Ok(frame)) = body.frame().await
+            && let Ok(data) = frame.into_data()
+        {
+            let _ = sender.send(Ok(data.slice(..data.len() / 2))).await;
+            // So that the half is on its way before the connection closes.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let _ = sender.send(Err(Dropped("cut short".to_owned()))).await;
+    });
+    Response::from_parts(head, cut)
+}
+
+/// A body that a task writes.
+struct ChannelBody(mpsc::Receiver<Result<Bytes, Dropped>>);
+
+impl hyper::body::Body for ChannelBody {
+    type Data = Bytes;
+    type Error = Dropped;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
+        self.0
+            .poll_recv(context)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+fn channel_body() -> (mpsc::Sender<Result<Bytes, Dropped>>, Body) {
+    let (sender, pieces) = mpsc::channel(1);
+    (sender, ChannelBody(pieces).boxed())
 }
 
 /// A test's closure may block: it may kill a process, or ask the cluster something.
@@ -271,7 +380,7 @@ async fn run(job: Box<dyn FnOnce() + Send>) {
     }
 }
 
-fn never(impossible: Infallible) -> hyper::Error {
+fn never(impossible: Infallible) -> Dropped {
     match impossible {}
 }
 

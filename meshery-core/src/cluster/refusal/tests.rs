@@ -247,3 +247,37 @@ fn sizes_are_not_mistaken_for_passing_trouble() {
         );
     }
 }
+
+#[test]
+fn a_store_that_is_full_does_not_pass_and_its_remedy_is_about_the_store() {
+    let body = json!({"message": "etcdserver: mvcc: database space exceeded"});
+    let refusal = Refusal::read(StatusCode::INTERNAL_SERVER_ERROR, body.to_string().as_bytes());
+    assert!(!refusal.is_passing());
+    let problem = crate::problem::Problem::from(error(500, &body));
+    assert!(problem.remedy.contains("defragment"), "{problem:?}");
+    let leader = json!({"message": "etcdserver: leader changed"}).to_string();
+    assert!(Refusal::read(StatusCode::INTERNAL_SERVER_ERROR, leader.as_bytes()).is_passing());
+}
+
+#[test]
+fn every_answer_without_a_name_of_its_own_has_a_cause_and_a_remedy() {
+    for status in [
+        302, 405, 406, 407, 410, 415, 418, 429, 500, 501, 502, 503, 504, 507,
+    ] {
+        let error = text(status, "no");
+        assert_eq!(error.code(), "cluster-answer", "{status}");
+        let problem = crate::problem::Problem::from(error);
+        assert!(!problem.remedy.is_empty(), "{status}");
+        assert!(status == 418 || !problem.cause.is_empty(), "{status}");
+    }
+}
+
+#[test]
+fn a_gateway_that_gave_up_leaves_open_what_was_done_and_a_refusal_does_not() {
+    for status in [500, 502, 503, 504] {
+        assert!(text(status, "no").leaves_open(), "{status}");
+    }
+    for status in [302, 400, 403, 405, 409, 413, 422, 501, 507] {
+        assert!(!text(status, "no").leaves_open(), "{status}");
+    }
+}
