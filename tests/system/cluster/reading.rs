@@ -5,7 +5,8 @@ use libtest_mimic::Trial;
 use meshery_core::cluster::{Clusters, KubeconfigSource};
 use meshery_plugin_api::message::facts::{Detail, KindFacts, Need, Readability};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_tests::proxy::{Action, FaultProxy};
+use meshery_tests::proxy::strike::{self, Strike};
+use meshery_tests::proxy::{Action, FaultProxy, refusal};
 use serde_json::{Value, json};
 
 use super::{by, config_map, connect, run};
@@ -229,6 +230,7 @@ fn facts_say_how_sure_they_are() -> anyhow::Result<()> {
 
 fn long_lists_are_read_page_by_page() -> anyhow::Result<()> {
     let space = Namespace::new("pages")?;
+    let proxy = FaultProxy::start(&space.cluster)?;
     run(async {
         let cluster = connect(space.cluster.kubeconfig()).await?;
         let objects: Vec<Value> = (0..520)
@@ -246,6 +248,21 @@ fn long_lists_are_read_page_by_page() -> anyhow::Result<()> {
             .list(&kind, Some(&space.name), "", Detail::Metadata, 510)
             .await?;
         ensure!(some.truncated && some.items.len() == 510, "{}", some.items.len());
+        // Read too slowly: the server has forgotten where the pages were, and they are read from the first one on.
+        let forgotten = Strike::on(
+            |request| request.query.contains("continue="),
+            || refusal::status(410, "Expired", "The provided continue parameter is too old"),
+        );
+        proxy.on(strike::all(vec![forgotten.clone()]));
+        let slow = connect(&proxy.kubeconfig(space.cluster.dir())).await?;
+        let all = slow
+            .list(&kind, Some(&space.name), "", Detail::Metadata, 5000)
+            .await?;
+        ensure!(
+            forgotten.struck() == 1 && all.items.len() == 521,
+            "{}",
+            all.items.len()
+        );
         Ok(())
     })
 }
