@@ -2,6 +2,7 @@
 
 use crate::error::PluginError;
 use crate::message::descriptor::AdapterDescriptor;
+use crate::message::expansion::{ExpandRequest, Expansion};
 use crate::message::facts::Facts;
 use crate::message::finding::{Finding, Installation};
 use crate::message::plan::{Plan, PlanRequest};
@@ -17,6 +18,16 @@ pub trait MeshAdapter: Send + Sync + 'static {
 
     /// What is to be done for an operation.
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError>;
+
+    /// The steps that an [`Expand`](crate::message::expansion::Expand) of one of its plans stands for, now that the
+    /// operation has come to it.
+    fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
+        Err(PluginError::new(
+            "unknown-expansion",
+            format!("the adapter has no expansion \"{}\"", request.what),
+        )
+        .cause("a fault in the adapter: its plan has a step that it does not know how to expand"))
+    }
 
     /// What speaks against an operation, or should be known, before it runs (with the facts of `plan`).
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `adapter.describe` | `{}` | `AdapterDescriptor` |
 //! | `adapter.plan`, `adapter.check` | `PlanRequest` | `Plan`, `[Finding]` |
+//! | `adapter.expand` | `ExpandRequest` | `Expansion` |
 //! | `adapter.detect`, `adapter.analyze` | `Facts` | `[Installation]`, `[Finding]` |
 //! | `provider.user`, `provider.health` | `{}` | `User`, `StoreHealth` |
 //! | `provider.get` | [`GetDocument`] | `Document` or null |
@@ -71,6 +72,7 @@ pub fn adapter<A: MeshAdapter>(adapter: &A, method: &str, payload: &[u8]) -> Res
     match method {
         "adapter.describe" => write(method, &adapter.describe()),
         "adapter.plan" => write(method, &adapter.plan(read(method, payload)?)?),
+        "adapter.expand" => write(method, &adapter.expand(read(method, payload)?)?),
         "adapter.check" => write(method, &adapter.check(read(method, payload)?)?),
         "adapter.detect" => write(method, &adapter.detect(read(method, payload)?)?),
         "adapter.analyze" => write(method, &adapter.analyze(read(method, payload)?)?),

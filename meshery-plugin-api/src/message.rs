@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod descriptor;
 pub mod document;
+pub mod expansion;
 pub mod facts;
 pub mod finding;
 pub mod journal;

@@ -1,5 +1,7 @@
 //! Whether a plan makes sense as a plan, before anything is looked up, rendered or run.
 
+mod outputs;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
@@ -7,12 +9,16 @@ use serde_json::Value;
 
 use crate::error::PluginError;
 use crate::message::descriptor::Rights;
+use crate::message::expansion::{Expand, Expansion};
+use crate::message::facts::Detail;
 use crate::message::material::{Material, MaterialEntry};
 use crate::message::object_ref::ObjectRef;
 use crate::message::plan::{
     Action, Condition, Plan, Readiness, RemoveRelease, RollbackRelease, Rule, Step, TestRelease,
 };
 use crate::rights;
+
+pub use outputs::KnownOutputs;
 
 /// The most steps that a plan may have.
 const STEPS: usize = 500;
@@ -28,27 +34,7 @@ pub fn check(plan: &Plan, rights: &Rights) -> Result<(), PluginError> {
     if steps.is_empty() {
         return Err(fault("the plan has no steps"));
     }
-    if steps.len() > STEPS {
-        return Err(fault(format!(
-            "the plan has {} steps; {STEPS} is the limit",
-            steps.len()
-        )));
-    }
-    let mut ids = HashSet::new();
-    for step in &steps {
-        check_id(&step.id)?;
-        if !ids.insert(step.id.as_str()) {
-            return Err(fault(format!("two steps have the id \"{}\"", step.id)));
-        }
-    }
-    for step in &steps {
-        if let Some(other) = step.after.iter().find(|other| !ids.contains(other.as_str())) {
-            return Err(fault(format!(
-                "step {} comes after \"{other}\", which is not there",
-                step.id
-            )));
-        }
-    }
+    check_all(&steps, rights, &KnownOutputs::new())?;
     let verify: HashSet<&str> = plan.verify.iter().map(|step| step.id.as_str()).collect();
     for step in &plan.steps {
         if let Some(other) = step.after.iter().find(|other| verify.contains(other.as_str())) {
@@ -66,9 +52,63 @@ pub fn check(plan: &Plan, rights: &Rights) -> Result<(), PluginError> {
             )));
         }
     }
-    check_order(&steps)?;
-    let mut objects = 0;
+    Ok(())
+}
+
+/// Checks the steps that an `expand` of a plan has become: as a plan, and that they stay within what it said they would.
+/// `known` are the outputs of the steps before it.
+pub fn check_expansion(
+    expand: &Expand,
+    expansion: &Expansion,
+    rights: &Rights,
+    known: &KnownOutputs,
+) -> Result<(), PluginError> {
+    let steps: Vec<&Step> = expansion.steps.iter().collect();
+    if let Some(step) = steps.iter().find(|step| matches!(step.action, Action::Expand(_))) {
+        return Err(fault(format!(
+            "step {} of an expansion is to be expanded",
+            step.id
+        )));
+    }
+    check_all(&steps, rights, known)?;
     for step in &steps {
+        check_step(step, &expand.within).map_err(|error| match error.code.as_str() {
+            "beyond-rights" => PluginError {
+                cause: "the plan said that this part of it would stay within narrower bounds".into(),
+                ..error
+            },
+            _ => error,
+        })?;
+    }
+    Ok(())
+}
+
+fn check_all(steps: &[&Step], rights: &Rights, known: &KnownOutputs) -> Result<(), PluginError> {
+    if steps.len() > STEPS {
+        return Err(fault(format!(
+            "the plan has {} steps; {STEPS} is the limit",
+            steps.len()
+        )));
+    }
+    let mut ids = HashSet::new();
+    for step in steps {
+        check_id(&step.id)?;
+        if !ids.insert(step.id.as_str()) {
+            return Err(fault(format!("two steps have the id \"{}\"", step.id)));
+        }
+    }
+    for step in steps {
+        if let Some(other) = step.after.iter().find(|other| !ids.contains(other.as_str())) {
+            return Err(fault(format!(
+                "step {} comes after \"{other}\", which is not there",
+                step.id
+            )));
+        }
+    }
+    check_order(steps)?;
+    outputs::check(steps, known)?;
+    let mut objects = 0;
+    for step in steps {
         objects += check_step(step, rights)?;
     }
     if objects > OBJECTS {
@@ -216,6 +256,18 @@ fn check_step(step: &Step, rights: &Rights) -> Result<usize, PluginError> {
             Ok(0)
         }
         Action::Material(material) => check_material(step, material, &within),
+        Action::Expand(expand) => {
+            if expand.what.is_empty() {
+                return Err(fault(format!(
+                    "step {} does not say what is to be expanded",
+                    step.id
+                )));
+            }
+            if expand.needs.iter().any(|need| need.detail == Detail::Unknown) {
+                return Err(newer(step, "a need"));
+            }
+            Ok(0)
+        }
         Action::Unknown => Err(newer(step, "a kind of step")),
     }
 }
@@ -388,6 +440,69 @@ mod tests {
                 .message
                 .contains("only proves")
         );
+    }
+
+    #[test]
+    fn what_a_step_uses_is_left_by_one_before_it_and_a_secret_stays_one() {
+        let leaves = |object: &str| {
+            json!({"id": "a", "kind": "wait", "for": [],
+                "outputs": {"ip": {"ref": object, "path": "/spec/clusterIP"}}})
+        };
+        let uses = |after: &[&str], uses: &str| {
+            json!({"id": "b", "kind": "apply", "after": after, "uses": [uses], "objects": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b", "namespace": "mesh"},
+                 "data": {"ip": "${a.ip}"}}]})
+        };
+        let service = "v1/Service/mesh/a";
+        checked(json!([leaves(service), uses(&["a"], "a.ip")])).unwrap();
+        let between = wait("c", &["a"]);
+        checked(json!([leaves(service), between, uses(&["c"], "a.ip")])).unwrap();
+        for (steps, word) in [
+            (
+                json!([leaves(service), uses(&[], "a.ip")]),
+                "no step before it leaves",
+            ),
+            (
+                json!([leaves(service), uses(&["a"], "a.port")]),
+                "no step before it leaves",
+            ),
+            (
+                json!([leaves("v1/Secret/mesh/a"), uses(&["a"], "a.ip")]),
+                "comes from a Secret",
+            ),
+        ] {
+            let error = checked(steps).unwrap_err();
+            assert!(error.message.contains(word), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_expansion_stays_within_what_its_plan_said_it_would() {
+        let rights = Rights {
+            namespaces: vec!["*".into()],
+            ..Rights::default()
+        };
+        let expand = |namespace: &str| Expand {
+            within: Rights {
+                namespaces: vec![namespace.into()],
+                ..Rights::default()
+            },
+            ..Expand::default()
+        };
+        let expansion: Expansion = serde_json::from_value(json!({"steps": [
+            {"id": "web", "kind": "restart", "workloads": ["apps/v1/Deployment/shop/web"]}]}))
+        .unwrap();
+        let known = KnownOutputs::new();
+        check_expansion(&expand("shop"), &expansion, &rights, &known).unwrap();
+        let error = check_expansion(&expand("mesh"), &expansion, &rights, &known).unwrap_err();
+        assert!(
+            error.code == "beyond-rights" && error.message.contains("shop"),
+            "{error}"
+        );
+
+        let again: Expansion =
+            serde_json::from_value(json!({"steps": [{"id": "x", "kind": "expand", "what": "y"}]})).unwrap();
+        assert!(check_expansion(&expand("shop"), &again, &rights, &known).is_err());
     }
 
     #[test]

@@ -41,8 +41,7 @@
 //!     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
 //!         let workloads = request.facts.objects("apps", "Deployment").filter_map(ObjectRef::of).collect();
 //!         let action = Action::Restart(Restart { workloads });
-//!         let step = Step { id: "all".into(), title: String::new(), after: vec![], action, deadline_s: 0 };
-//!         Ok(Plan { steps: vec![step], ..Plan::default() })
+//!         Ok(Plan { steps: vec![Step::new("all", "Everything again", action)], ..Plan::default() })
 //!     }
 //!     fn detect(&self, _: Facts) -> Result<Vec<Installation>, PluginError> {
 //!         Ok(Vec::new())
@@ -67,11 +66,14 @@ pub mod conformance;
 mod objects;
 mod reading;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::message::descriptor::{AdapterDescriptor, Operation};
+use crate::message::expansion::{Expand, ExpandRequest, Expansion};
 use crate::message::facts::{ChartFact, ClusterFacts, Facts, Need, Readability};
 use crate::message::finding::{Finding, Installation};
 use crate::message::plan::{Plan, PlanRequest};
@@ -210,6 +212,29 @@ impl Cluster {
         let plan = call(adapter, "adapter.plan", &request)?;
         plan_check::check(&plan, &describe(adapter)?.rights)?;
         Ok(plan)
+    }
+
+    /// What an `expand` of a plan becomes now, which a host would accept; the outputs are those of the steps before it,
+    /// of which none is a secret.
+    pub fn expand(
+        &self,
+        adapter: &impl MeshAdapter,
+        operation: &str,
+        expand: &Expand,
+        outputs: BTreeMap<String, Value>,
+    ) -> Result<Expansion, PluginError> {
+        let known = outputs.keys().map(|name| (name.clone(), false)).collect();
+        let request = ExpandRequest {
+            operation: operation.to_owned(),
+            what: expand.what.clone(),
+            with: expand.with.clone(),
+            facts: self.facts(&expand.needs)?,
+            outputs,
+            ..ExpandRequest::default()
+        };
+        let expansion = call(adapter, "adapter.expand", &request)?;
+        plan_check::check_expansion(expand, &expansion, &describe(adapter)?.rights, &known)?;
+        Ok(expansion)
     }
 
     /// What the adapter says about an operation before it runs.

@@ -24,6 +24,7 @@ pub struct Record {
     pub notes: Vec<String>,
     pub policy: Policy,
     pub steps: Vec<Step>,
+    pub outputs: Vec<Output>,
     pub findings: Vec<Finding>,
     pub error: Option<Problem>,
     pub left: Vec<Left>,
@@ -31,6 +32,15 @@ pub struct Record {
     pub held_up: Option<HeldUp>,
     pub created: String,
     pub updated: String,
+}
+
+/// What a step has left; no value when it is a secret.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    pub step: String,
+    pub name: String,
+    pub value: Option<Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -244,6 +254,14 @@ impl Record {
         line("host", &self.host);
         if let Some(held_up) = &self.held_up {
             line("waits", &held_up.reason);
+        }
+        for output in &self.outputs {
+            let value = match &output.value {
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => "a secret".to_owned(),
+            };
+            line("output", &format!("{}.{} = {value}", output.step, output.name));
         }
         line("created", &self.created);
         line("updated", &self.updated);

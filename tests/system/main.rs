@@ -12,6 +12,7 @@ mod conformance;
 mod control_plane;
 mod downloads;
 mod embedding;
+mod expansion;
 mod faults;
 mod gates;
 mod host;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         control_plane::trials(),
         downloads::trials(),
         embedding::trials(),
+        expansion::trials(),
         faults::trials(),
         gates::trials(),
         host::trials(),

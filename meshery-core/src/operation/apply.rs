@@ -60,8 +60,10 @@ impl StepRun<'_> {
         manager: &str,
         content: &BlobRef,
         release: Option<&ReleaseName>,
+        uses: &[String],
     ) -> Result<(), Problem> {
-        let waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
+        let mut waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
+        self.run.fill(uses, &mut waves)?;
         for wave in waves {
             let definitions = definitions(&wave);
             let mut batches = Vec::new();

@@ -4,15 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
 use super::entry::Entry;
+use super::expand::is_to_expand;
 use super::gate::{Opening, is_paused};
 use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
+use super::outputs::Outputs;
 use super::policy::{OnFailure, OnInterruption};
 use super::queue::{Place, Turn};
 use super::record::{OperationRecord, StepState};
@@ -56,7 +59,8 @@ pub(super) struct Conduct {
     pub(super) live: Arc<Live>,
     pub(super) journal: Journal,
     pub(super) record: OperationRecord,
-    pub(super) plan: StoredPlan,
+    /// With what was expanded so far.
+    plan: Mutex<Arc<StoredPlan>>,
     relied: Relied,
 }
 
@@ -93,7 +97,7 @@ impl Engine {
     }
 
     async fn conduct(self: &Arc<Self>, mut stored: Stored) -> Result<Conduct, Problem> {
-        let plan = stored.plan(&self.store).await?;
+        let plan = self.whole_plan(&stored).await?;
         let relied = stored.relied(&self.store).await?;
         stored.record.host = Some(self.host.holder().to_owned());
         let live = Arc::new(Live::new(stored.record.clone()));
@@ -102,7 +106,7 @@ impl Engine {
             journal: Journal::open(self.store.clone(), live.clone(), self.abandon.clone()),
             live,
             record: stored.record,
-            plan,
+            plan: Mutex::new(Arc::new(plan)),
             relied,
         })
     }
@@ -124,6 +128,16 @@ impl Engine {
 }
 
 impl Conduct {
+    /// The plan, with what was expanded so far.
+    pub(super) fn plan(&self) -> Arc<StoredPlan> {
+        self.plan.lock().clone()
+    }
+
+    /// A step was expanded.
+    pub(super) fn set_plan(&self, plan: StoredPlan) {
+        *self.plan.lock() = Arc::new(plan);
+    }
+
     async fn conduct(&self, mut next: Next) {
         let ended = async {
             loop {
@@ -367,7 +381,7 @@ impl Conduct {
             || "cancelled".to_owned(),
             |problem| problem.message.chars().take(500).collect(),
         );
-        for step in &self.plan.steps {
+        for step in &self.plan().steps {
             let Work::Record { makes: Some(new), .. } = &step.work else {
                 continue;
             };
@@ -404,31 +418,43 @@ impl Conduct {
     ) -> Result<(), Problem> {
         let cluster = self.fenced_cluster(tenure).await?;
         if !begun {
-            self.engine.set_room_aside(self.live.id(), &self.plan).await?;
+            self.engine.set_room_aside(self.live.id(), &self.plan()).await?;
         }
         let halt = self.live.cancel.child_token();
-        let run = Run {
-            live: self.live.clone(),
-            journal: self.journal.clone(),
-            store: self.engine.store.clone(),
-            cluster,
-            key: self.engine.key.clone(),
-            plan: self.plan.clone(),
-            policy: self.record.policy,
-            history,
-            relied: self.relied.clone(),
-            halt: halt.clone(),
+        let run = |history: History| -> Result<Run, Problem> {
+            Ok(Run {
+                live: self.live.clone(),
+                journal: self.journal.clone(),
+                store: self.engine.store.clone(),
+                cluster: cluster.clone(),
+                key: self.engine.key.clone(),
+                plan: self.plan(),
+                policy: self.record.policy,
+                outputs: Outputs::of(&history, &self.engine.key, self.live.id())?,
+                history,
+                relied: self.relied.clone(),
+                halt: halt.clone(),
+            })
         };
         if shown != OperationState::Running {
             self.state(OperationState::Running, None, None).await?;
         }
         let steps = async {
-            if !begun || run.history.has_paused {
-                run.check_relied().await?;
+            let mut run_now = run(history)?;
+            if !begun || run_now.history.has_paused {
+                run_now.check_relied().await?;
             }
-            run.steps(false).await?;
+            loop {
+                match run_now.steps(false).await {
+                    Err(problem) if is_to_expand(&problem) => {
+                        self.expand(&cluster, &halt).await?;
+                        run_now = run(History::read(&self.engine.store, self.live.id()).await?)?;
+                    }
+                    result => break result?,
+                }
+            }
             self.state(OperationState::Verifying, None, None).await?;
-            run.steps(true).await
+            run_now.steps(true).await
         };
         tokio::pin!(steps);
         tokio::select! {
@@ -482,7 +508,7 @@ impl Conduct {
                 store: self.engine.store.clone(),
                 cluster: self.fenced_cluster(tenure).await?,
                 key: self.engine.key.clone(),
-                plan: self.plan.clone(),
+                plan: self.plan(),
                 history: History::read(&self.engine.store, self.live.id()).await?,
                 recreate: self.record.policy.accept.has(Consent::Recreate),
                 stop: self.engine.stop.clone(),

@@ -19,8 +19,8 @@ use super::record::{HeldUp, OperationRecord};
 use super::retention::Retention;
 use super::seal::HostKey;
 use super::state::OperationState;
-use super::stored::{KIND, Stored};
-use super::stored_plan::StoredPlan;
+use super::stored::{KIND, Stored, read_content};
+use super::stored_plan::{StoredPlan, Work};
 use crate::cluster::chart::Charts;
 use crate::cluster::lease::LeaseSettings;
 use crate::cluster::{Cluster, Clusters};
@@ -228,6 +228,19 @@ impl Engine {
         let mut stored = Stored::load(&self.store, id).await?;
         self.at_rest(&mut stored.record);
         Ok(stored)
+    }
+
+    /// The plan of an operation, with what was expanded so far.
+    pub async fn whole_plan(&self, stored: &Stored) -> Result<StoredPlan, Problem> {
+        let mut plan = stored.plan(&self.store).await?;
+        let has_expansions = plan.steps.iter().any(|step| matches!(step.work, Work::Expand(_)));
+        if !has_expansions {
+            return Ok(plan);
+        }
+        for (step, content) in History::read(&self.store, &stored.record.id).await?.expansions {
+            plan = plan.with_expansion(&step, read_content(&self.store, &content).await?)?;
+        }
+        Ok(plan)
     }
 
     /// The record as it is now.

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::event::{Event, EventKind};
 use super::field::Field;
-use super::record::{Left, StepState};
+use super::record::{Left, StepRecord, StepState};
 use super::state::OperationState;
 use crate::problem::Problem;
+use crate::provider::BlobRef;
 
 /// An entry with the moment it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,19 @@ pub(super) enum Entry {
         fields: Stored<Vec<Field>>,
         done: usize,
         total: usize,
+    },
+    /// A step has left something for later ones; sealed when it comes from an object that holds secrets.
+    Output {
+        step: String,
+        name: String,
+        value: Stored<Value>,
+    },
+    /// A step became these, which are part of the plan from now on.
+    Expanded {
+        step: String,
+        plan: BlobRef,
+        steps: Vec<StepRecord>,
+        notes: Vec<String>,
     },
     /// Something was taken back, or could not be.
     Reverted {
@@ -232,6 +246,25 @@ impl Timed {
                 event.object = Some(object);
                 event.change = Some(change.as_str().to_owned());
                 (event.done, event.total) = (Some(done), Some(total));
+            }
+            Entry::Output { step, name, value } => {
+                event.message = Some(match value {
+                    Stored::Plain(value) => format!("{step}.{name} is {value}"),
+                    Stored::Sealed(_) | Stored::Nothing => format!("{step}.{name} is there, a secret"),
+                });
+                event.step = Some(step);
+            }
+            Entry::Expanded {
+                step, steps, notes, ..
+            } => {
+                let titles: Vec<String> = steps.into_iter().map(|step| step.title).collect();
+                let mut parts = vec![match titles.len() {
+                    0 => "nothing is to be done here".to_owned(),
+                    _ => format!("it has become: {}", titles.join("; ")),
+                }];
+                parts.extend(notes);
+                event.message = Some(parts.join(". "));
+                event.step = Some(step);
             }
             Entry::Reverted {
                 step,

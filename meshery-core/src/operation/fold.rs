@@ -1,7 +1,7 @@
 //! The record as it follows from the journal.
 
-use super::entry::{Entry, Reversal, Timed};
-use super::record::{OperationRecord, StepRecord, StepState};
+use super::entry::{Entry, Reversal, Stored, Timed};
+use super::record::{OperationRecord, OutputRecord, StepRecord, StepState};
 use super::state::OperationState;
 
 impl OperationRecord {
@@ -54,6 +54,33 @@ impl OperationRecord {
                 if let Some(step) = self.step_mut(step) {
                     (step.done, step.total) = (*done, *total);
                 }
+            }
+            Entry::Output { step, name, value } => {
+                let output = OutputRecord {
+                    step: step.clone(),
+                    name: name.clone(),
+                    value: match value {
+                        Stored::Plain(value) => Some(value.clone()),
+                        Stored::Sealed(_) | Stored::Nothing => None,
+                    },
+                };
+                self.outputs
+                    .retain(|other| (&other.step, &other.name) != (step, name));
+                self.outputs.push(output);
+            }
+            Entry::Expanded {
+                step, steps, notes, ..
+            } => {
+                let ids: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
+                for other in &mut self.steps {
+                    if other.after.contains(step) {
+                        other.after.extend(ids.iter().cloned());
+                    }
+                }
+                let at = self.steps.iter().position(|other| other.id == *step);
+                let at = at.map_or(self.steps.len(), |at| at + 1);
+                self.steps.splice(at..at, steps.iter().cloned());
+                self.notes.extend(notes.iter().cloned());
             }
             Entry::Left { left, .. } => {
                 self.left.retain(|other| other.object != left.object);

@@ -20,7 +20,7 @@ use super::queue::Place;
 use super::record::{OperationRecord, StepState};
 use super::state::OperationState;
 use super::stored::Stored;
-use super::stored_plan::{StoredStep, Work};
+use super::stored_plan::{StoredPlan, StoredStep, Work};
 use crate::problem::{Problem, ProblemKind};
 
 /// How long a gate may stay shut when its plan does not say.
@@ -139,7 +139,7 @@ impl Shut<'_> {
 
 impl Conduct {
     /// The gates that are reached and shut.
-    fn shut<'a>(&'a self, history: &History) -> Vec<Shut<'a>> {
+    fn shut<'a>(plan: &'a StoredPlan, history: &History) -> Vec<Shut<'a>> {
         let now = Timestamp::now().as_millisecond();
         let of_step = |step: &'a StoredStep| {
             let Work::Gate(gate) = &step.work else { return None };
@@ -152,15 +152,15 @@ impl Conduct {
                 end: history.reached().unwrap_or(now) + deadline(step) * 1000,
             })
         };
-        self.plan.steps.iter().filter_map(of_step).collect()
+        plan.steps.iter().filter_map(of_step).collect()
     }
 
     /// What the operation waits for, for people.
     async fn waits_for(&self) -> Result<String, Problem> {
         let history = History::read(&self.engine.store, self.live.id()).await?;
         let now = Timestamp::now().as_millisecond();
-        let wants: Vec<String> = self
-            .shut(&history)
+        let plan = self.plan();
+        let wants: Vec<String> = Self::shut(&plan, &history)
             .iter()
             .map(|shut| shut.wants(self.live.id(), now))
             .collect();
@@ -230,7 +230,8 @@ impl Conduct {
                 return Ok(Opening::GoOn);
             }
             let now = Timestamp::now().as_millisecond();
-            let shut = self.shut(&history);
+            let plan = self.plan();
+            let shut = Self::shut(&plan, &history);
             let mut news = Vec::new();
             for gate in &shut {
                 let is_open = gate.is_up_to_the_cluster(now)

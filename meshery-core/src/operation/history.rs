@@ -1,6 +1,6 @@
 //! What a run has done so far, read from its journal: what resuming and undoing go by, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::field::Field;
 use super::record::StepState;
 use super::stored_plan::unreadable;
 use crate::problem::Problem;
-use crate::provider::Store;
+use crate::provider::{BlobRef, Store};
 
 /// What a run has done so far.
 #[derive(Debug, Default)]
@@ -24,6 +24,10 @@ pub(super) struct History {
     pub cancelled: bool,
     /// Whether it has paused since it last did anything: what it relies on may have changed.
     pub has_paused: bool,
+    /// What steps have left for later ones, as `step.output`.
+    pub outputs: BTreeMap<String, Stored<Value>>,
+    /// What steps have become, in the order in which they did.
+    pub expansions: Vec<(String, BlobRef)>,
 }
 
 /// What one step has done so far.
@@ -172,6 +176,10 @@ impl History {
                     step.objects[at].outcome = Some(ObjectOutcome { change, uid, fields });
                 }
             }
+            Entry::Output { step, name, value } => {
+                self.outputs.insert(format!("{step}.{name}"), value);
+            }
+            Entry::Expanded { step, plan, .. } => self.expansions.push((step, plan)),
             Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
             Entry::Approved { .. } | Entry::Reverted { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
         }

@@ -453,7 +453,7 @@ impl Operations {
                 "only what has run can be undone",
             ));
         }
-        let plan = stored.plan(&self.engine.store).await?;
+        let plan = self.engine.whole_plan(&stored).await?;
         self.engine.set_room_aside(id, &plan).await?;
         self.engine.begin(claim, stored, Task::Undo).await
     }

@@ -53,8 +53,11 @@ async fn step_of(store: &Store, key: &HostKey, id: &str, step: &StoredStep) -> R
             manager,
             content,
             release,
+            uses,
             ..
-        } => json!({"manager": manager, "release": release, "objects": contents(content).await?}),
+        } => {
+            json!({"manager": manager, "release": release, "uses": uses, "objects": contents(content).await?})
+        }
         Work::Hooks {
             event,
             content,
@@ -76,6 +79,7 @@ async fn step_of(store: &Store, key: &HostKey, id: &str, step: &StoredStep) -> R
         "after": step.after,
         "deadline": step.deadline_s,
         "verify": step.verify,
+        "outputs": step.outputs,
         "work": work,
     }))
 }

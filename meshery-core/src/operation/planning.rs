@@ -18,6 +18,7 @@ use super::once::Request;
 use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
 use super::resolve::Resolver;
+use super::rights::Bounds;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use super::stored_plan::{StoredStep, unreadable};
@@ -65,7 +66,10 @@ impl Engine {
             cluster: &cluster,
             charts: &self.charts,
             key: &self.key,
-            rights: &adapter.descriptor().rights,
+            bounds: Bounds {
+                declared: &adapter.descriptor().rights,
+                within: None,
+            },
             images: &images,
         };
         let resolved = resolver.resolve(plan).await?;
@@ -113,6 +117,7 @@ impl Engine {
                 findings,
                 error: None,
                 left: Vec::new(),
+                outputs: Vec::new(),
                 host: None,
                 held_up: None,
                 created: planned.time.clone(),

@@ -12,10 +12,12 @@ use super::apply::{apply_as_ours, unchangeable};
 use super::clock;
 use super::consent::Consent;
 use super::mark::{is_only_made, marked, text};
+use super::outputs::is_open;
 use super::ownership::objection;
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
+use super::rights::in_words;
 use super::risk;
 use super::seal::HostKey;
 use super::stored_plan::{DeleteTarget, HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
@@ -105,7 +107,7 @@ impl Previewing<'_> {
             risks,
             findings: self.record.findings.clone(),
             point_of_no_return: self.point_of_no_return(),
-            notes: self.record.notes.iter().cloned().chain(self.gates()).collect(),
+            notes: self.record.notes.iter().cloned().chain(self.later()).collect(),
             needs_consent: self
                 .record
                 .needs_consent
@@ -117,10 +119,16 @@ impl Previewing<'_> {
         Ok((preview, relied))
     }
 
-    /// Where it will wait.
-    fn gates(&self) -> impl Iterator<Item = String> {
+    /// Where it will wait, and where it will be decided what is done.
+    fn later(&self) -> impl Iterator<Item = String> {
         self.plan.steps.iter().filter_map(|step| match &step.work {
             Work::Gate(gate) => Some(format!("it pauses at gate {}: {}", step.id, gate.reason)),
+            Work::Expand(expand) => Some(format!(
+                "what step {} ({}) does is decided when it begins; {}",
+                step.id,
+                step.title,
+                in_words(&expand.within)
+            )),
             _ => None,
         })
     }
@@ -176,11 +184,21 @@ impl Previewing<'_> {
         coming: &Coming,
     ) -> Result<Vec<Found>, Problem> {
         let found: Vec<Result<Found, Problem>> = match &step.work {
-            Work::Apply { manager, release, .. } => {
+            Work::Apply {
+                manager,
+                release,
+                uses,
+                ..
+            } => {
                 let release = release.as_ref();
                 let looks: Vec<_> = manifests
                     .into_iter()
-                    .map(|manifest| self.apply(step, (manager, release), manifest, coming))
+                    .map(|manifest| async move {
+                        if is_open(uses, &manifest) {
+                            return self.open(step, manifest).await;
+                        }
+                        self.apply(step, (manager, release), manifest, coming).await
+                    })
                     .collect();
                 futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
             }
@@ -236,7 +254,7 @@ impl Previewing<'_> {
                 now: None,
             })],
             // It is in the notes: it is about no object.
-            Work::Gate(_) => Vec::new(),
+            Work::Gate(_) | Work::Expand(_) => Vec::new(),
             Work::Restart { workloads } => {
                 let looks: Vec<_> = workloads
                     .iter()
@@ -264,6 +282,23 @@ impl Previewing<'_> {
         let mut found = noted(step, &hook.object, change, Certainty::DecidedLater, note);
         (found.wanted, found.now) = (Some(manifest), now);
         Ok(found)
+    }
+
+    /// An object that is complete only when earlier steps have left what belongs into it.
+    async fn open(&self, step: &StoredStep, manifest: Value) -> Result<Found, Problem> {
+        let Some(reference) = ObjectRef::of(&manifest) else {
+            return Err(super::stored_plan::nameless());
+        };
+        let mut previewed = blank(step, &reference, Change::Create, Certainty::DecidedLater);
+        previewed.note =
+            Some("it holds what earlier steps leave; the server is asked when that is known".into());
+        let now = self.cluster.get_if_served(&reference).await?;
+        if now.is_some() {
+            previewed.change = Change::Update;
+        } else {
+            previewed.diff = diff(&Value::Null, &manifest);
+        }
+        Ok(found(previewed, manifest, now))
     }
 
     async fn apply(

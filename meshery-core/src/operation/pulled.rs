@@ -11,7 +11,7 @@ impl Operations {
     /// Every image that the objects of an operation name, with what names it; sorted.
     pub async fn images(&self, id: &str) -> Result<Vec<NamedImage>, Problem> {
         let engine = &self.engine;
-        let plan = engine.load(id).await?.plan(&engine.store).await?;
+        let plan = engine.whole_plan(&engine.load(id).await?).await?;
         let mut objects: Vec<Value> = Vec::new();
         for step in &plan.steps {
             if let Work::Apply { content, .. } | Work::Hooks { content, .. } = &step.work {

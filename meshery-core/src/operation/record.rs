@@ -69,6 +69,9 @@ pub struct OperationRecord {
     pub approved_by: Option<String>,
     /// Its steps, those that prove the result last.
     pub steps: Vec<StepRecord>,
+    /// What its steps have left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputRecord>,
     /// What the adapter found when it was asked to check.
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -130,7 +133,8 @@ pub struct StepRecord {
     pub id: String,
     /// For people.
     pub title: String,
-    /// `apply`, `delete`, `release`, `remove-release`, `test-release`, `wait`, `probe`, `restart` or `gate`.
+    /// `apply`, `delete`, `release`, `remove-release`, `test-release`, `wait`, `probe`, `restart`,
+    /// `gate`, `material` or `expand`.
     pub kind: String,
     /// Steps that come before it.
     #[serde(default)]
@@ -152,6 +156,19 @@ pub struct StepRecord {
     /// What it waits for, when it is a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateRecord>,
+}
+
+/// What a step has left for later ones.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutputRecord {
+    /// The step.
+    pub step: String,
+    /// The output's name.
+    pub name: String,
+    /// What it is; nothing when it is a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
 }
 
 /// What a gate waits for.

@@ -119,7 +119,7 @@ impl Resolver<'_> {
             if is_kept(&object.annotations) {
                 kept.push(kept_by_policy(object.object));
             } else {
-                rights::check(self.adapter, step, &object.object, &Value::Null, self.rights)?;
+                rights::check(self.adapter, step, &object.object, &Value::Null, &self.bounds)?;
                 targets.push((object.object, object.uid));
             }
         }

@@ -5,7 +5,7 @@
 //! decides whether it is an installation or an upgrade, and what an upgrade leaves behind is found by the records of
 //! what may be there: the revision deployed last, and those on which somebody failed since.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Release, RollbackRelease, Step, TestRelease};
@@ -325,7 +325,7 @@ impl Resolver<'_> {
             let mut object = hook.value.clone();
             self.place(step, &mut object, Some(name), &HashMap::new()).await?;
             let reference = super::resolve::reference_of(step, &object)?;
-            rights::check(self.adapter, step, &reference, &object, self.rights)?;
+            rights::check(self.adapter, step, &reference, &object, &self.bounds)?;
             objects.push(super::stored_plan::store_value(
                 self.key,
                 self.operation,
@@ -439,7 +439,7 @@ impl Resolver<'_> {
                     kept.push(super::release_removal::kept_by_policy(reference));
                     continue;
                 }
-                rights::check(self.adapter, "", &reference, &Value::Null, self.rights)?;
+                rights::check(self.adapter, "", &reference, &Value::Null, &self.bounds)?;
                 let uid = super::mark::text(&now, "/metadata/uid").to_owned();
                 targets.push((reference, uid));
             }
@@ -477,14 +477,14 @@ impl<'a> Chain<'a> {
     /// Adds a step before the last. Its id has a dot, which no id of a plan's own has.
     pub fn add(&mut self, part: &str, title: String, work: Work) {
         let id = format!("{}.{part}", self.step.id);
-        self.push(id, title, work);
+        self.push(id, title, work, false);
     }
 
     pub fn end(&mut self, title: String, work: Work) {
-        self.push(self.step.id.clone(), title, work);
+        self.push(self.step.id.clone(), title, work, true);
     }
 
-    fn push(&mut self, id: String, title: String, work: Work) {
+    fn push(&mut self, id: String, title: String, work: Work, ends: bool) {
         let after = std::mem::replace(&mut self.after, vec![id.clone()]);
         self.steps.push(StoredStep {
             id,
@@ -493,6 +493,12 @@ impl<'a> Chain<'a> {
             after,
             deadline_s: self.step.deadline_s,
             verify: false,
+            // What it leaves is read at its end.
+            outputs: if ends {
+                self.step.outputs.clone()
+            } else {
+                BTreeMap::new()
+            },
             work,
         });
     }

@@ -67,7 +67,8 @@ impl Run {
                     | Work::Wait { .. }
                     | Work::Probe { .. }
                     | Work::Restart { .. }
-                    | Work::Gate(_) => Vec::new(),
+                    | Work::Gate(_)
+                    | Work::Expand(_) => Vec::new(),
                 }
             })
             .filter(|object| matches!(self.relied.0.get(*object), Some(Some(_))))
@@ -98,7 +99,7 @@ pub(super) fn replaced(object: &ObjectRef) -> Problem {
 
 const STALE: &str = "stale";
 
-fn stale(what: &str) -> Problem {
+pub(super) fn stale(what: &str) -> Problem {
     Problem::new(
         ProblemKind::Conflict,
         STALE,

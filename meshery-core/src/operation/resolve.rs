@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use meshery_plugin_api::message::descriptor::Rights;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Step};
 use serde_json::Value;
@@ -15,7 +14,7 @@ use super::gate::check_moment;
 use super::mark::text;
 use super::material::Made;
 use super::release_steps::{Chain, Rendering};
-use super::rights;
+use super::rights::{self, Bounds};
 use super::seal::HostKey;
 use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
 use crate::cluster::chart::Charts;
@@ -45,7 +44,7 @@ pub(super) struct Resolver<'a> {
     pub cluster: &'a Cluster,
     pub charts: &'a Charts,
     pub key: &'a HostKey,
-    pub rights: &'a Rights,
+    pub bounds: Bounds<'a>,
     pub images: &'a ImageSource,
 }
 
@@ -143,10 +142,15 @@ impl Resolver<'_> {
         };
         let mut chain = Chain::new(&step);
         let work = match &step.action {
-            Action::Apply(Apply { manager, .. }) => {
+            Action::Apply(Apply { manager, uses, .. }) => {
                 let manager = if manager.is_empty() { MANAGER } else { manager };
-                self.apply(&step.id, manager.into(), None, objects, defined, resolved)
-                    .await?
+                let mut work = self
+                    .apply(&step.id, manager.into(), None, objects, defined, resolved)
+                    .await?;
+                if let Work::Apply { uses: used, .. } = &mut work {
+                    used.clone_from(uses);
+                }
+                work
             }
             Action::Material(_) => {
                 self.apply(&step.id, MANAGER.into(), None, objects, defined, resolved)
@@ -160,7 +164,7 @@ impl Resolver<'_> {
             },
             Action::Probe(probe) => {
                 let reference = reference_of(&step.id, &probe.object)?;
-                rights::check(self.adapter, &step.id, &reference, &probe.object, self.rights)?;
+                rights::check(self.adapter, &step.id, &reference, &probe.object, &self.bounds)?;
                 Work::Probe {
                     object: store_value(self.key, self.operation, &reference, probe.object.clone())?,
                     reference,
@@ -169,7 +173,7 @@ impl Resolver<'_> {
             }
             Action::Restart(restart) => {
                 for workload in &restart.workloads {
-                    rights::check(self.adapter, &step.id, workload, &Value::Null, self.rights)?;
+                    rights::check(self.adapter, &step.id, workload, &Value::Null, &self.bounds)?;
                 }
                 Work::Restart {
                     workloads: restart.workloads.clone(),
@@ -179,6 +183,7 @@ impl Resolver<'_> {
                 check_moment(&step.id, gate)?;
                 Work::Gate(gate.clone())
             }
+            Action::Expand(expand) => Work::Expand(expand.clone()),
             Action::Release(_) | Action::RollbackRelease(_) | Action::Unknown => {
                 return Err(unknown_step(self.adapter, &step.id));
             }
@@ -209,7 +214,7 @@ impl Resolver<'_> {
             let mut stored_wave = Vec::with_capacity(wave.len());
             for object in wave {
                 let reference = reference_of(step, &object)?;
-                rights::check(self.adapter, step, &reference, &object, self.rights)?;
+                rights::check(self.adapter, step, &reference, &object, &self.bounds)?;
                 if !seen.insert(reference.clone()) {
                     return Err(invalid(
                         step,
@@ -231,6 +236,7 @@ impl Resolver<'_> {
             content: name,
             waves: references,
             release: release.cloned(),
+            uses: Vec::new(),
         })
     }
 
@@ -282,7 +288,7 @@ impl Resolver<'_> {
         let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
         let mut last = None;
         for target in delete.targets {
-            rights::check(self.adapter, step, &target.object, &Value::Null, self.rights)?;
+            rights::check(self.adapter, step, &target.object, &Value::Null, &self.bounds)?;
             let wave = wave_of(&target.object);
             if last != Some(wave) {
                 waves.push(Vec::new());

@@ -13,10 +13,12 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, Stored};
+use super::expand::to_expand;
 use super::gate::{paused, stayed_shut};
 use super::history::{History, StepHistory};
 use super::journal::Journal;
 use super::live::Live;
+use super::outputs::Outputs;
 use super::policy::Policy;
 use super::record::StepState;
 use super::relied::Relied;
@@ -43,10 +45,12 @@ pub(super) struct Run {
     pub store: Store,
     pub cluster: Arc<Cluster>,
     pub key: Arc<HostKey>,
-    pub plan: StoredPlan,
+    pub plan: Arc<StoredPlan>,
     pub policy: Policy,
     /// What was done before an interruption.
     pub history: History,
+    /// What steps have left for later ones.
+    pub outputs: Outputs,
     /// What the preview saw.
     pub relied: Relied,
     /// No step begins anything new when this is cancelled: the operation was cancelled, a step has failed, or the
@@ -107,16 +111,17 @@ impl Run {
         }
         let mut running = FuturesUnordered::new();
         let mut failure: Option<Problem> = None;
-        let mut shut = false;
+        let (mut shut, mut to_be_expanded) = (false, false);
         loop {
             if failure.is_none() && !self.halt.is_cancelled() {
                 let mut index = 0;
                 while index < waiting.len() && running.len() < STEPS {
                     let step = waiting[index];
                     if step.after.iter().all(|id| done.contains(id.as_str())) {
-                        if matches!(step.work, Work::Gate(_)) {
-                            match self.gate(step).await {
-                                Ok(()) => shut = true,
+                        if matches!(step.work, Work::Gate(_) | Work::Expand(_)) {
+                            match self.reached(step).await {
+                                Ok(()) if matches!(step.work, Work::Gate(_)) => shut = true,
+                                Ok(()) => to_be_expanded = true,
                                 Err(problem) => failure = Some(problem),
                             }
                             waiting.remove(index);
@@ -145,16 +150,17 @@ impl Run {
         }
         match failure {
             Some(problem) => Err(problem),
+            None if to_be_expanded && !self.halt.is_cancelled() => Err(to_expand()),
             None if shut && !self.halt.is_cancelled() => Err(paused()),
-            None if waiting.is_empty() && !shut => Ok(()),
+            None if waiting.is_empty() && !shut && !to_be_expanded => Ok(()),
             None => Err(halted()),
         }
     }
 
-    /// A gate is reached; that it has opened is found by whoever waits for it.
-    async fn gate(&self, step: &StoredStep) -> Result<(), Problem> {
+    /// A gate or an expansion is reached; what comes of it is found by whoever waits for the one and asks for the other.
+    async fn reached(&self, step: &StoredStep) -> Result<(), Problem> {
         match self.history.step(&step.id).and_then(|history| history.state) {
-            Some(StepState::Failed) => Err(stayed_shut(step)),
+            Some(StepState::Failed) if matches!(step.work, Work::Gate(_)) => Err(stayed_shut(step)),
             Some(_) => Ok(()),
             None => {
                 let reached = Entry::Step {
@@ -217,8 +223,9 @@ impl Run {
                 manager,
                 content,
                 release,
+                uses,
                 ..
-            } => step_run.apply(manager, content, release.as_ref()).await,
+            } => step_run.apply(manager, content, release.as_ref(), uses).await,
             Work::Record { makes, changes } => step_run.record(makes.as_ref(), changes).await,
             Work::Hooks {
                 event,
@@ -236,9 +243,10 @@ impl Run {
                 step_run.probe(reference, &object, expect).await
             }
             Work::Restart { workloads } => step_run.restart(workloads).await,
-            // Never begun as a step: it is waited for without the cluster.
-            Work::Gate(_) => Ok(()),
-        }
+            // Never begun as steps: the one is waited for without the cluster, the other is asked for.
+            Work::Gate(_) | Work::Expand(_) => Ok(()),
+        }?;
+        step_run.leave_outputs().await
     }
 
     /// A value as it may be stored.

@@ -149,7 +149,10 @@ impl Stored {
     }
 }
 
-async fn read_content<T: serde::de::DeserializeOwned>(store: &Store, name: &BlobRef) -> Result<T, Problem> {
+pub(super) async fn read_content<T: serde::de::DeserializeOwned>(
+    store: &Store,
+    name: &BlobRef,
+) -> Result<T, Problem> {
     let content = store.content(name).await?;
     serde_json::from_slice(&content).map_err(|error| unreadable(&error))
 }

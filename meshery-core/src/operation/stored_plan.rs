@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use meshery_plugin_api::message::expansion::{Expand, Output};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Gate, Readiness};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub(super) struct StoredStep {
     pub deadline_s: u32,
     /// Whether it proves the result instead of making it.
     pub verify: bool,
+    /// What it leaves for later steps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Output>,
     pub work: Work,
 }
 
@@ -49,6 +53,9 @@ pub(super) enum Work {
         /// The release they are part of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         release: Option<ReleaseName>,
+        /// Outputs of earlier steps that belong into the manifests.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        uses: Vec<String>,
     },
     /// Helm's records of a release: one to make, others that get another status.
     Record {
@@ -81,6 +88,8 @@ pub(super) enum Work {
         workloads: Vec<ObjectRef>,
     },
     Gate(Gate),
+    /// Steps that the adapter is asked for when the operation has come here.
+    Expand(Expand),
 }
 
 /// Which Helm release.
@@ -144,7 +153,7 @@ impl StoredStep {
             Work::Wait { conditions } => conditions.len(),
             Work::Probe { .. } => 1,
             Work::Restart { workloads } => workloads.len(),
-            Work::Gate(_) => 0,
+            Work::Gate(_) | Work::Expand(_) => 0,
         }
     }
 
@@ -161,6 +170,7 @@ impl StoredStep {
                 "objects are made again from what was stored, with new uids; what controllers kept in them is not",
             ),
             Work::Wait { .. } | Work::Probe { .. } | Work::Gate(_) => (UndoKind::None, "it changes nothing"),
+            Work::Expand(_) => (UndoKind::None, "the steps that it becomes are taken back"),
             Work::Restart { .. } => (UndoKind::None, "pods that were replaced do not come back"),
         }
     }
@@ -225,6 +235,28 @@ impl StoredPlan {
                 _ => 0,
             })
             .sum()
+    }
+
+    /// The plan with what one of its steps has become; what comes after that step comes after all of it.
+    pub fn with_expansion(mut self, step: &str, expansion: Self) -> Result<Self, Problem> {
+        let ids: Vec<String> = expansion.steps.iter().map(|step| step.id.clone()).collect();
+        if let Some(twice) = ids.iter().find(|id| self.step(id).is_some()) {
+            return Err(Problem::new(
+                ProblemKind::Invalid,
+                "bad-plan",
+                format!("two steps have the id \"{twice}\""),
+            )
+            .remedy("report this to the adapter's author"));
+        }
+        let at = self.steps.iter().position(|other| other.id == step);
+        for other in &mut self.steps {
+            if other.after.iter().any(|after| after == step) {
+                other.after.extend(ids.iter().cloned());
+            }
+        }
+        let at = at.map_or(self.steps.len(), |at| at + 1);
+        self.steps.splice(at..at, expansion.steps);
+        Ok(self)
     }
 
     /// One of its steps.

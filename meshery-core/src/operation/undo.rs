@@ -16,6 +16,7 @@ use super::entry::{Entry, Reversal};
 use super::history::{History, ObjectHistory};
 use super::journal::Journal;
 use super::live::Live;
+use super::outputs::Outputs;
 use super::record::{Left, StepState};
 use super::resolve::wave_of;
 use super::run::halted;
@@ -37,7 +38,7 @@ pub(super) struct Undo {
     pub store: Store,
     pub cluster: Arc<Cluster>,
     pub key: Arc<HostKey>,
-    pub plan: StoredPlan,
+    pub plan: Arc<StoredPlan>,
     pub history: History,
     /// Whether the run was allowed to delete objects and make them again.
     pub recreate: bool,
@@ -215,7 +216,11 @@ impl Undo {
                 }
                 Work::Record { .. } => self.applied(object, None, deadline).await.map(Some),
                 Work::Hooks { .. } => self.hook(object, deadline).await.map(Some),
-                Work::Wait { .. } | Work::Probe { .. } | Work::Restart { .. } | Work::Gate(_) => Ok(None),
+                Work::Wait { .. }
+                | Work::Probe { .. }
+                | Work::Restart { .. }
+                | Work::Gate(_)
+                | Work::Expand(_) => Ok(None),
             }
         };
         // It is looked at again by whoever goes on: what it waits for is not worth holding up the host's end.
@@ -269,7 +274,7 @@ impl Undo {
         step: &StoredStep,
         objects: &[ObjectHistory],
     ) -> Result<HashMap<ObjectRef, Value>, Problem> {
-        let Work::Apply { content, .. } = &step.work else {
+        let Work::Apply { content, uses, .. } = &step.work else {
             return Ok(HashMap::new());
         };
         let unknown = |object: &ObjectHistory| object.outcome.is_none() && object.before.is_some();
@@ -277,9 +282,13 @@ impl Undo {
             return Ok(HashMap::new());
         }
         let waves = load_waves(&self.store, &self.key, self.live.id(), content).await?;
-        Ok(waves
+        let outputs = Outputs::of(&self.history, &self.key, self.live.id())?;
+        let mut applied: Vec<Value> = waves.into_iter().flatten().collect();
+        for object in &mut applied {
+            outputs.fill(uses, object)?;
+        }
+        Ok(applied
             .into_iter()
-            .flatten()
             .filter_map(|manifest| Some((ObjectRef::of(&manifest)?, manifest)))
             .collect())
     }

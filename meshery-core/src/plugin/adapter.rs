@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation};
+use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
@@ -59,6 +60,13 @@ impl Adapter {
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PluginError> {
         self.handle
             .call_json("adapter.plan", request, self.deadline)
+            .await
+    }
+
+    /// The steps that an `expand` of one of its plans stands for.
+    pub async fn expand(&self, request: &ExpandRequest) -> Result<Expansion, PluginError> {
+        self.handle
+            .call_json("adapter.expand", request, self.deadline)
             .await
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::expansion::{Expand, Output};
 use super::facts::Facts;
 use super::material::Material;
 use super::object_ref::ObjectRef;
@@ -93,6 +94,23 @@ pub struct Step {
     /// Seconds it may take; the core's own limit when zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deadline_s: u32,
+    /// What it leaves for later steps, by name: lower-case letters, digits and dashes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Output>,
+}
+
+impl Step {
+    /// A step with an id, a title and an action; it may begin at once, and leaves nothing.
+    pub fn new(id: impl Into<String>, title: impl Into<String>, action: Action) -> Self {
+        Self {
+            id: id.into(),
+            title: title.into(),
+            after: Vec::new(),
+            action,
+            deadline_s: 0,
+            outputs: BTreeMap::new(),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
@@ -126,6 +144,8 @@ pub enum Action {
     Gate(Gate),
     /// Makes keys, certificates and random values. Undo: exact.
     Material(Material),
+    /// Asks the adapter for the steps that belong here when the operation has come to it. Undo: that of those steps.
+    Expand(Expand),
     /// A step that this side does not know. The core refuses a plan that has one.
     #[serde(other)]
     Unknown,
@@ -141,6 +161,11 @@ pub struct Apply {
     /// takes only them back.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub manager: String,
+    /// Outputs of steps before it, as `step.output`. Wherever `${step.output}` is in a text of the objects, the output
+    /// takes its place when the step begins; a text that is nothing else becomes the output as it is, a number
+    /// perhaps. What is not named here is text like any other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
 }
 
 /// Objects to delete.

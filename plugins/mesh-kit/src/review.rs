@@ -36,6 +36,9 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
     let _ = writeln!(text, ": {}", step.title);
     match &step.action {
         Action::Apply(apply) => {
+            for used in &apply.uses {
+                let _ = writeln!(text, "  use {used}");
+            }
             for object in &apply.objects {
                 let reference = ObjectRef::of(object).map_or_else(|| "?".into(), |r| r.to_string());
                 let by = if apply.manager.is_empty() {
@@ -116,9 +119,16 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
                 indent(text, item);
             }
         }
+        Action::Expand(expand) => {
+            let _ = writeln!(text, "  expand {}", expand.what);
+            indent(text, expand);
+        }
         Action::Unknown => {
             let _ = writeln!(text, "  unknown");
         }
+    }
+    for (name, output) in &step.outputs {
+        let _ = writeln!(text, "  leave {name}: {} {}", output.object, output.path);
     }
 }
 

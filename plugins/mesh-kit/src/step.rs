@@ -1,5 +1,6 @@
 //! Steps in few words, so that a plan reads as what it does.
 
+use meshery_plugin_api::message::expansion::{Expand, Output};
 use meshery_plugin_api::message::material::{Material, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{
@@ -10,19 +11,16 @@ use serde_json::{Map, Value};
 
 /// Any step.
 pub fn step(id: &str, title: impl Into<String>, action: Action) -> Step {
-    Step {
-        id: id.into(),
-        title: title.into(),
-        after: Vec::new(),
-        action,
-        deadline_s: 0,
-    }
+    Step::new(id, title, action)
 }
 
 /// Applies objects.
 pub fn apply(id: &str, title: impl Into<String>, objects: Vec<Value>) -> Step {
-    let manager = String::new();
-    step(id, title, Action::Apply(Apply { objects, manager }))
+    let apply = Apply {
+        objects,
+        ..Apply::default()
+    };
+    step(id, title, Action::Apply(apply))
 }
 
 /// Deletes objects.
@@ -102,6 +100,26 @@ pub fn gate(id: &str, title: impl Into<String>, deadline_s: u32, gate: Gate) -> 
 /// Makes keys, certificates and random values.
 pub fn material(id: &str, title: impl Into<String>, items: Vec<MaterialItem>) -> Step {
     step(id, title, Action::Material(Material { items }))
+}
+
+/// Asks the adapter for steps when the operation has come here.
+pub fn expand(id: &str, title: impl Into<String>, expand: Expand) -> Step {
+    step(id, title, Action::Expand(expand))
+}
+
+/// The step, leaving something for later ones.
+pub fn leaving(mut step: Step, name: &str, object: ObjectRef, path: &str) -> Step {
+    let path = path.to_owned();
+    step.outputs.insert(name.to_owned(), Output { object, path });
+    step
+}
+
+/// The apply step, with outputs of steps before it in its objects. Other steps use none.
+pub fn using(mut step: Step, outputs: &[&str]) -> Step {
+    if let Action::Apply(apply) = &mut step.action {
+        apply.uses = outputs.iter().map(|&output| output.to_owned()).collect();
+    }
+    step
 }
 
 /// The step, started after others have succeeded.

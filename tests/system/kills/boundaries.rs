@@ -3,7 +3,7 @@
 //! between two steps, and between the parts of one.
 //!
 //! The boundaries are those of an unharmed run of the same kind: an installation and its undo, a removal and its undo,
-//! a restart; together they have every kind of step. A few chosen by the seed, or every one when more kills than usual
+//! a restart, a plan that is expanded on its way; together they have every kind of step. A few chosen by the seed, or every one when more kills than usual
 //! are asked for (`MESHERY_TEST_KILLS`), or those whose names contain a text (`MESHERY_TEST_BOUNDARY`).
 
 use std::path::{Path, PathBuf};
@@ -25,12 +25,14 @@ use crate::namespace::succeeded;
 const NAMESPACE: &str = "boundaries";
 
 /// What is killed, and how many of its boundaries are tried when not all are.
-const TASKS: [(Task, u64); 5] = [
+const TASKS: [(Task, u64); 7] = [
     (Task::Install, 4),
     (Task::UndoOfInstall, 3),
     (Task::Remove, 2),
     (Task::UndoOfRemove, 2),
     (Task::Restart, 1),
+    (Task::Spread, 2),
+    (Task::UndoOfSpread, 1),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +42,16 @@ enum Task {
     Remove,
     UndoOfRemove,
     Restart,
+    Spread,
+    UndoOfSpread,
 }
 
 impl Task {
     fn is_undo(self) -> bool {
-        matches!(self, Self::UndoOfInstall | Self::UndoOfRemove)
+        matches!(
+            self,
+            Self::UndoOfInstall | Self::UndoOfRemove | Self::UndoOfSpread
+        )
     }
 
     fn request(self) -> Value {
@@ -54,6 +61,10 @@ impl Task {
             }
             Self::Remove | Self::UndoOfRemove => request("remove", json!({"namespace": NAMESPACE})),
             Self::Restart => request("restart", json!({"namespace": NAMESPACE})),
+            // Of what the installation has left.
+            Self::Spread | Self::UndoOfSpread => {
+                request("spread", json!({"namespace": NAMESPACE, "prefix": "object-"}))
+            }
         }
     }
 }
@@ -303,7 +314,9 @@ impl Ground {
     /// taken back: what controllers make of it is other, and the rest is the same.
     fn await_before(&self, task: Task, before: &Snapshot) -> anyhow::Result<()> {
         match task {
-            Task::Install | Task::UndoOfInstall => before.await_same(&self.cluster),
+            Task::Install | Task::UndoOfInstall | Task::Spread | Task::UndoOfSpread => {
+                before.await_same(&self.cluster)
+            }
             Task::Remove | Task::UndoOfRemove => before.await_remade(&self.cluster),
             Task::Restart => Ok(()),
         }

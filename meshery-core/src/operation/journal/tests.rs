@@ -27,6 +27,7 @@ fn record(id: &str) -> OperationRecord {
         findings: Vec::new(),
         error: None,
         left: Vec::new(),
+        outputs: Vec::new(),
         host: None,
         held_up: None,
         created: String::new(),

@@ -22,7 +22,9 @@ fn written(plan: &Plan) -> Vec<ObjectRef> {
             Action::Material(material) => {
                 objects.extend(material.items.iter().map(|item| item.object.clone()));
             }
-            Action::RollbackRelease(_) | Action::TestRelease(_) | Action::Unknown => panic!("{step:?}"),
+            Action::RollbackRelease(_) | Action::TestRelease(_) | Action::Expand(_) | Action::Unknown => {
+                panic!("{step:?}")
+            }
         }
     }
     objects
