@@ -18,6 +18,7 @@ pub mod lease;
 pub mod list;
 mod manifest;
 pub mod object;
+pub(crate) mod ownership;
 pub mod readiness;
 mod refusal;
 pub mod release;

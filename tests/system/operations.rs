@@ -269,6 +269,28 @@ fn data(cluster: &Cluster, namespace: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Who owns which field, without the moments.
+fn owners(cluster: &Cluster, kind: &str, name: &str, namespace: &str) -> anyhow::Result<Vec<String>> {
+    let output = "jsonpath={.metadata.managedFields}";
+    let text = succeeded(cluster.kubectl(&[
+        "get",
+        kind,
+        name,
+        "--namespace",
+        namespace,
+        "--show-managed-fields",
+        "--output",
+        output,
+    ]))?;
+    let mut entries: Vec<Value> = serde_json::from_str(&text)?;
+    for entry in &mut entries {
+        entry["time"] = Value::Null;
+    }
+    let mut owners: Vec<String> = entries.iter().map(Value::to_string).collect();
+    owners.sort();
+    Ok(owners)
+}
+
 fn others_fields() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let host = host(&cluster)?;
@@ -301,12 +323,28 @@ fn others_fields() -> anyhow::Result<()> {
     ensure!(failed["error"]["code"] == "apply-conflict", "{failed:#}");
     ensure!(data(&cluster, &space.name)? == json!({"value": "theirs", "other": "1"}));
 
-    // By force, and back again.
+    // By force, and back again: the values, and who owns them.
     request["policy"] = json!({"force_conflicts": true});
+    let before = owners(&cluster, "configmap", "contested", &space.name)?;
     let forced = host.perform(&request, "succeeded", LIMIT)?;
     ensure!(data(&cluster, &space.name)? == json!({"value": "ours", "other": "1"}));
+    let after = owners(&cluster, "configmap", "contested", &space.name)?;
+    ensure!(after != before, "{after:#?}");
     host.take_back(id(&forced)?, "undone", LIMIT)?;
     ensure!(data(&cluster, &space.name)? == json!({"value": "theirs", "other": "1"}));
+    let after = owners(&cluster, "configmap", "contested", &space.name)?;
+    ensure!(after == before, "{after:#?} instead of {before:#?}");
+
+    // What an operation owned is its own again after the next one was taken back.
+    let first = host.perform(&request, "succeeded", LIMIT)?;
+    let before = owners(&cluster, "configmap", "contested", &space.name)?;
+    request["parameters"]["value"] = "ours again".into();
+    let second = host.perform(&request, "succeeded", LIMIT)?;
+    host.take_back(id(&second)?, "undone", LIMIT)?;
+    let after = owners(&cluster, "configmap", "contested", &space.name)?;
+    ensure!(after == before, "{after:#?} instead of {before:#?}");
+    host.take_back(id(&first)?, "undone", LIMIT)?;
+    request["parameters"]["value"] = "ours".into();
 
     // What somebody changes after the run is not overwritten by its undo.
     let forced = host.perform(&request, "succeeded", LIMIT)?;

@@ -116,7 +116,7 @@ impl StepRun<'_> {
             .map(|todo| {
                 let before = match &todo.before {
                     None => None,
-                    Some(before) => Some(self.run.stored(&todo.reference, without_managers(before))?),
+                    Some(before) => Some(self.run.stored(&todo.reference, before.clone())?),
                 };
                 Ok(Intent {
                     object: todo.reference.clone(),
@@ -344,7 +344,7 @@ impl StepRun<'_> {
             if let Some(before) = &now {
                 let intent = Intent {
                     object: todo.reference.clone(),
-                    before: Some(self.run.stored(&todo.reference, without_managers(before))?),
+                    before: Some(self.run.stored(&todo.reference, before.clone())?),
                 };
                 self.write_intents(vec![intent]).await?;
             }
@@ -442,13 +442,4 @@ fn definitions(wave: &[Value]) -> Vec<Readiness> {
             rule: Rule::Ready,
         })
         .collect()
-}
-
-/// The object without the record of who owns which field: large, and of no use to an undo.
-pub(super) fn without_managers(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
 }

@@ -5,7 +5,6 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
-use super::apply::without_managers;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::foreign::left_inside;
 use super::mark::{operation_of, text};
@@ -40,7 +39,7 @@ impl StepRun<'_> {
                 .map(|(object, target)| {
                     Ok(Intent {
                         object: target.object.clone(),
-                        before: Some(self.run.stored(&target.object, without_managers(object))?),
+                        before: Some(self.run.stored(&target.object, object.clone())?),
                     })
                 })
                 .collect::<Result<Vec<Intent>, Problem>>()?;

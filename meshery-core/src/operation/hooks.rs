@@ -7,7 +7,6 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 use serde_json::Value;
 
-use super::apply::without_managers;
 use super::entry::{Intent, ObjectChange, Reversal, Stored};
 use super::history::ObjectHistory;
 use super::mark::{mark, operation_of, text};
@@ -62,7 +61,7 @@ impl StepRun<'_> {
             }
             let stored = match &before {
                 None => None,
-                Some(before) => Some(run.stored(object, without_managers(before))?),
+                Some(before) => Some(run.stored(object, before.clone())?),
             };
             let intent = Intent {
                 object: object.clone(),

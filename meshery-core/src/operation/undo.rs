@@ -18,7 +18,7 @@ use super::journal::Journal;
 use super::live::Live;
 use super::outputs::Outputs;
 use super::record::{Left, StepState};
-use super::resolve::wave_of;
+use super::resolve::{MANAGER, wave_of};
 use super::run::halted;
 use super::seal::HostKey;
 use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
@@ -206,11 +206,15 @@ impl Undo {
                 return Ok(Some(Taken::Left(why.to_owned())));
             }
             match &done.step.work {
-                Work::Apply { .. } => {
+                Work::Apply { manager, .. } => {
                     let manifest = done.manifests.get(&object.object);
-                    self.applied(object, manifest, deadline).await.map(Some)
+                    let taken = self.applied(object, manifest, deadline).await?;
+                    self.give_back_owners(object, taken, manager).await.map(Some)
                 }
-                Work::Delete { .. } => self.deleted(object, deadline).await.map(Some),
+                Work::Delete { .. } => {
+                    let taken = self.deleted(object, deadline).await?;
+                    self.give_back_owners(object, taken, MANAGER).await.map(Some)
+                }
                 Work::Record { changes, .. } if object.before.is_some() => {
                     self.recorded(object, changes).await.map(Some)
                 }

@@ -15,6 +15,7 @@ use super::undo::{Taken, Undo};
 use crate::cluster::ClusterError;
 use crate::cluster::apply::{ApplyOptions, Guard};
 use crate::cluster::object::Patch;
+use crate::cluster::ownership::give_back;
 use crate::cluster::release;
 use crate::cluster::release::marks::release_of;
 use crate::cluster::take_over::take_over;
@@ -209,6 +210,42 @@ impl Undo {
             }
         }
         Ok(())
+    }
+
+    /// Gives each field that is as it was before the run back to those who owned it then.
+    pub(super) async fn give_back_owners(
+        &self,
+        object: &ObjectHistory,
+        taken: Taken,
+        manager: &str,
+    ) -> Result<Taken, Problem> {
+        let Some(before) = object.before.clone() else {
+            return Ok(taken);
+        };
+        let before: Value = self.opened(before)?;
+        let made_again = matches!(taken, Taken::Back(Reversal::Recreated, _));
+        let managers = [manager, manager_of(&before)];
+        for attempt in 1..=ATTEMPTS {
+            let Some(now) = self.cluster.get_if_served(&object.object).await? else {
+                return Ok(taken);
+            };
+            // Another one that somebody has made in its place is theirs.
+            if !made_again && text(&before, "/metadata/uid") != text(&now, "/metadata/uid") {
+                return Ok(taken);
+            }
+            let Some(patch) = give_back(&before, &now, &managers) else {
+                return Ok(taken);
+            };
+            let patch = Patch::Json(patch);
+            match self.cluster.patch(&object.object, &patch, MANAGER, false).await {
+                Ok(_) => return Ok(taken),
+                Err(error)
+                    if matches!(error, ClusterError::ObjectChanged { .. })
+                        || error.leaves_open() && attempt < ATTEMPTS => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(taken)
     }
 
     /// Makes again what the run deleted.
