@@ -270,7 +270,7 @@ fn data(cluster: &Cluster, namespace: &str) -> anyhow::Result<Value> {
 }
 
 /// Who owns which field, without the moments.
-fn owners(cluster: &Cluster, kind: &str, name: &str, namespace: &str) -> anyhow::Result<Vec<String>> {
+pub fn owners(cluster: &Cluster, kind: &str, name: &str, namespace: &str) -> anyhow::Result<Vec<String>> {
     let output = "jsonpath={.metadata.managedFields}";
     let text = succeeded(cluster.kubectl(&[
         "get",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Ground, Helm, annotated, config, hook, id, job};
 use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
+use crate::operations::owners;
 
 pub fn ours_is_helms() -> anyhow::Result<()> {
     for helm in [Helm::Four, Helm::Three] {
@@ -154,6 +155,8 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
     let file = ground.values(&json!({"objects": first}))?;
     ground.helm(helm, &["install", "demo", &archive, "-f", &file, "--wait"])?;
     let theirs = Snapshot::take(&ground.cluster)?;
+    let owners = |name: &str| owners(&ground.cluster, "configmap", name, "release-theirs");
+    let owned = (owners("changes")?, owners("falls-away")?);
 
     // Upgraded by us: what falls away goes, whoever wrote it, and what is to be kept is kept and named.
     let upgrade = ground.pieces(&second);
@@ -192,6 +195,8 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
     // Taken back, the records included; and helm goes on as if nothing had been.
     ground.host.take_back(&planned, "undone", LIMIT)?;
     theirs.await_remade(&ground.cluster)?;
+    let again = (owners("changes")?, owners("falls-away")?);
+    ensure!(again == owned, "{again:#?} instead of {owned:#?}");
     ground.expect_statuses(helm, &["deployed"])?;
     let file = ground.values(&json!({"objects": second}))?;
     ground.helm(helm, &["upgrade", "demo", &archive, "-f", &file])?;
