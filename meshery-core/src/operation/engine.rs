@@ -33,8 +33,8 @@ use crate::provider::Store;
 /// Room set aside for a journal.
 const ROOM: u64 = 1 << 20;
 const ROOM_OF_AN_OBJECT: u64 = 2 << 10;
-/// An object that is changed is written down twice: as it was, and field by field.
-const ROOM_OF_CONTENT: u64 = 3;
+/// An object that is changed is written down as it was, with who owned which field, and field by field.
+const ROOM_OF_CONTENT: u64 = 5;
 
 /// States that an operation has in its document when its host was killed; and those that wait to be taken up.
 pub(super) const UNENDED: [OperationState; 6] = [

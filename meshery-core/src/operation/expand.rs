@@ -4,12 +4,15 @@
 //! from then on it is part of the plan, for a resume and for an undo too. Only an adapter that is still the one that
 //! has made the plan is asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meshery_plugin_api::message::expansion::{Expand, ExpandRequest, Expansion};
 use meshery_plugin_api::message::plan::Plan;
 use meshery_plugin_api::plan_check;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::conduct::Conduct;
 use super::entry::Entry;
@@ -26,7 +29,6 @@ use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
-use tokio_util::sync::CancellationToken;
 
 /// How long everything that belongs to one expansion may take: facts, the adapter, charts.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -84,9 +86,12 @@ impl Conduct {
         outputs: &Outputs,
     ) -> Result<(), Problem> {
         let adapter = self.same_adapter(&step.id)?;
-        let expansion = self.ask(&adapter, cluster, expand, outputs).await?;
+        let known = self.known_outputs(outputs);
+        let mut told = outputs.all();
+        // The data of Secrets is handed to no adapter.
+        told.retain(|name, _| known.get(name) == Some(&false));
+        let expansion = self.ask(&adapter, cluster, expand, told).await?;
         let declared = &adapter.descriptor().rights;
-        let known = self.known_outputs();
         plan_check::check_expansion(expand, &expansion, declared, &known)?;
         let notes = expansion.notes.clone();
         let resolver = Resolver {
@@ -140,14 +145,14 @@ impl Conduct {
         adapter: &Adapter,
         cluster: &Arc<Cluster>,
         expand: &Expand,
-        outputs: &Outputs,
+        outputs: BTreeMap<String, Value>,
     ) -> Result<Expansion, Problem> {
         let request = ExpandRequest {
             operation: self.record.operation.clone(),
             what: expand.what.clone(),
             with: expand.with.clone(),
             facts: read_facts(cluster, &self.engine.charts, &expand.needs).await?,
-            outputs: outputs.all(),
+            outputs,
             images: self.record.images.told(),
         };
         Ok(adapter.expand(&request).await?)
@@ -171,16 +176,17 @@ impl Conduct {
         Err(other_adapter(step, &what))
     }
 
-    /// Which outputs the plan's steps leave, and which of them are secrets.
-    fn known_outputs(&self) -> plan_check::KnownOutputs {
-        let plan = self.plan();
+    /// Which outputs there are by now, and which of them are secrets.
+    fn known_outputs(&self, outputs: &Outputs) -> plan_check::KnownOutputs {
+        let (plan, left) = (self.plan(), outputs.all());
         let of_step = |step: &StoredStep| -> Vec<(String, bool)> {
             step.outputs
                 .iter()
                 .map(|(name, output)| (format!("{}.{name}", step.id), output.is_secret()))
                 .collect()
         };
-        plan.steps.iter().flat_map(of_step).collect()
+        let known = plan.steps.iter().flat_map(of_step);
+        known.filter(|(name, _)| left.contains_key(name)).collect()
     }
 }
 
@@ -218,8 +224,7 @@ fn within_the_plan(expand: &str, expansion: Expansion) -> Plan {
     }
 }
 
-fn rename(value: &mut serde_json::Value, old: &str, new: &str) {
-    use serde_json::Value;
+fn rename(value: &mut Value, old: &str, new: &str) {
     match value {
         Value::String(text) if text.contains(old) => *text = text.replace(old, new),
         Value::Array(items) => items.iter_mut().for_each(|item| rename(item, old, new)),

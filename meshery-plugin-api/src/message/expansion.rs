@@ -21,7 +21,7 @@ use super::plan::{Images, Step};
 pub struct Expand {
     /// What is to be computed: a name of the adapter's own.
     pub what: String,
-    /// What it takes; given back as it is. Stored sealed, and never shown.
+    /// What it takes; given back as it is. It is kept in the plan as it is, too: no place for secrets.
     pub with: Map<String, Value>,
     /// What has to be read for it. There are no braces to fill in.
     pub needs: Vec<Need>,
@@ -41,7 +41,8 @@ pub struct ExpandRequest {
     pub with: Map<String, Value>,
     /// What [`Expand::needs`] read, at this moment.
     pub facts: Facts,
-    /// The outputs of the steps before, as `step.output`.
+    /// The outputs of the steps before, as `step.output`. Those that are secrets are not among them; steps may use them
+    /// all the same, in Secrets.
     pub outputs: BTreeMap<String, Value>,
     /// Where images come from, as in [`PlanRequest::images`](super::plan::PlanRequest::images).
     #[serde(skip_serializing_if = "Images::is_usual")]

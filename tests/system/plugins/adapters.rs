@@ -242,8 +242,10 @@ fn dies_in_a_child() -> anyhow::Result<()> {
             ensure!(error.message.contains(how), "{how} is missing in {error:?}");
             let error = other.await?.err().context("the other call survived")?;
             ensure!(error.code == "plugin-unavailable", "{error:?}");
+            // Its callers hear of its death a moment before the list does.
             until("the plugin is loaded again", || {
-                line(&plugins, "misbehaving.so").is_ok_and(|status| status.state == PluginState::Loaded)
+                line(&plugins, "misbehaving.so")
+                    .is_ok_and(|status| status.state == PluginState::Loaded && status.generation == 2)
             })
             .await;
             ensure!(plan(&adapter, "well", LONG).await?.summary == "hello");
