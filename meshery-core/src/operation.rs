@@ -24,6 +24,7 @@ mod foreign;
 mod forget;
 mod gate;
 mod history;
+mod holding;
 mod hooks;
 mod journal;
 mod kept_values;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
@@ -25,9 +24,7 @@ use super::state::OperationState;
 use super::stored::Stored;
 use super::stored_plan::{StoredPlan, Work};
 use super::undo::Undo;
-use super::wait::MOST_ENTRIES;
 use crate::cluster::Cluster;
-use crate::cluster::lease::Holder;
 use crate::cluster::release::Status;
 use crate::cluster::tenure::Tenure;
 use crate::problem::{Problem, ProblemKind};
@@ -234,47 +231,6 @@ impl Conduct {
         self.states(entries).await
     }
 
-    /// Waits until this host has the cluster; nothing when the operation was stopped while it waited.
-    async fn hold_cluster(
-        &self,
-        turn: &Turn,
-        patience: Duration,
-        cancellable: bool,
-    ) -> Result<Option<Arc<Tenure>>, Problem> {
-        if let Some(tenure) = turn.tenure() {
-            return Ok(Some(tenure));
-        }
-        let (say, mut holder) = watch::channel(None);
-        let taking = Box::pin(async {
-            let cluster = self.engine.cluster(&self.record).await?;
-            self.engine.tenure(cluster, patience, &say).await
-        });
-        let telling = async {
-            let mut told = 0;
-            while holder.changed().await.is_ok() {
-                let now: Option<Holder> = holder.borrow_and_update().clone();
-                let Some(now) = now else { continue };
-                self.live.wait_for(Some(now.to_string()));
-                told += 1;
-                if told <= MOST_ENTRIES {
-                    let message = format!("{now}; waits");
-                    self.journal.note(Entry::Note { step: None, message }).await?;
-                }
-            }
-            std::future::pending::<Result<Tenure, Problem>>().await
-        };
-        let taken = self
-            .unless_stopped(cancellable, async {
-                tokio::select! {
-                    taken = taking => taken,
-                    failed = telling => failed,
-                }
-            })
-            .await;
-        self.live.wait_for(None);
-        Ok(taken?.transpose()?.map(|tenure| turn.keep(tenure)))
-    }
-
     /// It could not even begin, or go on.
     async fn not_begun(&self, task: Task, problem: Problem) -> Result<(), Problem> {
         let history = History::read(&self.engine.store, self.live.id()).await?;
@@ -286,27 +242,6 @@ impl Conduct {
         }
         self.skip().await?;
         self.state(OperationState::Failed, Some(problem), None).await
-    }
-
-    /// Waits for something; nothing when the operation was stopped meanwhile, which is written down.
-    async fn unless_stopped<T>(
-        &self,
-        cancellable: bool,
-        what: impl Future<Output = T>,
-    ) -> Result<Option<T>, Problem> {
-        let (mut state, mut message) = tokio::select! {
-            biased;
-            () = self.live.cancel.cancelled(), if cancellable => (OperationState::Cancelled, "cancelled before its turn"),
-            () = self.engine.stop.cancelled() => (OperationState::Interrupted, "the host was stopped"),
-            result = what => return Ok(Some(result)),
-        };
-        let history = History::read(&self.engine.store, self.live.id()).await;
-        if state == OperationState::Cancelled && history.is_ok_and(|history| history.has_written()) {
-            // Something was done before an interruption: it stays to be resumed or undone.
-            (state, message) = (OperationState::Interrupted, "cancelled before it could go on");
-        }
-        self.state(state, None, Some(message)).await?;
-        Ok(None)
     }
 
     async fn run(&self, shown: OperationState, tenure: &Tenure) -> Result<(), Problem> {
