@@ -1,9 +1,11 @@
 //! A server of admission webhooks, for tests that play a control plane: the API server asks, a function decides.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response, StatusCode};
@@ -13,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// No review is anywhere near as large.
@@ -24,8 +26,54 @@ pub(crate) type Decide = dyn Fn(&str, &Value) -> Decision + Send + Sync;
 /// What is decided, perhaps after a look at the cluster.
 pub(crate) type Decision = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
 
-/// Serves until it is dropped, and every connection with it.
-pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, decide: Arc<Decide>) {
+/// Where the Services of webhooks are called.
+const PORT: u16 = 443;
+
+/// Serves until it is stopped or dropped, and every connection with it.
+pub(crate) struct Server {
+    address: IpAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(
+        address: IpAddr,
+        acceptor: TlsAcceptor,
+        decide: Arc<Decide>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::new(address, PORT))
+            .await
+            .with_context(|| {
+                format!(
+                    "listening on {address}:{PORT}; ports below 1024 need root, or \
+                     `sysctl net.ipv4.ip_unprivileged_port_start={PORT}`"
+                )
+            })?;
+        Ok(Self {
+            address,
+            task: tokio::spawn(serve(listener, acceptor, decide)),
+        })
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Returns when the address is free again, which it is not yet when a server has been dropped.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        // It was aborted, and says so.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, decide: Arc<Decide>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, decide) = (acceptor.clone(), decide.clone());

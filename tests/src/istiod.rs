@@ -9,19 +9,18 @@ mod household;
 mod identity;
 mod webhooks;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
+use crate::admission::Server;
 use crate::cluster::Cluster;
 pub(crate) use identity::Identity;
 
@@ -29,7 +28,6 @@ pub(crate) use identity::Identity;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Name of the Service and the Deployment.
 const NAME: &str = "istiod";
-const PORT: u16 = 443;
 
 /// Whoever plays istiod, until it is dropped.
 pub struct Istiod {
@@ -139,18 +137,6 @@ struct Part {
     seen: Arc<Seen>,
 }
 
-/// A listener and the address it listens on.
-struct Listening {
-    address: IpAddr,
-    task: AbortHandle,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Part {
     async fn play(self, mut stopped: watch::Receiver<bool>) {
         let mut listening = None;
@@ -164,12 +150,14 @@ impl Part {
         }
     }
 
-    async fn look(&self, listening: &mut Option<Listening>) -> anyhow::Result<()> {
+    async fn look(&self, listening: &mut Option<Server>) -> anyhow::Result<()> {
         let wanted = self.address().await?;
-        if listening.as_ref().map(|now| now.address) != wanted {
-            *listening = None;
+        if listening.as_ref().map(Server::address) != wanted {
+            if let Some(before) = listening.take() {
+                before.stop().await;
+            }
             if let Some(address) = wanted {
-                *listening = Some(self.listen(address).await?);
+                *listening = Some(self.serve(address).await?);
             }
         }
         if listening.is_some() {
@@ -205,24 +193,12 @@ impl Part {
         Ok(address.map(|address| address.parse()).transpose()?)
     }
 
-    async fn listen(&self, address: IpAddr) -> anyhow::Result<Listening> {
-        let listener = TcpListener::bind(SocketAddr::new(address, PORT))
-            .await
-            .with_context(|| {
-                format!(
-                    "listening on {address}:{PORT}; ports below 1024 need root, or \
-                     `sysctl net.ipv4.ip_unprivileged_port_start={PORT}`"
-                )
-            })?;
+    async fn serve(&self, address: IpAddr) -> anyhow::Result<Server> {
         let seen = self.seen.clone();
         let decide = Arc::new(move |path: &str, request: &serde_json::Value| {
             let decided = admission::decide(path, request, &seen);
             Box::pin(async { decided }) as crate::admission::Decision
         });
-        let serving = crate::admission::serve(listener, self.identity.acceptor.clone(), decide);
-        Ok(Listening {
-            address,
-            task: tokio::spawn(serving).abort_handle(),
-        })
+        Server::start(address, self.identity.acceptor.clone(), decide).await
     }
 }

@@ -5,7 +5,7 @@
 //! of its Service: pods that ask for it get a proxy, policies and profiles are let pass.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,9 +18,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{self, named, patched};
@@ -28,7 +26,6 @@ use crate::cluster::Cluster;
 
 /// How often the cluster is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
-const PORT: u16 = 443;
 const INJECT: &str = "linkerd.io/inject";
 const IMAGE: &str = "cr.l5d.io/linkerd/proxy";
 
@@ -118,17 +115,10 @@ struct Part {
     seen: Arc<Seen>,
 }
 
-/// A listener, the address it listens on, and the certificate it serves with.
+/// A server and the certificate it serves with.
 struct Listening {
-    address: IpAddr,
+    server: admission::Server,
     certificate: Vec<u8>,
-    task: AbortHandle,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Part {
@@ -147,7 +137,9 @@ impl Part {
     async fn look(&self, listening: &mut BTreeMap<&'static str, Listening>) -> anyhow::Result<()> {
         for (service, deployment) in WEBHOOKS {
             let Some(address) = self.address(service, deployment).await? else {
-                listening.remove(service);
+                if let Some(before) = listening.remove(service) {
+                    before.server.stop().await;
+                }
                 continue;
             };
             let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
@@ -161,19 +153,14 @@ impl Part {
             let certificate = data.get("tls.crt").context("a certificate")?.0.clone();
             let same = listening
                 .get(service)
-                .is_some_and(|now| now.address == address && now.certificate == certificate);
+                .is_some_and(|now| now.server.address() == address && now.certificate == certificate);
             if !same {
-                listening.remove(service);
+                if let Some(before) = listening.remove(service) {
+                    before.server.stop().await;
+                }
                 let acceptor = acceptor(&certificate, &data.get("tls.key").context("a key")?.0)?;
-                let task = self.listen(address, acceptor).await?;
-                listening.insert(
-                    service,
-                    Listening {
-                        address,
-                        certificate,
-                        task,
-                    },
-                );
+                let server = self.serve(address, acceptor).await?;
+                listening.insert(service, Listening { server, certificate });
             }
         }
         Ok(())
@@ -204,15 +191,7 @@ impl Part {
         Ok(address.map(|address| address.parse()).transpose()?)
     }
 
-    async fn listen(&self, address: IpAddr, acceptor: TlsAcceptor) -> anyhow::Result<AbortHandle> {
-        let listener = TcpListener::bind(SocketAddr::new(address, PORT))
-            .await
-            .with_context(|| {
-                format!(
-                    "listening on {address}:{PORT}; ports below 1024 need root, or \
-                     `sysctl net.ipv4.ip_unprivileged_port_start={PORT}`"
-                )
-            })?;
+    async fn serve(&self, address: IpAddr, acceptor: TlsAcceptor) -> anyhow::Result<admission::Server> {
         let seen = self.seen.clone();
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let decide = Arc::new(move |_: &str, request: &Value| {
@@ -225,7 +204,7 @@ impl Part {
             };
             Box::pin(decided) as admission::Decision
         });
-        Ok(tokio::spawn(admission::serve(listener, acceptor, decide)).abort_handle())
+        admission::Server::start(address, acceptor, decide).await
     }
 }
 
