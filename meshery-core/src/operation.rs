@@ -67,6 +67,7 @@ mod stored;
 mod stored_plan;
 mod undo;
 mod undo_object;
+mod undo_restart;
 mod wait;
 
 pub use consent::{Consent, Consents, NeededConsent};

@@ -40,7 +40,7 @@
 //!     }
 //!     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
 //!         let workloads = request.facts.objects("apps", "Deployment").filter_map(ObjectRef::of).collect();
-//!         let action = Action::Restart(Restart { workloads });
+//!         let action = Action::Restart(Restart { workloads, in_undo: false });
 //!         Ok(Plan { steps: vec![Step::new("all", "Everything again", action)], ..Plan::default() })
 //!     }
 //!     fn detect(&self, _: Facts) -> Result<Vec<Installation>, PluginError> {

@@ -9,7 +9,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use crate::invented::{LIMIT, invented_host, request};
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -19,6 +19,10 @@ pub fn trials() -> Vec<Trial> {
             computed,
         ),
         trial("expansion::beyond_what_the_plan_declared_is_taken_back", beyond),
+        trial(
+            "expansion::pods_are_made_anew_when_what_they_were_made_with_is_back",
+            restarted,
+        ),
         trial(
             "expansion::by_another_plugin_than_the_one_that_planned_is_stale",
             exchanged,
@@ -143,6 +147,67 @@ fn beyond() -> anyhow::Result<()> {
             "{fault}: {record:#}"
         );
         before.await_same(&cluster).context(fault)?;
+    }
+    succeeded(cluster.kubectl(&["delete", "namespace", NAMESPACE])).map(drop)
+}
+
+fn restarted() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let mut host = host(&cluster)?;
+    succeeded(cluster.kubectl(&["create", "namespace", NAMESPACE]))?;
+    let image = "--image=example.test/shop:1";
+    succeeded(cluster.kubectl(&["create", "deployment", "shop", image, "--namespace", NAMESPACE]))?;
+    let path = r"{.spec.template.metadata.annotations.kubectl\.kubernetes\.io/restartedAt}";
+    let moment = || text(&cluster, "deployment", "shop", path);
+    for (restart, held) in [("shop", false), ("gone", false), ("shop", true)] {
+        let id = host.plan(&request(
+            "spread",
+            json!({"namespace": NAMESPACE, "restart": restart}),
+        ))?;
+        let preview = host
+            .post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
+            .expect(200)?;
+        let said =
+            format!("if it is taken back, step again restarts apps/v1/Deployment/{NAMESPACE}/{restart}");
+        ensure!(preview["notes"].to_string().contains(&said), "{preview:#}");
+        host.order(&id, "run")?;
+        let record = host.await_end(&id, LIMIT)?;
+        ensure!(record["state"] == "succeeded", "{record:#}");
+        let before = moment()?;
+        let hold = |pods: &str| {
+            let pause = json!({"spec": {"paused": pods == "held"}}).to_string();
+            succeeded(cluster.kubectl(&[
+                "patch",
+                "deployment",
+                "shop",
+                "--namespace",
+                NAMESPACE,
+                "--patch",
+                &pause,
+            ]))
+        };
+        if held {
+            hold("held")?;
+            host.order(&id, "undo")?;
+            host.await_state(&id, &["undoing"], LIMIT)?;
+            eventually(|| {
+                ensure!(moment()? != before, "not restarted yet");
+                Ok(())
+            })?;
+            host.kill()?;
+            hold("let go")?;
+            let once = moment()?;
+            host.restart()?;
+            let record = host.await_end(&id, LIMIT)?;
+            ensure!(record["state"] == "undone", "{record:#}");
+            ensure!(moment()? == once, "it was restarted twice");
+        } else {
+            host.take_back(&id, "undone", LIMIT)?;
+            ensure!(
+                (moment()? != before) == (restart == "shop"),
+                "{restart}: {before}"
+            );
+        }
     }
     succeeded(cluster.kubectl(&["delete", "namespace", NAMESPACE])).map(drop)
 }

@@ -171,6 +171,8 @@ pub(super) enum Reversal {
     Restored,
     /// What the run deleted was made again.
     Recreated,
+    /// It was restarted, so that its pods are made of what there is again.
+    Restarted,
     /// There was nothing to take back.
     Unchanged,
     /// It was left as it is; [`Entry::Left`] says why.
@@ -183,6 +185,7 @@ impl Reversal {
             Self::Removed => "removed",
             Self::Restored => "restored",
             Self::Recreated => "recreated",
+            Self::Restarted => "restarted",
             Self::Unchanged => "unchanged",
             Self::Left => "left",
         }

@@ -112,7 +112,7 @@ async fn left_behind(store: &Store, id: &str) -> Result<Vec<Left>, Problem> {
                 | ObjectChange::Accepted => drop(left.remove(&object)),
             },
             Entry::Reverted { object, result, .. }
-                if !matches!(result, Reversal::Left | Reversal::Unchanged) =>
+                if !matches!(result, Reversal::Left | Reversal::Unchanged | Reversal::Restarted) =>
             {
                 left.remove(&object);
             }

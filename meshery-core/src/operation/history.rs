@@ -1,12 +1,12 @@
 //! What a run has done so far, read from its journal: what resuming and undoing go by, and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
 use super::clock;
-use super::entry::{Entry, ObjectChange, Stored, Timed};
+use super::entry::{Entry, ObjectChange, Reversal, Stored, Timed};
 use super::field::Field;
 use super::record::StepState;
 use super::stored_plan::unreadable;
@@ -39,6 +39,8 @@ pub(super) struct StepHistory {
     pub approved: bool,
     /// In the order in which they were written.
     pub objects: Vec<ObjectHistory>,
+    /// What the undo has restarted already.
+    pub restarted: HashSet<ObjectRef>,
     index: HashMap<ObjectRef, usize>,
     first_began: Option<i64>,
     began: Option<i64>,
@@ -180,6 +182,14 @@ impl History {
                 self.outputs.insert(format!("{step}.{name}"), value);
             }
             Entry::Expanded { step, plan, .. } => self.expansions.push((step, plan)),
+            Entry::Reverted {
+                step,
+                object,
+                result: Reversal::Restarted,
+                ..
+            } => {
+                self.step_mut(&step).restarted.insert(object);
+            }
             Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
             Entry::Approved { .. } | Entry::Reverted { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
         }

@@ -18,12 +18,12 @@ use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
 use super::rights::in_words;
-use super::risk;
 use super::seal::HostKey;
 use super::stored_plan::{DeleteTarget, HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::{restart, risk};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::diff::diff;
-use crate::cluster::object::{Deletion, Patch, Preconditions};
+use crate::cluster::object::{Deletion, Preconditions};
 use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
@@ -128,6 +128,15 @@ impl Previewing<'_> {
                 step.id,
                 step.title,
                 in_words(&expand.within)
+            )),
+            Work::RestartInUndo { workloads } if !workloads.is_empty() => Some(format!(
+                "if it is taken back, step {} restarts {}",
+                step.id,
+                workloads
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )),
             _ => None,
         })
@@ -253,8 +262,8 @@ impl Previewing<'_> {
                 wanted: None,
                 now: None,
             })],
-            // It is in the notes: it is about no object.
-            Work::Gate(_) | Work::Expand(_) => Vec::new(),
+            // They are in the notes: the run does nothing to any object in them.
+            Work::Gate(_) | Work::Expand(_) | Work::RestartInUndo { .. } => Vec::new(),
             Work::Restart { workloads } => {
                 let looks: Vec<_> = workloads
                     .iter()
@@ -480,10 +489,7 @@ impl Previewing<'_> {
         let mut previewed = blank(step, workload, Change::Restart, Certainty::DecidedLater);
         if let Some(now) = self.cluster.get(workload).await? {
             previewed.certainty = Certainty::Verified;
-            let patch = Patch::Merge(
-                serde_json::json!({"spec": {"template": {"metadata": {"annotations": {
-                "kubectl.kubernetes.io/restartedAt": clock::now()}}}}}),
-            );
+            let patch = restart::patch_of(&clock::now());
             match self
                 .cluster
                 .patch(workload, &patch, super::resolve::MANAGER, true)

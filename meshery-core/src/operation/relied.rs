@@ -67,6 +67,7 @@ impl Run {
                     | Work::Wait { .. }
                     | Work::Probe { .. }
                     | Work::Restart { .. }
+                    | Work::RestartInUndo { .. }
                     | Work::Gate(_)
                     | Work::Expand(_) => Vec::new(),
                 }

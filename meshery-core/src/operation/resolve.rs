@@ -175,8 +175,11 @@ impl Resolver<'_> {
                 for workload in &restart.workloads {
                     rights::check(self.adapter, &step.id, workload, &Value::Null, &self.bounds)?;
                 }
-                Work::Restart {
-                    workloads: restart.workloads.clone(),
+                let workloads = restart.workloads.clone();
+                if restart.in_undo {
+                    Work::RestartInUndo { workloads }
+                } else {
+                    Work::Restart { workloads }
                 }
             }
             Action::Gate(gate) => {

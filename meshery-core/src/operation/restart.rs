@@ -13,6 +13,13 @@ use crate::problem::{Problem, ProblemKind};
 /// Where kubectl writes it, so that both see each other's restarts.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
+/// What restarts a workload, or would.
+pub(super) fn patch_of(moment: &str) -> Patch {
+    Patch::Merge(json!({
+        "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: moment}}}}
+    }))
+}
+
 impl StepRun<'_> {
     pub async fn restart(&self, workloads: &[ObjectRef]) -> Result<(), Problem> {
         // One moment for the whole operation: going on after a crash does not restart again what was restarted.
@@ -37,10 +44,10 @@ impl StepRun<'_> {
                 };
                 self.write_intents(vec![intent]).await?;
             }
-            let patch = Patch::Merge(json!({
-                "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: moment}}}}
-            }));
-            self.run.cluster.patch(workload, &patch, MANAGER, false).await?;
+            self.run
+                .cluster
+                .patch(workload, &patch_of(&moment), MANAGER, false)
+                .await?;
             self.outcome(
                 workload.clone(),
                 ObjectChange::Restarted,

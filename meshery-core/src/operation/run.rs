@@ -31,7 +31,7 @@ use crate::provider::Store;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 
 /// How long a step may take when its plan does not say.
-const STEP_DEADLINE: Duration = Duration::from_mins(10);
+pub(super) const STEP_DEADLINE: Duration = Duration::from_mins(10);
 /// What is under way when a run stops is heard out for so long; after that, what came of it is looked up in the
 /// cluster by whoever goes on.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -243,8 +243,9 @@ impl Run {
                 step_run.probe(reference, &object, expect).await
             }
             Work::Restart { workloads } => step_run.restart(workloads).await,
-            // Never begun as steps: the one is waited for without the cluster, the other is asked for.
-            Work::Gate(_) | Work::Expand(_) => Ok(()),
+            // The first is for the undo. The others are never begun as steps: a gate is waited for without the cluster,
+            // an expansion is asked for.
+            Work::RestartInUndo { .. } | Work::Gate(_) | Work::Expand(_) => Ok(()),
         }?;
         step_run.leave_outputs().await
     }

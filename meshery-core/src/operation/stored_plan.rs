@@ -3,7 +3,7 @@
 //! A small document plus content: what was previewed is what runs, whatever has become of the adapter, the chart or
 //! the values since. Objects that may hold secrets are sealed in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use meshery_plugin_api::message::expansion::{Expand, Output};
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -87,6 +87,10 @@ pub(super) enum Work {
     Restart {
         workloads: Vec<ObjectRef>,
     },
+    /// Workloads to restart when what follows has been taken back.
+    RestartInUndo {
+        workloads: Vec<ObjectRef>,
+    },
     Gate(Gate),
     /// Steps that the adapter is asked for when the operation has come here.
     Expand(Expand),
@@ -153,7 +157,7 @@ impl StoredStep {
             Work::Wait { conditions } => conditions.len(),
             Work::Probe { .. } => 1,
             Work::Restart { workloads } => workloads.len(),
-            Work::Gate(_) | Work::Expand(_) => 0,
+            Work::RestartInUndo { .. } | Work::Gate(_) | Work::Expand(_) => 0,
         }
     }
 
@@ -172,6 +176,10 @@ impl StoredStep {
             Work::Wait { .. } | Work::Probe { .. } | Work::Gate(_) => (UndoKind::None, "it changes nothing"),
             Work::Expand(_) => (UndoKind::None, "the steps that it becomes are taken back"),
             Work::Restart { .. } => (UndoKind::None, "pods that were replaced do not come back"),
+            Work::RestartInUndo { .. } => (
+                UndoKind::Compensating,
+                "it restarts workloads when what follows has been taken back",
+            ),
         }
     }
 
@@ -204,6 +212,27 @@ impl StoredStep {
 }
 
 impl StoredPlan {
+    /// The steps that wait for this one, directly or by others.
+    pub fn followers(&self, id: &str) -> HashSet<&str> {
+        let mut followers: HashSet<&str> = HashSet::new();
+        loop {
+            let more: Vec<&str> = self
+                .steps
+                .iter()
+                .filter(|step| !followers.contains(step.id.as_str()))
+                .filter(|step| {
+                    let waits_for = |before: &String| before == id || followers.contains(before.as_str());
+                    step.after.iter().any(waits_for)
+                })
+                .map(|step| step.id.as_str())
+                .collect();
+            if more.is_empty() {
+                return followers;
+            }
+            followers.extend(more);
+        }
+    }
+
     /// Whether one of its steps makes something that the server asks before it takes objects.
     pub fn installs_webhooks(&self) -> bool {
         self.steps.iter().any(|step| match &step.work {

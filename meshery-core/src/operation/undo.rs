@@ -82,7 +82,12 @@ impl Undo {
             let Some(step) = self.plan.step(&history.id) else {
                 continue;
             };
-            if history.objects.is_empty() || matches!(step.work, Work::Restart { .. }) {
+            let idle = match step.work {
+                Work::Restart { .. } => true,
+                Work::RestartInUndo { .. } => !self.has_written_after(&step.id),
+                _ => history.objects.is_empty(),
+            };
+            if idle {
                 continue;
             }
             done.push(Done {
@@ -141,7 +146,10 @@ impl Undo {
 
     async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {
         self.state(done.step, StepState::Undoing, None).await?;
-        let mut complete = true;
+        let mut complete = match &done.step.work {
+            Work::RestartInUndo { workloads } => self.restarts(done.step, workloads).await?,
+            _ => true,
+        };
         // The journal has the order in which objects were written; one wave of it is taken back at a time.
         let objects: Vec<&ObjectHistory> = done
             .objects
@@ -223,6 +231,7 @@ impl Undo {
                 Work::Wait { .. }
                 | Work::Probe { .. }
                 | Work::Restart { .. }
+                | Work::RestartInUndo { .. }
                 | Work::Gate(_)
                 | Work::Expand(_) => Ok(None),
             }
@@ -237,12 +246,22 @@ impl Undo {
             Ok(Some(taken)) => taken,
             Err(problem) => self.gave_up(problem)?,
         };
-        let step = done.step.id.clone();
+        self.tell(done.step, object.object.clone(), taken).await
+    }
+
+    /// Writes down what became of an object; whether it is as before.
+    pub(super) async fn tell(
+        &self,
+        step: &StoredStep,
+        object: ObjectRef,
+        taken: Taken,
+    ) -> Result<bool, Problem> {
+        let step = step.id.clone();
         let (entry, complete) = match taken {
             Taken::Back(result, why) => (
                 Entry::Reverted {
                     step,
-                    object: object.object.clone(),
+                    object,
                     result,
                     why,
                 },
@@ -251,10 +270,7 @@ impl Undo {
             Taken::Left(why) => (
                 Entry::Left {
                     step,
-                    left: Left {
-                        object: object.object.clone(),
-                        why,
-                    },
+                    left: Left { object, why },
                 },
                 false,
             ),
@@ -264,7 +280,7 @@ impl Undo {
     }
 
     /// One object that cannot be taken back does not keep the others; a cluster that is away keeps all of them.
-    fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
+    pub(super) fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
         let away = matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable;
         if away || ClusterError::is_no_way(&problem.code) || self.stop.is_cancelled() {
             return Err(problem);

@@ -138,7 +138,8 @@ pub enum Action {
     Wait(Wait),
     /// Asks the server whether it would accept an object, without making it. Changes nothing.
     Probe(Probe),
-    /// Restarts workloads as `kubectl rollout restart` does. Undo: none, because pods cannot be un-restarted.
+    /// Restarts workloads as `kubectl rollout restart` does. Undo: none, because pods cannot be un-restarted; but the
+    /// step may itself be one [of the undo](Restart::in_undo).
     Restart(Restart),
     /// Pauses the operation until it may go on. Changes nothing.
     Gate(Gate),
@@ -333,6 +334,10 @@ pub struct Probe {
 pub struct Restart {
     /// Deployments, StatefulSets, DaemonSets.
     pub workloads: Vec<ObjectRef>,
+    /// It does nothing in the run. When what follows this step has been taken back, it restarts these workloads and
+    /// waits, for [`Step::deadline_s`] at most, until they are rolled out: for pods that hold on to what they were
+    /// made with, such as a sidecar. It belongs before the step that it makes good.
+    pub in_undo: bool,
 }
 
 /// What has to be so before the operation goes on. Each part that is given must hold.

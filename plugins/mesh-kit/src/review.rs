@@ -109,8 +109,13 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
             }
         }
         Action::Restart(restart) => {
+            let when = if restart.in_undo {
+                "in undo, restart"
+            } else {
+                "restart"
+            };
             for workload in &restart.workloads {
-                let _ = writeln!(text, "  restart {workload}");
+                let _ = writeln!(text, "  {when} {workload}");
             }
         }
         Action::Material(material) => {

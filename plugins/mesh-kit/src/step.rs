@@ -86,7 +86,28 @@ pub fn probe(id: &str, title: impl Into<String>, object: Value) -> Step {
 
 /// Restarts workloads.
 pub fn restart(id: &str, title: impl Into<String>, workloads: Vec<ObjectRef>) -> Step {
-    step(id, title, Action::Restart(Restart { workloads }))
+    let restart = Restart {
+        workloads,
+        in_undo: false,
+    };
+    step(id, title, Action::Restart(restart))
+}
+
+/// Restarts workloads when what follows this step has been taken back, and not before.
+pub fn restart_in_undo(
+    id: &str,
+    title: impl Into<String>,
+    deadline_s: u32,
+    workloads: Vec<ObjectRef>,
+) -> Step {
+    let restart = Restart {
+        workloads,
+        in_undo: true,
+    };
+    Step {
+        deadline_s,
+        ..step(id, title, Action::Restart(restart))
+    }
 }
 
 /// Pauses the operation, for at most so many seconds, until the gate opens.
