@@ -42,6 +42,7 @@ mod plan_file;
 mod planning;
 mod policy;
 mod preview;
+mod preview_deletion;
 mod previewing;
 mod probe;
 mod pulled;

@@ -37,6 +37,10 @@ pub fn trials() -> Vec<Trial> {
             explicit::adopted,
         ),
         trial(
+            "releases::what_others_mind_is_deleted_on_explicit_word_only",
+            explicit::deleted,
+        ),
+        trial(
             "releases::one_on_which_helm_was_killed_is_recovered_on_explicit_word_only",
             explicit::recovered,
         ),

@@ -93,6 +93,18 @@ pub struct NeededConsent {
     pub why: String,
 }
 
+impl NeededConsent {
+    /// One for several reasons, if there are any; the first is told.
+    pub(super) fn of_many(consent: Consent, reasons: Vec<String>) -> Option<Self> {
+        let more = match reasons.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more like it)", count - 1),
+        };
+        let why = reasons.into_iter().next()? + &more;
+        Some(Self { consent, why })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::foreign::left_inside;
 use super::mark::{operation_of, text};
+use super::ownership::objection_to_deletion;
 use super::record::Left;
 use super::run::{StepRun, failure_of, halted};
 use super::stored_plan::DeleteTarget;
@@ -94,7 +95,10 @@ impl StepRun<'_> {
             return Ok(None);
         }
         match self.reason_to_keep(target, &now).await? {
-            None => Ok(Some((now, target))),
+            None => {
+                self.may_delete(target, &now).await?;
+                Ok(Some((now, target)))
+            }
             Some(why) => {
                 self.keep(object, why).await?;
                 Ok(None)
@@ -121,6 +125,17 @@ impl StepRun<'_> {
             }
             Condition::Unknown => Some("the plan's condition is not known to this host".into()),
         })
+    }
+
+    /// Refuses what others mind, unless it was agreed to.
+    async fn may_delete(&self, target: &DeleteTarget, now: &Value) -> Result<(), Problem> {
+        let run = self.run;
+        match objection_to_deletion(&run.cluster, now, target, &run.plan).await? {
+            Some((consent, why)) if !run.policy.accept.has(consent) => {
+                Err(consent.required(format!("{}: {why}", target.object)))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn keep(&self, object: &ObjectRef, why: String) -> Result<(), Problem> {

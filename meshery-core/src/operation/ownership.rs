@@ -1,10 +1,21 @@
 //! Whose an object is, by what other tools write on theirs: a run keeps its hands off unless it is told otherwise.
 
+use futures::{StreamExt as _, TryStreamExt as _};
+use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
-use super::consent::Consent;
-use super::stored_plan::{ReleaseName, StoredPlan};
-use crate::cluster::release::marks::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap as _, release_of};
+use super::consent::{Consent, NeededConsent};
+use super::mark::operation_of;
+use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, Work};
+use crate::cluster::release::Status;
+use crate::cluster::release::marks::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap, release_of};
+use crate::cluster::{Cluster, ClusterError};
+use crate::problem::Problem;
+
+/// Objects looked at at a time; the cluster's own limit is the one that counts.
+const AT_A_TIME: usize = 16;
+/// The field manager of Argo CD.
+const ARGO_CD: &str = "argocd-controller";
 
 /// Why an object that is there must not be changed without a word, and which word that is. `release` is the one whose
 /// chart holds the object; what stands beside releases in a plan may change the objects of all of them.
@@ -15,7 +26,7 @@ pub(super) fn objection(
 ) -> Option<(Consent, String)> {
     let metadata = &now["metadata"];
     let (labels, annotations) = (&metadata["labels"], &metadata["annotations"]);
-    if let Some(tool) = gitops(labels, annotations) {
+    if let Some(tool) = gitops_of(now) {
         return Some((
             Consent::Foreign,
             format!("{tool} minds it and would change it back"),
@@ -47,16 +58,108 @@ pub(super) fn objection(
     }
 }
 
-/// The tool that keeps an object as some repository says.
-pub(super) fn gitops(labels: &Value, annotations: &Value) -> Option<&'static str> {
-    if annotations.text("argocd.argoproj.io/tracking-id").is_some()
-        || labels.text("argocd.argoproj.io/instance").is_some()
-    {
-        return Some("Argo CD");
+/// Why an object must not be deleted without a word, and which word that is.
+pub(super) async fn objection_to_deletion(
+    cluster: &Cluster,
+    now: &Value,
+    target: &DeleteTarget,
+    plan: &StoredPlan,
+) -> Result<Option<(Consent, String)>, Problem> {
+    if let Some(tool) = gitops_of(now) {
+        return Ok(Some((Consent::Foreign, would_make_it_again(&tool))));
     }
-    (labels.text("kustomize.toolkit.fluxcd.io/name").is_some()
-        || labels.text("helm.toolkit.fluxcd.io/name").is_some())
-    .then_some("Flux")
+    // With a uid it was found as part of the release that it goes with.
+    if target.uid.is_some() {
+        return Ok(None);
+    }
+    let metadata = &now["metadata"];
+    let Some((name, namespace)) = release_of(&metadata["labels"], &metadata["annotations"]) else {
+        return Ok(None);
+    };
+    if plan.has_release(&name, &namespace) || plan.removes_release(&name, &namespace) {
+        return Ok(None);
+    }
+    let is_there = match cluster.revisions(&namespace, &name).await {
+        Ok(revisions) => revisions
+            .last()
+            .is_some_and(|revision| revision.status != Status::Uninstalled),
+        // Whoever may not see the records goes by the marks.
+        Err(ClusterError::Forbidden { .. }) => true,
+        Err(error) => return Err(error.into()),
+    };
+    let why = format!("it belongs to the Helm release {name} in namespace {namespace}");
+    Ok(is_there.then_some((Consent::Foreign, why)))
+}
+
+/// Whether others mind what the plan names itself for deletion. Said before anything is done: half a removal is worse
+/// than none.
+pub(super) async fn minded(cluster: &Cluster, plan: &StoredPlan) -> Result<Option<NeededConsent>, Problem> {
+    let named = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.work {
+            Work::Delete { waves, .. } => Some(waves.iter().flatten()),
+            _ => None,
+        })
+        .flatten()
+        .filter(|target| target.uid.is_none());
+    let looks: Vec<_> = named
+        .map(|target| async move {
+            let Some(now) = cluster.get_if_served(&target.object).await? else {
+                return Ok(None);
+            };
+            let only_ours = matches!(target.when, Condition::Ours | Condition::OursAndEmpty);
+            if only_ours && operation_of(&now).is_none() {
+                return Ok(None);
+            }
+            let objection = objection_to_deletion(cluster, &now, target, plan).await?;
+            Ok::<_, Problem>(objection.map(|(_, why)| format!("{}: {why}", target.object)))
+        })
+        .collect();
+    let reasons: Vec<Option<String>> = futures::stream::iter(looks)
+        .buffered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    let reasons = reasons.into_iter().flatten().collect();
+    Ok(NeededConsent::of_many(Consent::Foreign, reasons))
+}
+
+/// The tool that keeps an object as some repository says, with what it calls that there.
+pub(super) fn gitops_of(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let by_argo = metadata["managedFields"]
+        .as_array()
+        .is_some_and(|entries| entries.iter().any(|entry| entry["manager"] == ARGO_CD));
+    gitops(&metadata["labels"], &metadata["annotations"], by_argo)
+}
+
+/// The same for whoever has only the labels and annotations.
+pub(super) fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo: bool) -> Option<String> {
+    let application = annotations
+        .text("argocd.argoproj.io/tracking-id")
+        .map(|id| id.split_once(':').map_or(id, |(application, _)| application))
+        .or_else(|| labels.text("argocd.argoproj.io/instance"))
+        // Its own default label is one that many write; so it counts only where Argo CD has written it.
+        .or_else(|| labels.text("app.kubernetes.io/instance").filter(|_| by_argo));
+    if let Some(application) = application {
+        return Some(format!("Argo CD (Application {application})"));
+    }
+    [
+        ("Kustomization", "kustomize.toolkit.fluxcd.io"),
+        ("HelmRelease", "helm.toolkit.fluxcd.io"),
+    ]
+    .into_iter()
+    .find_map(|(kind, group)| {
+        let name = labels.text(&format!("{group}/name"))?;
+        let namespace = labels.text(&format!("{group}/namespace"));
+        let namespace = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+        Some(format!("Flux ({kind} {namespace}{name})"))
+    })
+}
+
+/// Why what a tool keeps is not deleted.
+pub(super) fn would_make_it_again(tool: &str) -> String {
+    format!("{tool} minds it and would make it again")
 }
 
 #[cfg(test)]
@@ -91,6 +194,35 @@ mod tests {
             (flux, Some(&ours)),
         ] {
             assert_eq!(consent(&now, release), Some(Consent::Foreign), "{now}");
+        }
+    }
+
+    #[test]
+    fn tools_are_named_with_what_they_keep_an_object_for() {
+        let instance = json!({"app.kubernetes.io/instance": "shop"});
+        let by = |manager: &str| json!([{"manager": manager, "operation": "Update"}]);
+        for (metadata, wanted) in [
+            (
+                json!({"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"}}),
+                Some("Argo CD (Application shop)"),
+            ),
+            (
+                json!({"labels": instance, "managedFields": by("argocd-controller")}),
+                Some("Argo CD (Application shop)"),
+            ),
+            (json!({"labels": instance, "managedFields": by("helm")}), None),
+            (
+                json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps",
+                    "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}}),
+                Some("Flux (Kustomization flux-system/apps)"),
+            ),
+            (
+                json!({"labels": {"helm.toolkit.fluxcd.io/name": "istiod"}}),
+                Some("Flux (HelmRelease istiod)"),
+            ),
+        ] {
+            let found = gitops_of(&json!({"metadata": metadata}));
+            assert_eq!(found.as_deref(), wanted, "{metadata}");
         }
     }
 }

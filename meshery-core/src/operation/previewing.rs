@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use futures::StreamExt as _;
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
 use super::apply::{apply_as_ours, unchangeable};
@@ -19,11 +18,10 @@ use super::record::{OperationRecord, UndoKind};
 use super::relied::Relied;
 use super::rights::in_words;
 use super::seal::HostKey;
-use super::stored_plan::{DeleteTarget, HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::stored_plan::{HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use super::{restart, risk};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::diff::diff;
-use crate::cluster::object::{Deletion, Preconditions};
 use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
@@ -50,10 +48,10 @@ struct Coming {
 }
 
 /// One object as it was found.
-struct Found {
-    previewed: PreviewedObject,
-    wanted: Option<Value>,
-    now: Option<Value>,
+pub(super) struct Found {
+    pub previewed: PreviewedObject,
+    pub wanted: Option<Value>,
+    pub now: Option<Value>,
 }
 
 impl Previewing<'_> {
@@ -211,7 +209,7 @@ impl Previewing<'_> {
                     .collect();
                 futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
             }
-            Work::Delete { waves, kept } => {
+            Work::Delete { waves, kept, .. } => {
                 let looks: Vec<_> = waves
                     .iter()
                     .flatten()
@@ -436,55 +434,6 @@ impl Previewing<'_> {
         Ok(())
     }
 
-    async fn delete(&self, step: &StoredStep, target: &DeleteTarget) -> Result<Found, Problem> {
-        let mut previewed = blank(step, &target.object, Change::Delete, Certainty::Verified);
-        let now = self.cluster.get_if_served(&target.object).await?;
-        let Some(now) = now else {
-            previewed.change = Change::Unchanged;
-            previewed.note = Some("it is not there".into());
-            return Ok(Found {
-                previewed,
-                wanted: None,
-                now: None,
-            });
-        };
-        let ours = super::mark::operation_of(&now).is_some();
-        match target.when {
-            Condition::Ours | Condition::OursAndEmpty if !ours => {
-                previewed.change = Change::Keep;
-                previewed.note = Some("it was not made by Meshery".into());
-            }
-            Condition::OursAndEmpty | Condition::Empty => {
-                previewed.certainty = Certainty::DecidedLater;
-                previewed.note = Some("it goes if nothing of others is left in it".into());
-            }
-            Condition::Unknown => {
-                previewed.change = Change::Keep;
-                previewed.note = Some("the plan's condition is not known to this host".into());
-            }
-            Condition::Always | Condition::Ours => {
-                let preconditions = Preconditions {
-                    uid: Some(text(&now, "/metadata/uid").to_owned()),
-                    resource_version: None,
-                };
-                match self.cluster.delete(&target.object, &preconditions, true).await {
-                    Ok(Deletion::Gone | Deletion::Pending) => {}
-                    Ok(Deletion::Absent) => previewed.change = Change::Unchanged,
-                    Err(error) if error.is_connection() => return Err(error.into()),
-                    Err(error) => {
-                        previewed.change = Change::Error;
-                        previewed.error = Some(error.into());
-                    }
-                }
-            }
-        }
-        Ok(Found {
-            previewed,
-            wanted: None,
-            now: Some(now),
-        })
-    }
-
     async fn restart(&self, step: &StoredStep, workload: &ObjectRef) -> Result<Found, Problem> {
         let mut previewed = blank(step, workload, Change::Restart, Certainty::DecidedLater);
         if let Some(now) = self.cluster.get(workload).await? {
@@ -554,7 +503,12 @@ fn noted(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certa
     }
 }
 
-fn blank(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certainty) -> PreviewedObject {
+pub(super) fn blank(
+    step: &StoredStep,
+    object: &ObjectRef,
+    change: Change,
+    certainty: Certainty,
+) -> PreviewedObject {
     PreviewedObject {
         object: object.clone(),
         step: step.id.clone(),

@@ -138,6 +138,7 @@ pub(super) fn outdated(existing: &Existing, history: u32) -> Option<Work> {
     (excess > 0).then(|| Work::Delete {
         waves: vec![targets],
         kept: Vec::new(),
+        removes: None,
     })
 }
 

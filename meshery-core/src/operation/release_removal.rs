@@ -6,7 +6,9 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, RemoveRelease};
 use serde_json::Value;
 
+use super::consent::{Consent, NeededConsent};
 use super::mark::is_definition_of;
+use super::ownership::{gitops, would_make_it_again};
 use super::record::Left;
 use super::release_existing::Existing;
 use super::release_steps::Chain;
@@ -91,6 +93,7 @@ impl Resolver<'_> {
         Ok(Work::Delete {
             waves: vec![records],
             kept: Vec::new(),
+            removes: None,
         })
     }
 
@@ -108,7 +111,7 @@ impl Resolver<'_> {
                 release.name, kind.kind, kind.api_version, kind.reason
             )
         }));
-        let (mut targets, mut kept) = (Vec::new(), Vec::new());
+        let (mut targets, mut kept, mut minded) = (Vec::new(), Vec::new(), Vec::new());
         for object in found.objects {
             let owner = release_of(&object.labels, &object.annotations);
             let ours =
@@ -120,16 +123,26 @@ impl Resolver<'_> {
                 kept.push(kept_by_policy(object.object));
             } else {
                 rights::check(self.adapter, step, &object.object, &Value::Null, &self.bounds)?;
+                if let Some(tool) = gitops(&object.labels, &object.annotations, false) {
+                    minded.push(format!("{}: {}", object.object, would_make_it_again(&tool)));
+                }
                 targets.push((object.object, object.uid));
             }
         }
+        resolved
+            .needs_consent
+            .extend(NeededConsent::of_many(Consent::Foreign, minded));
         kept.extend(definitions(self.cluster, release).await?);
-        Ok(deletion(targets, kept))
+        Ok(deletion(targets, kept, Some(release.clone())))
     }
 }
 
 /// Objects to delete, by their uids, in waves: what can refuse others first, then from the last wave to the first.
-pub(super) fn deletion(mut targets: Vec<(ObjectRef, String)>, kept: Vec<Left>) -> Work {
+pub(super) fn deletion(
+    mut targets: Vec<(ObjectRef, String)>,
+    kept: Vec<Left>,
+    removes: Option<ReleaseName>,
+) -> Work {
     targets.sort_by_key(|(object, _)| std::cmp::Reverse(wave_of(object)));
     let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
     let mut last = None;
@@ -143,7 +156,7 @@ pub(super) fn deletion(mut targets: Vec<(ObjectRef, String)>, kept: Vec<Left>) -
             current.push(target(object, uid));
         }
     }
-    Work::Delete { waves, kept }
+    Work::Delete { waves, kept, removes }
 }
 
 /// One object of a release that goes. What holds others' objects goes only when they are gone, unlike with `helm

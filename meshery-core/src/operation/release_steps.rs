@@ -444,7 +444,7 @@ impl Resolver<'_> {
                 targets.push((reference, uid));
             }
         }
-        Ok((!targets.is_empty() || !kept.is_empty()).then(|| deletion(targets, kept)))
+        Ok((!targets.is_empty() || !kept.is_empty()).then(|| deletion(targets, kept, None)))
     }
 }
 

@@ -13,6 +13,7 @@ use super::consent::NeededConsent;
 use super::gate::check_moment;
 use super::mark::text;
 use super::material::Made;
+use super::ownership::minded;
 use super::release_steps::{Chain, Rendering};
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
@@ -122,6 +123,8 @@ impl Resolver<'_> {
             )
             .remedy("split the operation"));
         }
+        let minded = minded(self.cluster, &resolved.plan).await?;
+        resolved.needs_consent.extend(minded);
         Ok(resolved)
     }
 
@@ -308,6 +311,7 @@ impl Resolver<'_> {
         Ok(Work::Delete {
             waves,
             kept: Vec::new(),
+            removes: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use meshery_plugin_api::rights::risky_pod;
 use serde_json::Value;
 
 use super::mark::text;
-use super::ownership::gitops;
+use super::ownership::gitops_of;
 use super::preview::{Change, PreviewedObject, Risk};
 use crate::cluster::release::marks::{MANAGED_BY, release_of};
 
@@ -157,8 +157,8 @@ impl Risks<'_> {
                 );
             }
         }
-        let tool = gitops(labels, annotations);
-        if let Some(who) = tool {
+        let tool = gitops_of(now);
+        if let Some(who) = &tool {
             self.add(
                 Severity::Warning,
                 "owned-by-gitops",

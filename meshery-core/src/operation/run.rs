@@ -232,7 +232,7 @@ impl Run {
                 content,
                 hooks,
             } => step_run.hooks(event, content, hooks).await,
-            Work::Delete { waves, kept } => step_run.delete(waves, kept).await,
+            Work::Delete { waves, kept, .. } => step_run.delete(waves, kept).await,
             Work::Wait { conditions } => step_run.wait(conditions).await,
             Work::Probe {
                 reference,

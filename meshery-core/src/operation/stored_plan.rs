@@ -74,6 +74,9 @@ pub(super) enum Work {
     Delete {
         waves: Vec<Vec<DeleteTarget>>,
         kept: Vec<Left>,
+        /// The release that is removed by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        removes: Option<ReleaseName>,
     },
     Wait {
         conditions: Vec<Readiness>,
@@ -249,6 +252,17 @@ impl StoredPlan {
         self.steps.iter().any(|step| match &step.work {
             Work::Apply {
                 release: Some(release),
+                ..
+            } => release.name == name && release.namespace == namespace,
+            _ => false,
+        })
+    }
+
+    /// Whether one of its steps takes this release away.
+    pub fn removes_release(&self, name: &str, namespace: &str) -> bool {
+        self.steps.iter().any(|step| match &step.work {
+            Work::Delete {
+                removes: Some(release),
                 ..
             } => release.name == name && release.namespace == namespace,
             _ => false,

@@ -8,7 +8,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::{Ground, Helm, accepting, annotated, config, hook, id, job, needs_word, previewed};
-use crate::invented::LIMIT;
+use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
 pub fn adopted() -> anyhow::Result<()> {
@@ -80,6 +80,73 @@ pub fn adopted() -> anyhow::Result<()> {
             ground.kubectl(&["delete", "configmap", "there"])?;
         }
     }
+    Ok(())
+}
+
+pub fn deleted() -> anyhow::Result<()> {
+    let ground = Ground::new("release-deleted")?;
+    let refused = |request: &Value, object: &str, words: &str| -> anyhow::Result<()> {
+        let why = needs_word(&ground, request, "foreign")?;
+        ensure!(why.contains(object) && why.contains(words), "{why}");
+        let preview = ground.preview(&ground.host.plan(request)?)?;
+        let refused = previewed(&preview, object)?;
+        let error = &refused["error"];
+        ensure!(
+            error["code"] == "consent-required" && error["message"].to_string().contains(words),
+            "{refused:#}"
+        );
+        Ok(())
+    };
+
+    // A part of our release that a tool has taken into its care, first after the plan was made.
+    ground.perform(&ground.pieces(&[config("kept", json!({"a": "1"}))]), "succeeded")?;
+    let removal = ground.on_release("release-remove");
+    let planned = ground.host.plan(&removal)?;
+    let tracked = "argocd.argoproj.io/tracking-id=shop:/ConfigMap:release-deleted/kept";
+    ground.kubectl(&["annotate", "configmap", "kept", tracked])?;
+    let before = Snapshot::take(&ground.cluster)?;
+    ground.host.order(&planned, "run")?;
+    let record = ground.host.await_end(&planned, LIMIT)?;
+    ensure!(
+        record["state"] == "undone" && record["error"]["code"] == "consent-required",
+        "{record:#}"
+    );
+    before.await_same(&ground.cluster)?;
+    refused(
+        &removal,
+        "ConfigMap/release-deleted/kept",
+        "Argo CD (Application shop)",
+    )?;
+    ground.perform(&accepting(removal, &["foreign"]), "succeeded")?;
+    ensure!(ground.get("configmap", "kept")?.is_none());
+
+    // An object that the plan names itself, and that has become part of a release.
+    let space = json!({"namespace": ground.space});
+    ground.perform(&request("install", space.clone()), "succeeded")?;
+    let archive = ground.chart("pieces.tgz")?;
+    let file = ground.values(&json!({"objects": [config("theirs", json!({"a": "1"}))]}))?;
+    ground.helm(Helm::Four, &["install", "demo", &archive, "-f", &file])?;
+    let controller = ["deployment", "invented-controller"];
+    let marked =
+        |verb: &str, marks: &[&str]| ground.kubectl(&[&[verb, controller[0], controller[1]], marks].concat());
+    marked("label", &["app.kubernetes.io/managed-by=Helm"])?;
+    marked(
+        "annotate",
+        &[
+            "meta.helm.sh/release-name=demo",
+            "meta.helm.sh/release-namespace=release-deleted",
+        ],
+    )?;
+    let removal = request("remove", space);
+    refused(
+        &removal,
+        "Deployment/release-deleted/invented-controller",
+        "it belongs to the Helm release demo in namespace release-deleted",
+    )?;
+    // The marks alone are no reason: the release is gone.
+    ground.helm(Helm::Four, &["uninstall", "demo"])?;
+    ground.perform(&removal, "succeeded")?;
+    ensure!(ground.get(controller[0], controller[1])?.is_none());
     Ok(())
 }
 
