@@ -6,6 +6,7 @@ mod clusters;
 mod documents;
 mod events;
 mod health;
+mod operation_sets;
 mod operations;
 mod plans;
 mod plugins;
@@ -48,6 +49,14 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/operations/{id}/record", get(operations::record))
         .route("/api/v1/operations/{id}/events", get(events::listen))
         .route("/api/v1/operations/{id}/images", get(operations::images))
+        .route("/api/v1/operation-sets/{id}", get(operation_sets::show))
+        .route(
+            "/api/v1/operation-sets/{id}/approve",
+            post(operation_sets::approve),
+        )
+        .route("/api/v1/operation-sets/{id}/run", post(operation_sets::run))
+        .route("/api/v1/operation-sets/{id}/cancel", post(operation_sets::cancel))
+        .route("/api/v1/operation-sets/{id}/undo", post(operation_sets::undo))
         .route("/api/v1/provider", get(provider::show))
         .route("/api/v1/documents/{kind}", get(documents::list))
         .route(
@@ -63,6 +72,14 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/plans", post(plans::take))
         .route("/api/v1/images", post(bundle::images))
         .route("/api/v1/operations", get(operations::list).post(operations::plan))
+        .route(
+            "/api/v1/operation-sets",
+            get(operation_sets::list).post(operation_sets::plan),
+        )
+        .route(
+            "/api/v1/operation-sets/{id}/preview",
+            post(operation_sets::preview),
+        )
         .route(
             "/api/v1/operations/{id}/preview",
             get(operations::stored_preview).post(operations::preview),

@@ -63,6 +63,7 @@ mod risk;
 mod run;
 pub(crate) mod seal;
 mod seen;
+mod set;
 mod state;
 mod stored;
 mod stored_plan;
@@ -84,4 +85,7 @@ pub use record::{
     AdapterUsed, ClusterUsed, HeldUp, Left, NewOperation, OperationRecord, StepRecord, StepState, UndoKind,
 };
 pub use retention::{Pruned, Retention};
+pub use set::{
+    AtATime, Member, MemberPreview, NewOperationSet, OnMemberFailure, OperationSet, OperationSetPage,
+};
 pub use state::OperationState;

@@ -1,9 +1,13 @@
 //! The command line, declared in one place. Parsing does no work: it only says what was asked for.
 
+mod operation_set;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use operation_set::{OnMemberFailure, OperationSetCommand, SetChange};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -106,6 +110,9 @@ pub enum Command {
     /// Operations: everything that was planned, runs or has run.
     #[command(subcommand)]
     Operation(OperationCommand),
+    /// Operations on several clusters at once.
+    #[command(subcommand)]
+    OperationSet(OperationSetCommand),
     /// The clusters that the host can talk to.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -282,9 +289,17 @@ pub struct App {
 /// What all requests for an operation have.
 #[derive(Debug, Args)]
 pub struct Request {
-    /// Context of the cluster; the current one when not given.
+    /// Context of the cluster; the current one when not given. When it is repeated, the operation is planned on each of
+    /// them, and they have their turns in this order.
     #[arg(long)]
-    pub context: Option<String>,
+    pub context: Vec<String>,
+    /// With several contexts: at how many clusters it is at work at a time.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub at_a_time: u32,
+    /// With several contexts: what becomes of the others when it fails on one.
+    #[arg(long, value_enum, default_value_t)]
+    pub on_member_failure: OnMemberFailure,
     /// Another parameter of the operation; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub parameters: Vec<String>,

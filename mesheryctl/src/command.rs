@@ -9,6 +9,7 @@ mod cluster;
 mod images;
 mod mesh;
 mod operation;
+mod operation_set;
 mod plugin;
 mod provider;
 mod version;
@@ -28,6 +29,7 @@ pub async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Fai
         Command::Mesh(command) => mesh::run(&client, console, command).await,
         Command::App(command) => app::run(&client, console, command).await,
         Command::Operation(command) => operation::run(&client, console, command).await,
+        Command::OperationSet(command) => operation_set::run(&client, console, command).await,
         Command::Cluster(command) => cluster::run(&client, console, command).await,
         Command::Plugin(command) => plugin::run(&client, console, command).await,
         Command::Apply {

@@ -61,6 +61,18 @@ impl Cluster {
     /// returns when pods can be scheduled (seconds).
     pub fn start() -> anyhow::Result<Self> {
         let programs = Programs::get()?;
+        let lock = programs.lock.clone();
+        Self::start_with(programs, &lock)
+    }
+
+    /// The same beside one that runs, for what is about two clusters; waits until no other second one runs.
+    pub fn start_second() -> anyhow::Result<Self> {
+        let programs = Programs::get()?;
+        let lock = programs.lock.with_extension("second.lock");
+        Self::start_with(programs, &lock)
+    }
+
+    fn start_with(programs: Programs, lock: &Path) -> anyhow::Result<Self> {
         let mut dir = tempfile::Builder::new()
             .prefix("meshery-cluster-")
             .tempdir()
@@ -68,7 +80,7 @@ impl Cluster {
         // Logs of every part stay there for whoever wants to know why a test failed.
         let keep = std::env::var_os("MESHERY_TEST_KEEP").is_some();
         dir.disable_cleanup(keep);
-        let (supervisor, facts) = Supervisor::start(&programs, dir.path(), keep)?;
+        let (supervisor, facts) = Supervisor::start(&programs, lock, dir.path(), keep)?;
         Ok(Self {
             programs,
             facts,

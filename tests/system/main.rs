@@ -30,6 +30,7 @@ mod plugins;
 mod proxy;
 mod releases;
 mod secrets;
+mod sets;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,12 +74,14 @@ fn main() -> ExitCode {
         proxy::trials(),
         releases::trials(),
         secrets::trials(),
+        sets::trials(),
     ]
     .into_iter()
     .flatten()
     .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     stop_cluster();
+    sets::stop_cluster();
     conclusion.exit_code()
 }
 

@@ -1,6 +1,6 @@
 //! What all operations of one process share, and who is at work on which of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub(super) struct Engine {
     exchanging: AtomicBool,
     /// Changes whenever an operation is taken in hand.
     taken: watch::Sender<u64>,
+    /// Sets whose order somebody carries out.
+    driven: Mutex<HashSet<String>>,
 }
 
 /// An operation at work, and where what happens to it is written.
@@ -149,6 +151,7 @@ impl Engine {
             in_hand: Mutex::new(HashMap::new()),
             exchanging: AtomicBool::new(false),
             taken: watch::Sender::new(0),
+            driven: Mutex::default(),
         }
     }
 
@@ -221,6 +224,21 @@ impl Engine {
     /// Changes whenever an operation is taken in hand or let go.
     pub fn taken(&self) -> watch::Receiver<u64> {
         self.taken.subscribe()
+    }
+
+    /// Wakes whoever waits for something to change.
+    pub fn stir(&self) {
+        self.taken.send_modify(|count| *count += 1);
+    }
+
+    /// Whether nobody carries out the set's order yet; whoever asks does from now on.
+    pub fn begin_driving(&self, set: &str) -> bool {
+        self.driven.lock().insert(set.to_owned())
+    }
+
+    /// Nobody carries out the set's order any more.
+    pub fn end_driving(&self, set: &str) {
+        self.driven.lock().remove(set);
     }
 
     /// An operation and its record as it is now.

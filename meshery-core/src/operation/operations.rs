@@ -86,8 +86,30 @@ impl Operations {
     }
 
     pub(crate) async fn recover(&self, then: Then) {
-        if let Err(problem) = self.engine.recover(then).await {
-            tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
+        let taking_up = match self.engine.recover(then).await {
+            Ok(taking_up) => taking_up,
+            Err(problem) => {
+                tracing::error!(code = %problem.code, "operations that were interrupted cannot be read: {problem}");
+                return;
+            }
+        };
+        match then {
+            // A member that was killed has failed only when it is not taken up again.
+            Then::ByPolicy => {
+                let this = self.clone();
+                self.engine.tasks.spawn(async move {
+                    for taking_up in taking_up {
+                        let _ = taking_up.await;
+                    }
+                    this.drive_unfinished().await;
+                });
+            }
+            Then::Ask => {
+                if let Err(problem) = self.rest_unfinished().await {
+                    tracing::error!(code = %problem.code, "sets of a backup cannot be read: {problem}");
+                }
+            }
+            Then::Leave => {}
         }
     }
 
@@ -128,7 +150,7 @@ impl Operations {
 
     /// Asks the adapter for a plan, resolves and stores it. Nothing is changed in the cluster.
     pub async fn plan(&self, new: NewOperation) -> Result<OperationRecord, Problem> {
-        self.engine.plan(new, None).await
+        self.engine.plan(new, None, None).await
     }
 
     /// The same for a request that has a key of the caller's: when it comes again, within a day, the operation that it
@@ -139,7 +161,7 @@ impl Operations {
         if let Some(id) = request.made(&self.engine.store).await? {
             return Ok((self.engine.record(&id).await?, true));
         }
-        match self.engine.plan(new, Some(&request)).await {
+        match self.engine.plan(new, Some(&request), None).await {
             // The same request came at the same time, and was faster.
             Err(problem) if problem.code == "revision-conflict" => {
                 let Some(id) = request.made(&self.engine.store).await? else {

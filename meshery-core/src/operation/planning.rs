@@ -33,6 +33,7 @@ impl Engine {
         self: &Arc<Self>,
         new: NewOperation,
         request_key: Option<&Request>,
+        parent: Option<&str>,
     ) -> Result<OperationRecord, Problem> {
         let adapter = self.plugins.adapter(&new.adapter)?;
         let operation = adapter
@@ -120,6 +121,7 @@ impl Engine {
                 outputs: Vec::new(),
                 host: None,
                 held_up: None,
+                parent: parent.map(str::to_owned),
                 created: planned.time.clone(),
                 updated: planned.time.clone(),
                 seq: 1,

@@ -87,6 +87,9 @@ pub struct OperationRecord {
     /// What it waits for before it may change the cluster; nothing when it does not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_up: Option<HeldUp>,
+    /// The set that it is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// When it was planned, RFC 3339 in UTC.
     pub created: String,
     /// When something last happened to it.

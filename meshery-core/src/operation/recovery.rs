@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshery_plugin_api::message::document::Query;
+use tokio::task::JoinHandle;
 
 use super::conduct::Task;
 use super::engine::{Engine, UNENDED};
@@ -43,7 +44,8 @@ struct TakeUp {
 
 impl Engine {
     /// Marks what was interrupted, and takes it up as its policy says.
-    pub async fn recover(self: &Arc<Self>, then: Then) -> Result<(), Problem> {
+    /// What goes on is queued, or given up, when the tasks that are returned have ended.
+    pub async fn recover(self: &Arc<Self>, then: Then) -> Result<Vec<JoinHandle<()>>, Problem> {
         let mut ids = BTreeSet::new();
         for state in UNENDED {
             let query = Query {
@@ -67,17 +69,18 @@ impl Engine {
                 }
             }
         }
+        let mut taking_up = Vec::new();
         for mut of_cluster in found.into_values() {
             // What was half-way goes on before what had not begun, in the order in which they were asked for.
             of_cluster.sort_by(|a, b| (!a.has_written, &a.record.id).cmp(&(!b.has_written, &b.record.id)));
             let engine = self.clone();
-            self.tasks.spawn(async move {
+            taking_up.push(self.tasks.spawn(async move {
                 for next in of_cluster {
                     engine.take_up(next.record, next.task).await;
                 }
-            });
+            }));
         }
-        Ok(())
+        Ok(taking_up)
     }
 
     async fn recover_one(self: &Arc<Self>, id: &str, then: Then) -> Result<Option<TakeUp>, Problem> {

@@ -15,6 +15,7 @@ use super::engine::Engine;
 use super::once;
 use super::operations::Operations;
 use super::record::OperationRecord;
+use super::set::prune_sets;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use crate::problem::Problem;
@@ -55,6 +56,8 @@ impl Default for Retention {
 pub struct Pruned {
     /// Operations.
     pub operations: usize,
+    /// Sets of which no member is left.
+    pub sets: usize,
     /// Keys of requests that are too old to come again.
     pub request_keys: usize,
     /// Whether there is more to remove: a round has a bound.
@@ -88,6 +91,7 @@ impl Engine {
                         }
                         tracing::info!(
                             operations = pruned.operations,
+                            sets = pruned.sets,
                             request_keys = pruned.request_keys,
                             "removed what was old"
                         );
@@ -142,6 +146,7 @@ impl Engine {
             }
             query.after = page.next;
         }
+        pruned.sets = prune_sets(&self.store).await?;
         let keys = Query {
             kind: once::KIND.into(),
             ..Query::default()

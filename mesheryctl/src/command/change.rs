@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::operation_set;
 use crate::arguments::{Follow, PlanResult, Request, Running, Show};
 use crate::client::{Client, Patience};
 use crate::console::{Console, require_terminal};
@@ -41,8 +42,14 @@ impl Request {
             policy.insert("accept".into(), self.accept.clone().into());
         }
         let mut body = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
-        if let Some(context) = &self.context {
-            body["context"] = context.as_str().into();
+        match self.context.as_slice() {
+            [] => {}
+            [context] => body["context"] = context.as_str().into(),
+            contexts => {
+                body["contexts"] = contexts.into();
+                body["at_a_time"] = self.at_a_time.into();
+                body["on_member_failure"] = self.on_member_failure.as_str().into();
+            }
         }
         if self.image_registry.is_some() || !self.pull_secret.is_empty() {
             body["images"] = json!({
@@ -72,6 +79,9 @@ pub async fn plan(
     show: Show,
     result: &PlanResult,
 ) -> Result<(), Failure> {
+    if asked.get("contexts").is_some() {
+        return operation_set::plan(client, console, asked, show, result).await;
+    }
     // Not after the cluster was asked for long.
     let file = match &result.out {
         Some(out) => Some((Partial::make(out, 0o644, "plan-file")?, out)),
@@ -118,6 +128,9 @@ pub async fn plan_and_run(
     show: Show,
     run: &Running,
 ) -> Result<(), Failure> {
+    if asked.get("contexts").is_some() {
+        return operation_set::plan_and_run(client, console, asked, show, run).await;
+    }
     let (record, preview) = preview(client, console, asked).await?;
     let seen = Seen {
         record,

@@ -52,14 +52,9 @@ struct Line {
 }
 
 impl Supervisor {
-    pub fn start(programs: &Programs, dir: &Path, keep: bool) -> anyhow::Result<(Self, Facts)> {
+    pub fn start(programs: &Programs, lock: &Path, dir: &Path, keep: bool) -> anyhow::Result<(Self, Facts)> {
         let mut command = Command::new(&programs.cluster);
-        command
-            .arg("run")
-            .arg("--dir")
-            .arg(dir)
-            .arg("--lock")
-            .arg(&programs.lock);
+        command.arg("run").arg("--dir").arg(dir).arg("--lock").arg(lock);
         if !keep {
             command.arg("--remove");
         }

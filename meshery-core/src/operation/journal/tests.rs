@@ -30,6 +30,7 @@ fn record(id: &str) -> OperationRecord {
         outputs: Vec::new(),
         host: None,
         held_up: None,
+        parent: None,
         created: String::new(),
         updated: String::new(),
         seq: 0,
