@@ -19,6 +19,7 @@ mod failure;
 mod helm;
 mod kept;
 mod mirror;
+mod notes;
 #[cfg(test)]
 pub(crate) mod packer;
 mod process;
@@ -99,6 +100,8 @@ pub struct Chart {
     /// Whether a template asks the cluster by `lookup`: then a rendering without the cluster may differ from what
     /// Helm itself would install, and a preview has to say so.
     pub templates_use_lookup: bool,
+    /// Whether it has something to say to whoever installs it.
+    pub has_notes: bool,
     /// Whether the schema of the values refers to something outside the archive; helm would fetch it, so such a
     /// schema is not applied.
     pub schema_refers_out: bool,
@@ -135,6 +138,8 @@ pub struct Rendered {
     /// The objects as helm printed them, for the record of the release: without the hooks and without what comes
     /// from the folder `crds`.
     pub manifest: String,
+    /// What the chart says to whoever installs it, for the record of the release.
+    pub notes: String,
     /// Version of the helm that rendered it.
     pub helm: String,
 }

@@ -135,6 +135,7 @@ impl Resolver<'_> {
                 .chain(&rendered.tests)
                 .map(hook_of)
                 .collect(),
+            notes: &rendered.notes,
             first_deployed: existing.first_deployed(),
             now: &now,
         });
@@ -176,6 +177,7 @@ impl Resolver<'_> {
             config: &old.config(),
             manifest: old.manifest(),
             hooks,
+            notes: old.notes(),
             first_deployed: existing.first_deployed(),
             now: &now,
         });

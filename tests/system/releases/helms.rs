@@ -51,6 +51,8 @@ fn ours(helm: Helm) -> anyhow::Result<()> {
         metadata["version"] == "0.1.0" && metadata["appVersion"] == "1.4.0",
         "{metadata:#}"
     );
+    let notes = ground.helm(helm, &["get", "notes", "demo"])?;
+    ensure!(notes.contains("demo greets with \"ours\"."), "{notes}");
     let manifest = ground.helm(helm, &["get", "manifest", "demo"])?;
     let hooks = ground.helm(helm, &["get", "hooks", "demo"])?;
 

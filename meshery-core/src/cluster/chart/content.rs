@@ -101,6 +101,7 @@ pub(crate) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, Char
         values_yaml: parts.values_yaml.unwrap_or_default(),
         values_schema,
         templates_use_lookup: parts.uses_lookup,
+        has_notes: parts.has_notes,
         schema_refers_out: parts.schema_refers_out,
         kube_version: about.kube_version.filter(|range| !range.is_empty()),
     })
@@ -113,6 +114,7 @@ struct Parts {
     values_schema: Option<String>,
     packed: Vec<(String, Vec<u8>)>,
     uses_lookup: bool,
+    has_notes: bool,
     schema_refers_out: bool,
 }
 
@@ -169,6 +171,7 @@ impl Parts {
             "Chart.yaml" => self.chart_yaml = Some(text.into_owned()),
             "values.yaml" => self.values_yaml = Some(text.into_owned()),
             "values.schema.json" => self.values_schema = Some(text.into_owned()),
+            "templates/NOTES.txt" => self.has_notes = true,
             _ => {}
         }
         Ok(size)

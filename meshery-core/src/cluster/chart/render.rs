@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::error::ChartError;
 use super::helm::Helm;
+use super::notes::notes;
 use super::process::{self, Invocation, RunError};
 use super::{Chart, RenderRequest, Rendered, documents, failure};
 
@@ -36,16 +37,16 @@ pub(super) async fn render(
             path: archive.clone(),
             source,
         })?;
-    let output = process::run(Invocation {
+    let rendering = process::run(Invocation {
         program: &helm.path,
         arguments: arguments(helm, chart, request, &archive)?,
         input: json_for_yaml(&request.values).into_bytes(),
         home,
         deadline: DEADLINE,
         limit: LIMIT,
-    })
-    .await
-    .map_err(|error| match error {
+    });
+    let (output, notes) = tokio::join!(rendering, notes(helm, chart, request, (&archive, home)));
+    let output = output.map_err(|error| match error {
         RunError::Deadline => ChartError::Timeout {
             chart: label.clone(),
             limit: DEADLINE,
@@ -75,6 +76,7 @@ pub(super) async fn render(
         let rendered = documents::read(&label, &text)?;
         Ok(Rendered {
             helm: version,
+            notes,
             ..rendered
         })
     };
@@ -173,7 +175,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// JSON that means the same when it is read as YAML 1.1, where a few characters end a line or are not allowed.
-fn json_for_yaml(values: &Map<String, Value>) -> String {
+pub(super) fn json_for_yaml(values: &Map<String, Value>) -> String {
     let json = serde_json::to_string(values).unwrap_or_else(|_| "{}".into());
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {

@@ -95,6 +95,8 @@ pub(crate) struct NewRecord<'a> {
     /// The objects as they were rendered.
     pub(crate) manifest: &'a str,
     pub(crate) hooks: Vec<Value>,
+    /// What the chart says to whoever installs it.
+    pub(crate) notes: &'a str,
     /// When the first revision was installed, if there is an earlier one.
     pub(crate) first_deployed: Option<String>,
     /// RFC 3339.
@@ -125,10 +127,16 @@ impl Record {
             "namespace": new.namespace,
             "apply_method": "ssa",
         });
-        match record {
-            Value::Object(record) => Self(record),
-            _ => Self(Map::new()),
+        let Value::Object(mut record) = record else {
+            return Self(Map::new());
+        };
+        // Like Helm, which leaves it out where there is nothing.
+        if !new.notes.is_empty()
+            && let Some(info) = record.get_mut("info").and_then(Value::as_object_mut)
+        {
+            info.insert("notes".into(), new.notes.into());
         }
+        Self(record)
     }
 
     /// Reads what [`Record::to_json`] gave.
@@ -214,6 +222,11 @@ impl Record {
         self.text("/manifest")
     }
 
+    /// What the chart said.
+    pub(crate) fn notes(&self) -> &str {
+        self.text("/info/notes")
+    }
+
     /// The chart, as Helm keeps it.
     pub(crate) fn chart(&self) -> Value {
         self.0.get("chart").cloned().unwrap_or_default()
@@ -264,6 +277,7 @@ mod tests {
             config: &Map::new(),
             manifest,
             hooks: vec![json!({"manifest": "m", "events": ["pre-install"], "weight": -5, "path": "p"})],
+            notes: "",
             first_deployed: Some("2026-01-01T00:00:00Z".into()),
             now: "2026-11-22T10:00:00Z",
         })
