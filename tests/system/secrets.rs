@@ -12,15 +12,25 @@ use meshery_tests::host::Host;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use crate::invented::LIMIT;
+use crate::invented::{LIMIT, invented_host};
 use crate::namespace::succeeded;
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial(
-        "secrets::a_planted_secret_is_in_no_answer_log_event_metric_store_or_backup",
-        planted,
-    )]
+    vec![
+        trial(
+            "secrets::a_planted_secret_is_in_no_answer_log_event_metric_store_or_backup",
+            planted,
+        ),
+        trial(
+            "secrets::a_value_for_a_chart_is_nowhere_but_in_the_record_of_its_release",
+            value,
+        ),
+        trial(
+            "secrets::a_lost_key_costs_the_undo_of_what_it_sealed_and_says_so",
+            lost_key,
+        ),
+    ]
 }
 
 /// What is planted, in the forms in which it may come out.
@@ -123,6 +133,92 @@ fn files(folder: &Path, absent: &impl Fn(&str, &[u8]) -> anyhow::Result<()>) -> 
         }
     }
     Ok(())
+}
+
+/// A ConfigMap and a Secret are changed. Without the key the first is as before after an undo, and the second stays and
+/// is named.
+fn lost_key() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let space = "lost-key";
+    let mut host = Host::builder()
+        .kubeconfig(cluster.kubeconfig())
+        .settings("offline = true\n")
+        .start()?;
+    succeeded(cluster.kubectl(&["create", "namespace", space]))?;
+    let objects = |value: &str| {
+        let yaml = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: open}}\ndata: {{value: {value}}}\n---\n\
+             apiVersion: v1\nkind: Secret\nmetadata: {{name: sealed}}\nstringData: {{value: {value}}}\n"
+        );
+        json!({"adapter": "istio", "operation": "apply-custom", "parameters": {"namespace": space, "yaml": yaml}})
+    };
+    host.perform(&objects("one"), "succeeded", LIMIT)?;
+    let before = Snapshot::take(&cluster)?;
+    let record = host.perform(&objects("two"), "succeeded", LIMIT)?;
+    let id = record["id"].as_str().context("an id")?.to_owned();
+    let planned = host.plan(&objects("three"))?;
+    host.terminate()?;
+    let (key, lost) = (host.data().join("host.key"), host.data().join("lost.key"));
+    std::fs::rename(&key, &lost)?;
+    host.restart()?;
+
+    host.order(&planned, "run")?;
+    let record = host.await_end(&planned, LIMIT)?;
+    ensure!(
+        record["state"] == "undone" && record["error"]["code"] == "host-key",
+        "{record:#}"
+    );
+    let record = host.take_back(&id, "undo-incomplete", LIMIT)?;
+    let left = record["left"].as_array().context("a list")?;
+    ensure!(
+        left.len() == 1 && left[0]["ref"] == "v1/Secret/lost-key/sealed",
+        "{left:#?}"
+    );
+    let why = left[0]["why"].as_str().context("a reason")?;
+    ensure!(
+        why.contains("was sealed with a key that this host does not have") && why.contains("host.key"),
+        "{why}"
+    );
+    let value = |kind: &str, name: &str| {
+        let path = "jsonpath={.data.value}";
+        succeeded(cluster.kubectl(&["get", kind, name, "--namespace", space, "-o", path]))
+    };
+    ensure!(value("configmap", "open")? == "one");
+    ensure!(value("secret", "sealed")? == STANDARD.encode("two"));
+
+    // Put back, it opens what it sealed.
+    host.terminate()?;
+    std::fs::rename(&lost, &key)?;
+    host.restart()?;
+    host.take_back(&id, "undone", LIMIT)?;
+    before.await_same(&cluster)?;
+    succeeded(cluster.kubectl(&["delete", "namespace", space, "--wait=false"])).map(drop)
+}
+
+fn value() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let space = "secret-value";
+    let host = invented_host(&cluster, cluster.kubeconfig())?
+        .mirror(crate::releases::mirror(&cluster)?)
+        .settings("[log]\nlevel = \"trace\"\n")
+        .start()?;
+    succeeded(cluster.kubectl(&["create", "namespace", space]))?;
+    let secret = Marker::new("value");
+    let mut asked = crate::releases::pieces(space, &[crate::releases::config("open", json!({}))]);
+    asked["parameters"]["values"]["password"] = secret.text.as_str().into();
+    let id = host.plan(&asked)?;
+    host.post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
+        .expect(200)?;
+    host.order(&id, "run")?;
+    let record = host.await_end(&id, LIMIT)?;
+    ensure!(record["state"] == "succeeded", "{record:#}");
+    // It has arrived: Helm's record has it.
+    let theirs = cluster.run_helm(&["get", "values", "demo", "--namespace", space]);
+    ensure!(String::from_utf8_lossy(&theirs.stdout).contains(&secret.text));
+    search(&host, &[&secret], std::slice::from_ref(&id))?;
+    host.take_back(&id, "undone", LIMIT)?;
+    search(&host, &[&secret], &[id])?;
+    succeeded(cluster.kubectl(&["delete", "namespace", space, "--wait=false"])).map(drop)
 }
 
 fn planted() -> anyhow::Result<()> {

@@ -123,11 +123,12 @@ impl HostKey {
 
     /// Decrypts what [`HostKey::seal`] made for the same purpose, with this key or one that was retired since.
     pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Problem> {
-        let wrong = |by: &str| {
-            fault(
-                &self.path,
-                &format!("does not open what was sealed for {purpose}{by}"),
-            )
+        let wrong = |why: &str| {
+            let problem = fault(&self.path, "does not open what was sealed");
+            Problem {
+                message: format!("{} for {purpose}{why}", problem.message),
+                ..problem
+            }
         };
         // Without an id it is from before keys had one.
         let (id, text) = sealed.split_once(':').unwrap_or(("", sealed));
@@ -138,8 +139,19 @@ impl HostKey {
             .find_map(|key| key.open(purpose, &whole))
             .ok_or_else(|| match id {
                 "" => wrong(""),
-                id => wrong(&format!(" with the key {id}")),
+                id if self.has(id) => wrong(", which is damaged"),
+                id => wrong(&format!(
+                    ": that was sealed with a key that this host does not have (id {id})"
+                )),
             })
+    }
+}
+
+impl HostKey {
+    fn has(&self, id: &str) -> bool {
+        std::iter::once(&self.current)
+            .chain(&self.retired)
+            .any(|key| key.id == id)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Values<'a>(Option<&'a Map<String, Value>>);
 pub fn parameter() -> Value {
     let charts: Map<String, Value> = CHARTS
         .into_iter()
-        .map(|chart| (chart.to_owned(), json!({"type": "object"})))
+        .map(|chart| (chart.to_owned(), json!({"type": "object", "writeOnly": true})))
         .collect();
     json!({
         "type": "object",
