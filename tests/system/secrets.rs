@@ -165,7 +165,7 @@ fn lost_key() -> anyhow::Result<()> {
     host.order(&planned, "run")?;
     let record = host.await_end(&planned, LIMIT)?;
     ensure!(
-        record["state"] == "undone" && record["error"]["code"] == "host-key",
+        record["state"] == "failed" && record["error"]["code"] == "host-key",
         "{record:#}"
     );
     let record = host.take_back(&id, "undo-incomplete", LIMIT)?;
