@@ -13,6 +13,7 @@ pub(crate) mod clock;
 mod conduct;
 mod consent;
 mod delete;
+mod deletion;
 mod engine;
 mod entry;
 mod event;

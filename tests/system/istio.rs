@@ -482,7 +482,27 @@ fn in_and_out(charts: &Path) -> anyhow::Result<()> {
 
     let secret = ["secret", "istio-ca-secret", "--namespace", SYSTEM];
     bench.get(&secret).context("the household was kept")?;
-    bench.perform("remove", &json!({"purge": true}))?;
+    // Somebody's own policy goes with its definition, and comes back with an undo.
+    let policy = json!({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "theirs", "namespace": "shop"}, "spec": {"action": "DENY", "rules": [{}]}});
+    let file = bench.cluster.dir().join("theirs.json");
+    std::fs::write(&file, policy.to_string())?;
+    bench.kubectl(&["apply", "--server-side", "-f", &file.to_string_lossy()])?;
+    let theirs = ["authorizationpolicy", "theirs", "--namespace=shop"];
+    let spec = bench.get(&theirs)?["spec"].clone();
+    let purge = json!({"purge": true, "custom-resources": true});
+    let removed = bench.perform("remove", &purge)?;
+    ensure!(
+        removed["notes"]
+            .to_string()
+            .contains("AuthorizationPolicy/shop/theirs"),
+        "{removed:#}"
+    );
+    ensure!(bench.get(&theirs).is_err(), "it is still there");
+    let id = removed["id"].as_str().context("an id")?;
+    bench.host.take_back(id, "undone", LIMIT)?;
+    ensure!(bench.get(&theirs)?["spec"] == spec);
+    bench.perform("remove", &purge)?;
     bench.kubectl(&["delete", "namespace", "shop"])?;
     before.await_same(&bench.cluster)
 }

@@ -288,7 +288,19 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
     })?;
 
     bench.perform("linkerd", "remove-emojivoto", &json!({"namespace": "shop"}))?;
-    let removed = bench.perform("linkerd", "remove", &json!({}))?;
+    // Somebody's own policy keeps its definition, unless it is to go with it.
+    let networks = json!({"apiVersion": "policy.linkerd.io/v1alpha1", "kind": "NetworkAuthentication",
+        "metadata": {"name": "theirs", "namespace": "default"}, "spec": {"networks": [{"cidr": "10.0.0.0/8"}]}});
+    let file = bench.cluster.dir().join("networks.json");
+    std::fs::write(&file, networks.to_string())?;
+    bench.kubectl(&["apply", "--server-side", "-f", &file.to_string_lossy()])?;
+    let removed = bench.perform("linkerd", "remove", &json!({"custom-resources": true}))?;
+    ensure!(
+        removed["notes"]
+            .to_string()
+            .contains("NetworkAuthentication/default/theirs"),
+        "{removed:#}"
+    );
     let left = removed["left"].as_array().cloned().unwrap_or_default();
     let definitions = |left: &&Value| text(&left["ref"]).contains("CustomResourceDefinition//");
     ensure!(left.iter().filter(definitions).count() == KEPT, "{removed:#}");

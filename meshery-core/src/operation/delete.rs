@@ -120,7 +120,7 @@ impl StepRun<'_> {
         Ok(match target.when {
             Condition::Ours | Condition::OursAndEmpty if !ours => Some("it was not made by Meshery".into()),
             Condition::Always | Condition::Ours => None,
-            Condition::OursAndEmpty | Condition::Empty => {
+            Condition::OursAndEmpty | Condition::Empty | Condition::WithInstances => {
                 left_inside(&self.run.cluster, &target.object, self.deadline).await?
             }
             Condition::Unknown => Some("the plan's condition is not known to this host".into()),

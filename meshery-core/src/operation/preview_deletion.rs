@@ -36,7 +36,10 @@ impl Previewing<'_> {
         } else if let Some(refusal) = self.refusal(target, &now).await? {
             previewed.change = Change::Error;
             previewed.error = Some(refusal);
-        } else if matches!(target.when, Condition::OursAndEmpty | Condition::Empty) {
+        } else if matches!(
+            target.when,
+            Condition::OursAndEmpty | Condition::Empty | Condition::WithInstances
+        ) {
             previewed.certainty = Certainty::DecidedLater;
             previewed.note = Some("it goes if nothing of others is left in it".into());
         } else {

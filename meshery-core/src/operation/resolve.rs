@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Action, Apply, Delete, Plan, Step};
+use meshery_plugin_api::message::plan::{Action, Apply, Plan, Step};
 use serde_json::Value;
 
 use super::consent::NeededConsent;
@@ -17,7 +17,7 @@ use super::ownership::minded;
 use super::release_steps::{Chain, Rendering};
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
-use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
+use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, wave};
 use crate::images::{ImageSource, Mover};
@@ -159,7 +159,7 @@ impl Resolver<'_> {
                 self.apply(&step.id, MANAGER.into(), None, objects, defined, resolved)
                     .await?
             }
-            Action::Delete(delete) => self.delete(&step.id, delete.clone())?,
+            Action::Delete(delete) => self.delete(&step.id, delete.clone(), resolved).await?,
             Action::RemoveRelease(release) => self.removal(&mut chain, release, resolved).await?,
             Action::TestRelease(release) => self.tests(&step, release, resolved).await?,
             Action::Wait(wait) => Work::Wait {
@@ -288,31 +288,6 @@ impl Resolver<'_> {
             _ => {}
         }
         Ok(())
-    }
-
-    fn delete(&self, step: &str, delete: Delete) -> Result<Work, Problem> {
-        let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
-        let mut last = None;
-        for target in delete.targets {
-            rights::check(self.adapter, step, &target.object, &Value::Null, &self.bounds)?;
-            let wave = wave_of(&target.object);
-            if last != Some(wave) {
-                waves.push(Vec::new());
-                last = Some(wave);
-            }
-            if let Some(current) = waves.last_mut() {
-                current.push(DeleteTarget {
-                    object: target.object,
-                    when: target.when,
-                    uid: None,
-                });
-            }
-        }
-        Ok(Work::Delete {
-            waves,
-            kept: Vec::new(),
-            removes: None,
-        })
     }
 }
 

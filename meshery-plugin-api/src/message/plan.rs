@@ -201,6 +201,9 @@ pub enum Condition {
     OursAndEmpty,
     /// Only if nothing of others is left inside: for namespaces and custom resource definitions, whoever made them.
     Empty,
+    /// A custom resource definition with the custom resources of it, whoever made them. Those that are there when the
+    /// plan is made go first, and an undo brings them back; one that comes later keeps the definition.
+    WithInstances,
     /// A condition newer than this side: never holds.
     #[serde(other)]
     Unknown,

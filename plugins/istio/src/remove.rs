@@ -48,6 +48,14 @@ pub fn operation() -> Operation {
                     schema::namespace("Namespace of the control plane", NAMESPACE),
                 ),
                 (
+                    "custom-resources",
+                    schema::flag(
+                        "With `purge`: also delete the definitions that are in use or were made by others, and all custom \
+                         resources of them; an undo brings them back",
+                        false,
+                    ),
+                ),
+                (
                     "purge",
                     schema::flag(
                         "Also delete what Istio keeps: its definitions, if no custom resource uses them, and the \
@@ -76,6 +84,14 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
     let purge = parameter::flag(request, "purge", false)?;
+    let with_resources = parameter::flag(request, "custom-resources", false)?;
+    if with_resources && !purge {
+        return Err(PluginError::new(
+            "bad-parameter",
+            "\"custom-resources\" says more about \"purge\", which is not asked for",
+        )
+        .remedy("ask for both, or for neither"));
+    }
     detect::demand_whole(facts)?;
     let going = going(facts, in_namespace);
     if going.is_empty() {
@@ -95,7 +111,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             steps.push(delete("made-by-istiod", "what istiod made by itself", made));
         }
     }
-    let (kept, secret) = (definitions(facts), ca_secret(facts, in_namespace));
+    let (kept, secret) = (definitions(facts, with_resources), ca_secret(facts, in_namespace));
     let mut notes = Vec::new();
     if purge {
         let targets: Vec<Target> = kept.into_iter().chain(secret).collect();
@@ -175,7 +191,12 @@ fn is_lock(object: &serde_json::Value) -> bool {
     name(object).starts_with("istio-") && annotation(object, LEADER).is_some()
 }
 
-fn definitions(facts: &Facts) -> Vec<Target> {
+fn definitions(facts: &Facts, with_resources: bool) -> Vec<Target> {
+    let when = if with_resources {
+        Condition::WithInstances
+    } else {
+        Condition::OursAndEmpty
+    };
     facts
         .objects("apiextensions.k8s.io", "CustomResourceDefinition")
         .map(|object| Target {
@@ -185,7 +206,7 @@ fn definitions(facts: &Facts) -> Vec<Target> {
                 "",
                 name(object),
             ),
-            when: Condition::OursAndEmpty,
+            when,
         })
         .collect()
 }

@@ -34,10 +34,20 @@ pub fn operation() -> Operation {
                       definitions that have resources"
             .into(),
         parameters: schema::object(
-            [(
-                "namespace",
-                schema::namespace("Namespace of the control plane", NAMESPACE),
-            )],
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane", NAMESPACE),
+                ),
+                (
+                    "custom-resources",
+                    schema::flag(
+                        "Also delete all custom resources of Linkerd's definitions, whoever made them, so that the \
+                         definitions can go; an undo brings them back",
+                        false,
+                    ),
+                ),
+            ],
             &[],
         ),
         needs,
@@ -61,7 +71,13 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         return Err(nothing_to_remove(facts, in_namespace)?);
     }
     let mut steps = Vec::new();
+    let with_resources = parameter::flag(request, "custom-resources", false)?;
     for release in &going {
+        if release.part == Part::Crds && with_resources {
+            let definitions = definitions(facts);
+            let title = "definitions, with all their custom resources";
+            steps.extend((!definitions.is_empty()).then(|| delete("custom-resources", title, definitions)));
+        }
         let (namespace, name) = (&release.id.namespace, &release.id.name);
         let before = going
             .iter()
@@ -134,6 +150,18 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         Vec::new(),
         notes,
     ))
+}
+
+fn definitions(facts: &Facts) -> Vec<Target> {
+    facts
+        .objects("apiextensions.k8s.io", "CustomResourceDefinition")
+        .map(name)
+        .filter(|name| name.ends_with(".linkerd.io"))
+        .map(|name| Target {
+            object: ObjectRef::new("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name),
+            when: Condition::WithInstances,
+        })
+        .collect()
 }
 
 /// Namespaces in the mesh.

@@ -1,6 +1,6 @@
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
-use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest};
+use meshery_plugin_api::message::plan::{Action, Condition, Images, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, folder};
@@ -137,6 +137,19 @@ fn remove_with_what_istio_keeps() {
         .plan("remove", json!({"purge": true}))
         .unwrap();
     matches("remove-purge", &plan);
+    let with_resources = Cluster::of("installed")
+        .plan("remove", json!({"purge": true, "custom-resources": true}))
+        .unwrap();
+    let definitions = with_resources
+        .steps
+        .iter()
+        .find(|step| step.id == "purge")
+        .unwrap();
+    let Action::Delete(delete) = &definitions.action else {
+        panic!("{definitions:?}")
+    };
+    let goes_with = |target: &Target| target.when == Condition::WithInstances;
+    assert!(delete.targets.iter().any(goes_with));
 }
 
 #[test]
@@ -329,6 +342,12 @@ fn bad_parameters_are_refused_with_name_and_value() {
         ("install", json!({"deadline": 3601}), "bad-parameter", "3601"),
         ("remove", json!({"namespace": "a/b"}), "bad-parameter", "a/b"),
         ("remove", json!({"purge": 1}), "bad-parameter", "purge"),
+        (
+            "remove",
+            json!({"custom-resources": true}),
+            "bad-parameter",
+            "purge",
+        ),
         (
             "inject",
             json!({"namespace": "kube-public"}),

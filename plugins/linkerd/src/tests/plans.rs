@@ -42,6 +42,16 @@ fn upgrade_keeps_the_options_that_the_control_plane_has() {
 }
 
 #[test]
+fn remove_with_custom_resources_takes_them_before_the_release_of_the_definitions() {
+    let plan = Cluster::of("installed")
+        .plan("remove", json!({"custom-resources": true}))
+        .unwrap();
+    let place = |id: &str| plan.steps.iter().position(|step| step.id == id);
+    let resources = place("custom-resources").unwrap();
+    assert!(place("control-plane").unwrap() < resources && resources < place("crds").unwrap());
+}
+
+#[test]
 fn remove_takes_extensions_then_control_plane_then_definitions() {
     let plan = matches("remove", &Cluster::of("installed"), "remove", json!({}));
     assert!(

@@ -1,0 +1,111 @@
+//! What a step deletes: its objects in waves, and the custom resources of definitions that go with theirs.
+
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Delete};
+use serde_json::Value;
+
+use super::consent::{Consent, NeededConsent};
+use super::ownership::{gitops, would_make_it_again};
+use super::resolve::{Resolved, Resolver, wave_of};
+use super::rights;
+use super::stored_plan::{DeleteTarget, Work};
+use crate::problem::{Problem, ProblemKind};
+
+/// How many custom resources go with their definitions: each is written down before.
+const MOST: usize = 2_000;
+/// How many are named to whoever reads the plan.
+const NAMED: usize = 5;
+
+impl Resolver<'_> {
+    pub(super) async fn delete(
+        &self,
+        step: &str,
+        delete: Delete,
+        resolved: &mut Resolved,
+    ) -> Result<Work, Problem> {
+        let mut waves = Vec::new();
+        let definitions = delete
+            .targets
+            .iter()
+            .filter(|target| target.when == Condition::WithInstances)
+            .map(|target| &target.object);
+        let instances = self.instances(step, definitions, resolved).await?;
+        if !instances.is_empty() {
+            waves.push(instances);
+        }
+        let mut last = None;
+        for target in delete.targets {
+            rights::check(self.adapter, step, &target.object, &Value::Null, &self.bounds)?;
+            let wave = wave_of(&target.object);
+            if last != Some(wave) {
+                waves.push(Vec::new());
+                last = Some(wave);
+            }
+            if let Some(current) = waves.last_mut() {
+                current.push(DeleteTarget {
+                    object: target.object,
+                    when: target.when,
+                    uid: None,
+                });
+            }
+        }
+        Ok(Work::Delete {
+            waves,
+            kept: Vec::new(),
+            removes: None,
+        })
+    }
+
+    /// The custom resources of these definitions.
+    async fn instances(
+        &self,
+        step: &str,
+        definitions: impl Iterator<Item = &ObjectRef>,
+        resolved: &mut Resolved,
+    ) -> Result<Vec<DeleteTarget>, Problem> {
+        let (mut instances, mut minded) = (Vec::new(), Vec::new());
+        for definition in definitions {
+            for found in self.cluster.custom_resources_of(definition).await? {
+                rights::check(self.adapter, step, &found.object, &Value::Null, &self.bounds)?;
+                if let Some(tool) = gitops(&found.labels, &found.annotations, false) {
+                    minded.push(format!("{}: {}", found.object, would_make_it_again(&tool)));
+                }
+                instances.push(DeleteTarget {
+                    object: found.object,
+                    when: Condition::Always,
+                    uid: Some(found.uid),
+                });
+            }
+        }
+        if instances.len() > MOST {
+            return Err(Problem::new(
+                ProblemKind::TooLarge,
+                "too-many-instances",
+                format!(
+                    "step {step} would delete {} custom resources with their definitions; {MOST} is the limit",
+                    instances.len()
+                ),
+            )
+            .remedy("delete some of them before, or keep the definitions"));
+        }
+        if !instances.is_empty() {
+            let mut named: Vec<String> = instances
+                .iter()
+                .take(NAMED)
+                .map(|target| target.object.to_string())
+                .collect();
+            if instances.len() > NAMED {
+                named.push(format!("and {} more", instances.len() - NAMED));
+            }
+            resolved.notes.push(format!(
+                "{} custom resources go with their definitions, and come back with an undo: {}",
+                instances.len(),
+                named.join(", ")
+            ));
+        }
+        resolved
+            .needs_consent
+            .extend(NeededConsent::of_many(Consent::Foreign, minded));
+        Ok(instances)
+    }
+}
