@@ -23,9 +23,10 @@ test:
 system *filter:
     cargo test -p meshery-tests --test system -- {{ filter }}
 
-# Every test; the host is killed between any two entries of its journal, and at many random instants: the seed is printed
-long seed=`date +%s` kills="60":
-    MESHERY_TEST_SEED={{ seed }} MESHERY_TEST_KILLS={{ kills }} .ci/run
+# Every test; the host is killed between any two entries of its journal, and at many random instants, and many random plans
+# meet random faults: the seed is printed
+long seed=`date +%s` kills="60" rounds="1000":
+    MESHERY_TEST_SEED={{ seed }} MESHERY_TEST_KILLS={{ kills }} MESHERY_TEST_ROUNDS={{ rounds }} .ci/run
 
 # Formatting, lints, licences and banned dependencies
 lint:

@@ -2,6 +2,7 @@
 //! that hangs and dies, a full disk. Each ends with an error that says what and what to do, and nothing half-done.
 
 mod full_disk;
+mod provider;
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ pub fn trials() -> Vec<Trial> {
             full_disk::meanwhile,
         ),
         trial("faults::on_a_full_disk_nothing_is_begun", full_disk::before),
+        trial(
+            "faults::appends_that_are_lost_repeated_late_slow_or_refused_change_nothing",
+            provider::troubled,
+        ),
         trial("faults::a_plan_beyond_its_rights_is_refused", beyond_rights),
         trial(
             "faults::nothing_is_written_while_the_provider_is_away",

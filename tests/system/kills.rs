@@ -4,7 +4,7 @@
 //!
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
-mod boundaries;
+pub mod boundaries;
 mod queue;
 mod upgrades;
 
@@ -25,7 +25,7 @@ use crate::{cluster, trial};
 
 /// How many points are tried unless `MESHERY_TEST_KILLS` says otherwise.
 const KILLS: u64 = 12;
-const SEED: u64 = 20_261_122;
+pub const SEED: u64 = 20_261_122;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -66,7 +66,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// Where the host is killed.
 #[derive(Debug, Clone, Copy)]
-enum Point {
+pub enum Point {
     /// The write never reaches the cluster.
     Before(usize),
     /// The write was made, and the host has not heard of it.
@@ -76,14 +76,14 @@ enum Point {
 }
 
 /// Numbers by a seed: small, repeatable, good enough to choose points with.
-struct Seeded(u64);
+pub struct Seeded(u64);
 
 impl Seeded {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         // A linear congruential generator, by Knuth's numbers; its high bits are the good ones.
         self.0 = self
             .0
@@ -93,21 +93,21 @@ impl Seeded {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()
         .and_then(|value| value.parse().ok())
         .unwrap_or(default)
 }
 
-fn kill(pid: u32) {
+pub fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
 /// Kills the process once, at the write that the point names, counted from now.
-fn arm(proxy: &FaultProxy, pid: u32, point: Point) {
+pub fn arm(proxy: &FaultProxy, pid: u32, point: Point) {
     proxy.forget_mutations();
     let fired = Arc::new(AtomicBool::new(false));
     proxy.on(move |request: &RequestInfo| {

@@ -28,6 +28,7 @@ mod operations;
 mod plan_files;
 mod plugins;
 mod proxy;
+mod random;
 mod releases;
 mod secrets;
 mod sets;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         linkerd::trials(),
         operations::trials(),
         proxy::trials(),
+        random::trials(),
         releases::trials(),
         secrets::trials(),
         sets::trials(),

@@ -1,6 +1,8 @@
 //! Operations as users live through them: seen first, run, watched, cancelled, taken back, and what happens when
 //! others have a hand in the same cluster.
 
+mod many;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -47,6 +49,10 @@ pub fn trials() -> Vec<Trial> {
         trial("operations::a_plan_goes_stale_when_the_cluster_changes", stale),
         trial("operations::an_approval_is_asked_for_and_given", approval),
         trial("operations::a_restart_is_what_kubectl_would_do", restart),
+        trial(
+            "operations::five_thousand_objects_are_applied_and_taken_back",
+            many::five_thousand,
+        ),
         trial(
             "operations::a_restarted_api_server_is_outlasted",
             api_server_restart,

@@ -437,14 +437,16 @@ impl Conduct {
         let undone = async {
             // Of a run that a crash has cut short.
             self.skip().await?;
+            let history = History::read(&self.engine.store, self.live.id()).await?;
             let undo = Undo {
+                remade: Mutex::new(history.remade.clone()),
                 live: self.live.clone(),
                 journal: self.journal.clone(),
                 store: self.engine.store.clone(),
                 cluster: self.fenced_cluster(tenure).await?,
                 key: self.engine.key.clone(),
                 plan: self.plan(),
-                history: History::read(&self.engine.store, self.live.id()).await?,
+                history,
                 recreate: self.record.policy.accept.has(Consent::Recreate),
                 stop: self.engine.stop.clone(),
             };

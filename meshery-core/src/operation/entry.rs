@@ -83,6 +83,9 @@ pub(super) enum Entry {
         result: Reversal,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
+        /// The uid of what was made again, so that earlier steps know it when they are taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uid: Option<String>,
     },
     /// A step waits.
     Waiting {
@@ -274,6 +277,7 @@ impl Timed {
                 object,
                 result,
                 why,
+                uid: _,
             } => {
                 event.kind = EventKind::Object;
                 event.step = Some(step);

@@ -129,6 +129,7 @@ mod tests {
                 object: object.clone(),
                 result,
                 why: None,
+                uid: None,
             })
         };
         let left = Left {

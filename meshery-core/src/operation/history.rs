@@ -26,6 +26,8 @@ pub(super) struct History {
     pub has_paused: bool,
     /// What steps have left for later ones, as `step.output`.
     pub outputs: BTreeMap<String, Stored<Value>>,
+    /// Objects that the undo has made again, with their new uids.
+    pub remade: HashMap<ObjectRef, String>,
     /// What steps have become, in the order in which they did.
     pub expansions: Vec<(String, BlobRef)>,
 }
@@ -189,6 +191,13 @@ impl History {
                 ..
             } => {
                 self.step_mut(&step).restarted.insert(object);
+            }
+            Entry::Reverted {
+                object,
+                uid: Some(uid),
+                ..
+            } => {
+                self.remade.insert(object, uid);
             }
             Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
             Entry::Approved { .. } | Entry::Reverted { .. } | Entry::Left { .. } | Entry::Note { .. } => {}

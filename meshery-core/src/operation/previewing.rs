@@ -441,7 +441,7 @@ impl Previewing<'_> {
             let patch = restart::patch_of(&clock::now());
             match self
                 .cluster
-                .patch(workload, &patch, super::resolve::MANAGER, true)
+                .patch(workload, &patch, restart::RESTARTER, true)
                 .await
             {
                 Ok(after) => previewed.diff = diff(&now, &after),

@@ -5,13 +5,16 @@ use serde_json::json;
 
 use super::entry::{Intent, ObjectChange, Stored};
 use super::mark::text;
-use super::resolve::MANAGER;
 use super::run::StepRun;
 use crate::cluster::object::Patch;
 use crate::problem::{Problem, ProblemKind};
 
 /// Where kubectl writes it, so that both see each other's restarts.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Field manager of the annotation: were it that of what is applied, the next application would take it away, and
+/// restart the workload once more.
+pub(super) const RESTARTER: &str = "meshery-restart";
 
 /// What restarts a workload, or would.
 pub(super) fn patch_of(moment: &str) -> Patch {
@@ -46,7 +49,7 @@ impl StepRun<'_> {
             }
             self.run
                 .cluster
-                .patch(workload, &patch_of(&moment), MANAGER, false)
+                .patch(workload, &patch_of(&moment), RESTARTER, false)
                 .await?;
             self.outcome(
                 workload.clone(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use meshery_plugin_api::message::object_ref::ObjectRef;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,8 @@ pub(super) struct Undo {
     pub key: Arc<HostKey>,
     pub plan: Arc<StoredPlan>,
     pub history: History,
+    /// Objects that were made again by this undo, with their new uids.
+    pub remade: Mutex<HashMap<ObjectRef, String>>,
     /// Whether the run was allowed to delete objects and make them again.
     pub recreate: bool,
     /// The host is being stopped.
@@ -261,6 +264,7 @@ impl Undo {
             Taken::Back(result, why) => (
                 Entry::Reverted {
                     step,
+                    uid: self.remade.lock().get(&object).cloned(),
                     object,
                     result,
                     why,

@@ -99,7 +99,10 @@ impl Undo {
     async fn remove(&self, object: &ObjectHistory, now: &Value, deadline: Instant) -> Result<Taken, Problem> {
         let uid = text(now, "/metadata/uid");
         let ours = match &object.outcome {
-            Some(outcome) => outcome.change == ObjectChange::Created && outcome.uid == uid,
+            Some(outcome) => {
+                outcome.change == ObjectChange::Created
+                    && (outcome.uid == uid || self.has_made_again(&object.object, uid))
+            }
             // The host was killed before it could say: absent before, with our mark now.
             None => operation_of(now) == Some(self.live.id()),
         };
@@ -131,7 +134,8 @@ impl Undo {
             None => None,
         };
         for attempt in 1..=ATTEMPTS {
-            if text(before, "/metadata/uid") != text(&now, "/metadata/uid") {
+            let uid = text(&now, "/metadata/uid");
+            if text(before, "/metadata/uid") != uid && !self.has_made_again(&object.object, uid) {
                 return Ok(Taken::Left(
                     "somebody has deleted it and made it again since".into(),
                 ));
@@ -260,7 +264,7 @@ impl Undo {
         let before: Value = self.opened(before)?;
         if let Some(now) = self.cluster.get_if_served(&object.object).await? {
             if now.pointer("/metadata/deletionTimestamp").is_none() {
-                return Ok(stands(&before, &now));
+                return Ok(self.stands(&object.object, &before, &now));
             }
             let uid = text(&now, "/metadata/uid");
             self.cluster
@@ -268,6 +272,29 @@ impl Undo {
                 .await?;
         }
         self.make_again(&object.object, &before, deadline).await
+    }
+
+    /// Whether what is there is what this undo has made again.
+    fn has_made_again(&self, object: &ObjectRef, uid: &str) -> bool {
+        self.remade.lock().get(object).is_some_and(|remade| remade == uid)
+    }
+
+    fn is_made_again(&self, object: &ObjectRef, now: &Value) {
+        let uid = text(now, "/metadata/uid").to_owned();
+        self.remade.lock().insert(object.clone(), uid);
+    }
+
+    /// What is to be said of an object that is there although it was deleted: it may have been made again before an
+    /// interruption.
+    fn stands(&self, object: &ObjectRef, before: &Value, now: &Value) -> Taken {
+        let same = text(before, "/metadata/uid") == text(now, "/metadata/uid");
+        let marked = operation_of(before).is_some() && operation_of(before) == operation_of(now);
+        if same || marked || covers(now, &as_new(&own_fields(before))) {
+            self.is_made_again(object, now);
+            Taken::Back(Reversal::Unchanged, None)
+        } else {
+            Taken::Left("somebody has made another one in its place since".into())
+        }
     }
 
     async fn make_again(
@@ -282,22 +309,26 @@ impl Undo {
         let mut plainly = manager == MANAGER;
         loop {
             let made = if plainly {
-                self.cluster.create(&manifest, manager).await.map(|_| ())
+                self.cluster.create(&manifest, manager).await
             } else {
                 let options = ApplyOptions {
                     manager: manager.to_owned(),
                     guard: Some(Guard::absent()),
                     ..ApplyOptions::default()
                 };
-                self.cluster.apply(&manifest, &options).await.map(|_| ())
+                let applied = self.cluster.apply(&manifest, &options).await;
+                applied.map(|applied| applied.object)
             };
             match made {
-                Ok(()) => return Ok(Taken::Back(Reversal::Recreated, None)),
+                Ok(made) => {
+                    self.is_made_again(object, &made);
+                    return Ok(Taken::Back(Reversal::Recreated, None));
+                }
                 Err(ClusterError::AlreadyExists { .. } | ClusterError::ObjectChanged { .. }) => {
                     let Some(now) = self.cluster.get_if_served(object).await? else {
                         continue;
                     };
-                    return Ok(stands(before, &now));
+                    return Ok(self.stands(object, before, &now));
                 }
                 // Helm 3 makes objects that cannot be applied.
                 Err(ClusterError::Invalid { .. }) if !plainly => plainly = true,
@@ -306,7 +337,7 @@ impl Undo {
                 Err(error) if error.leaves_open() && Instant::now() < deadline => {
                     tokio::time::sleep(PAUSE).await;
                     if let Some(now) = self.cluster.get_if_served(object).await? {
-                        return Ok(stands(before, &now));
+                        return Ok(self.stands(object, before, &now));
                     }
                 }
                 // The definition of its kind was made again a moment ago, perhaps.
@@ -385,16 +416,6 @@ fn covers(now: &Value, applied: &Value) -> bool {
 
 /// Whether what is there in the place of a deleted object is that object, or one that an undo which was cut short has
 /// made of it.
-fn stands(before: &Value, now: &Value) -> Taken {
-    let same = text(before, "/metadata/uid") == text(now, "/metadata/uid");
-    let marked = operation_of(before).is_some() && operation_of(before) == operation_of(now);
-    if same || marked || covers(now, &as_new(&own_fields(before))) {
-        Taken::Back(Reversal::Unchanged, None)
-    } else {
-        Taken::Left("somebody has made another one in its place since".into())
-    }
-}
-
 fn restored(taken: &[String], result: Reversal) -> Taken {
     if taken.is_empty() {
         Taken::Back(result, None)

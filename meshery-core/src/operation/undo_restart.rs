@@ -7,8 +7,7 @@ use meshery_plugin_api::message::plan::{Readiness, Rule};
 
 use super::clock;
 use super::entry::Reversal;
-use super::resolve::MANAGER;
-use super::restart::patch_of;
+use super::restart::{RESTARTER, patch_of};
 use super::run::{STEP_DEADLINE, halted};
 use super::stored_plan::StoredStep;
 use super::undo::{Taken, Undo};
@@ -68,7 +67,7 @@ impl Undo {
             return Ok(Taken::Back(Reversal::Unchanged, Some(why.into())));
         }
         let patch = patch_of(&clock::now());
-        self.cluster.patch(workload, &patch, MANAGER, false).await?;
+        self.cluster.patch(workload, &patch, RESTARTER, false).await?;
         Ok(Taken::Back(Reversal::Restarted, None))
     }
 

@@ -172,7 +172,7 @@ pub fn twice() -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
+pub fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
     let built = artifacts::build()?;
     let plugins = folder.join("plugins");
     std::fs::create_dir(&plugins)?;
