@@ -116,7 +116,7 @@ impl Engine {
         });
         let record = self.shown(&conduct.live);
         self.tasks.spawn(async move {
-            conduct.conduct(next).await;
+            Box::pin(conduct.conduct(next)).await;
             conduct.end().await;
             drop(claim);
         });
@@ -434,7 +434,7 @@ impl Conduct {
         if shown != OperationState::Undoing {
             self.state(OperationState::Undoing, None, None).await?;
         }
-        let undone = Box::pin(async {
+        let undone = async {
             // Of a run that a crash has cut short.
             self.skip().await?;
             let history = History::read(&self.engine.store, self.live.id()).await?;
@@ -451,7 +451,7 @@ impl Conduct {
                 stop: self.engine.stop.clone(),
             };
             undo.everything().await
-        });
+        };
         let undone = tokio::select! {
             undone = undone => undone,
             // Safe to begin again at any point; what was under way is dropped in any case.
