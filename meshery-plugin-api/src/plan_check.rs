@@ -320,8 +320,21 @@ fn check_material(
                         step.id
                     )));
                 }
+                MaterialEntry::Bundle { of } => {
+                    let strange = of.iter().find(|source| {
+                        source.api_version() != "v1"
+                            || !matches!(source.kind.as_str(), "Secret" | "ConfigMap")
+                    });
+                    if let Some(strange) = strange {
+                        return Err(fault(format!(
+                            "step {}: {key} of {object} is to have certificates of {strange}, which is neither a Secret nor a \
+                             ConfigMap",
+                            step.id
+                        )));
+                    }
+                }
                 MaterialEntry::Unknown => return Err(newer(step, "a kind of material")),
-                MaterialEntry::Random { .. } | MaterialEntry::Bundle { .. } => {}
+                MaterialEntry::Random { .. } => {}
             }
         }
         within(object, &Value::Null)?;
@@ -413,6 +426,11 @@ mod tests {
             (
                 json!([{"id": "x", "kind": "delete", "targets": [{"ref": "v1/Pod/kube-system/a"}]}]),
                 "the namespace kube-system",
+            ),
+            (
+                json!([{"id": "x", "kind": "material", "items": [{"ref": "v1/ConfigMap/mesh/a",
+                    "entries": {"ca.crt": {"make": "bundle", "of": ["v1/Service/mesh/b"]}}}]}]),
+                "v1/Service/mesh/b, which is neither",
             ),
         ] {
             let error = checked(steps).unwrap_err();
@@ -508,6 +526,8 @@ mod tests {
     #[test]
     fn a_sound_plan_passes() {
         checked(json!([
+            {"id": "x", "kind": "material", "items": [{"ref": "v1/ConfigMap/mesh/a", "entries": {
+                "ca.crt": {"make": "bundle", "of": ["v1/ConfigMap/mesh/a", "v1/Secret/mesh/b"]}}}]},
             wait("a", &[]),
             wait("b", &["a", "a"]),
             wait("c", &["a", "b"])

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::Trial;
+use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
-use meshery_tests::host::Host;
+use meshery_tests::host::{Host, HostBuilder};
 use meshery_tests::istiod::Istiod;
 use meshery_tests::linkerd::Linkerd;
 use meshery_tests::snapshot::Snapshot;
@@ -40,7 +43,10 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn trust(charts: &Path) -> anyhow::Result<()> {
-    let bench = Bench::new(charts)?;
+    let plugins = tempfile::tempdir()?;
+    let scripted = artifacts::build()?.library("fixture_scripted_mesh")?;
+    std::fs::copy(scripted, plugins.path().join("libfixture_scripted_mesh.so"))?;
+    let bench = Bench::with(charts, |host| host.plugins(plugins.path()))?;
     let before = Snapshot::take(&bench.cluster)?;
     let parameters = json!({"namespace": "trusted", "keep_anchor_key": true});
     let made = bench.perform("linkerd", "make-trust", &parameters)?;
@@ -96,6 +102,39 @@ fn trust(charts: &Path) -> anyhow::Result<()> {
 
     bench.host.take_back(text(&renewed["id"]), "undone", LIMIT)?;
     ensure!(secret("linkerd-identity-issuer")?["data"] == issuer["data"]);
+
+    // A second anchor beside the first, as a rotation begins; and the first one alone again.
+    let second = "v1/Secret/trusted/second-anchor";
+    let anchors = "v1/ConfigMap/trusted/linkerd-identity-trust-roots";
+    let both = bench.perform(
+        "scripted",
+        "script",
+        &json!({"steps": [{"id": "both", "kind": "material", "items": [
+            {"ref": second, "certificate": {"common_name": "second.example", "authority": true, "lifetime_h": 48}},
+            {"ref": anchors, "replace": true,
+             "entries": {"ca-bundle.crt": {"make": "bundle", "of": [anchors, second]}}},
+        ]}]}),
+    )?;
+    let roots = |wanted: &[&Value]| -> anyhow::Result<()> {
+        let there = bench.get(&[
+            "configmap",
+            "linkerd-identity-trust-roots",
+            "--namespace",
+            "trusted",
+        ])?;
+        let mut expected = Vec::new();
+        for secret in wanted {
+            expected.extend(STANDARD.decode(text(&secret["data"]["tls.crt"]))?);
+        }
+        ensure!(
+            text(&there["data"]["ca-bundle.crt"]).as_bytes() == expected,
+            "{there:#}"
+        );
+        Ok(())
+    };
+    roots(&[&anchor, &secret("second-anchor")?])?;
+    bench.host.take_back(text(&both["id"]), "undone", LIMIT)?;
+    roots(&[&anchor])?;
     bench.host.take_back(text(&made["id"]), "undone", LIMIT)?;
     before.await_same(&bench.cluster)
 }
@@ -108,13 +147,17 @@ struct Bench {
 
 impl Bench {
     fn new(charts: &Path) -> anyhow::Result<Self> {
+        Self::with(charts, |host| host)
+    }
+
+    fn with(charts: &Path, more: impl FnOnce(HostBuilder) -> HostBuilder) -> anyhow::Result<Self> {
         let cluster = cluster()?;
         let host = Host::builder()
             .kubeconfig(cluster.kubeconfig())
             .mirror(charts)
             .helm(cluster.helm())
-            .settings("offline = true\n")
-            .start()?;
+            .settings("offline = true\n");
+        let host = more(host).start()?;
         Ok(Self { cluster, host })
     }
 

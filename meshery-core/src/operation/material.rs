@@ -84,11 +84,15 @@ impl Resolver<'_> {
                         .map(|random| STANDARD.encode(random).into_bytes())
                         .map_err(|why| cannot_make(step, item, &why))?,
                     MaterialEntry::Bundle { of } => {
-                        let mut bundle = String::new();
-                        for secret in of {
-                            bundle.push_str(&self.pair(step, secret, made).await?.certificate);
+                        let mut texts = Vec::new();
+                        for source in of {
+                            texts.push(if source.kind == "ConfigMap" {
+                                self.certificates_in(step, source, name).await?
+                            } else {
+                                self.pair(step, source, made).await?.certificate
+                            });
                         }
-                        bundle.into_bytes()
+                        bundle(&texts).into_bytes()
                     }
                     MaterialEntry::Unknown => continue,
                 };
@@ -99,19 +103,28 @@ impl Resolver<'_> {
         Ok(result)
     }
 
+    /// What a `ConfigMap` of the cluster has under a name, with a certificate in it.
+    async fn certificates_in(&self, step: &str, source: &ObjectRef, key: &str) -> Result<String, Problem> {
+        let found = self
+            .cluster
+            .get(source)
+            .await?
+            .ok_or_else(|| no_such(step, source, "it is not there"))?;
+        found
+            .get("data")
+            .and_then(|data| data.get(key))
+            .and_then(Value::as_str)
+            .filter(|text| !bundle(&[*text]).is_empty())
+            .map(str::to_owned)
+            .ok_or_else(|| no_such(step, source, &format!("it has no certificate under {key}")))
+    }
+
     /// The certificate and key in a Secret: one that this plan makes, or one of the cluster.
     async fn pair(&self, step: &str, secret: &ObjectRef, made: &Made) -> Result<Pair, Problem> {
         if let Some(pair) = made.0.get(secret) {
             return Ok(pair.clone());
         }
-        let missing = |what: &str| {
-            Problem::new(
-                ProblemKind::Conflict,
-                "no-such-material",
-                format!("step {step} needs the certificate in {secret}: {what}"),
-            )
-            .remedy("make it first, or name the Secret that has it")
-        };
+        let missing = |what: &str| no_such(step, secret, what);
         let found = self
             .cluster
             .get(secret)
@@ -126,6 +139,34 @@ impl Resolver<'_> {
             key: entry("/data/tls.key"),
         })
     }
+}
+
+fn no_such(step: &str, source: &ObjectRef, what: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Conflict,
+        "no-such-material",
+        format!("step {step} needs the certificate in {source}: {what}"),
+    )
+    .remedy(format!("make it first, or name the {} that has it", source.kind))
+}
+
+/// The certificates in texts, each once, and nothing else of them: what lies beside a certificate may be its key.
+fn bundle(texts: &[impl AsRef<str>]) -> String {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut certificates: Vec<String> = Vec::new();
+    for text in texts {
+        for rest in text.as_ref().split(BEGIN).skip(1) {
+            let Some((body, _)) = rest.split_once(END) else {
+                continue;
+            };
+            let certificate = with_newline(format!("{BEGIN}\n{}\n{END}", body.trim()));
+            if !certificates.contains(&certificate) {
+                certificates.push(certificate);
+            }
+        }
+    }
+    certificates.concat()
 }
 
 fn certificate(wanted: &Certificate, issuer: Option<&Pair>) -> Result<Pair, String> {
@@ -278,6 +319,24 @@ mod tests {
         check(&leaf, &[]).unwrap_err();
         let other = certificate(&wanted("leaf.example", false), None).unwrap();
         check(&other, &[der(&issuer)]).unwrap_err();
+    }
+
+    #[test]
+    fn a_bundle_has_each_certificate_once_and_no_key() {
+        let old = certificate(&wanted("old.example", true), None).unwrap();
+        let new = certificate(&wanted("new.example", true), None).unwrap();
+        let found = format!(
+            "# by hand\r\n{}{}",
+            old.certificate.trim_end().replace('\n', "\r\n"),
+            old.key.as_ref().unwrap()
+        );
+        let both = bundle(&[found, new.certificate.clone()]);
+        assert_eq!(both, format!("{}{}", old.certificate, new.certificate));
+        assert_eq!(bundle(&[both.as_str(), new.certificate.as_str()]), both);
+        assert_eq!(
+            bundle(&["no certificate", "-----BEGIN CERTIFICATE-----\nAAAA"]),
+            ""
+        );
     }
 
     #[test]

@@ -73,9 +73,10 @@ pub enum MaterialEntry {
         /// How many, 16 to 512.
         bytes: u16,
     },
-    /// The certificates (`tls.crt`) of Secrets, one after the other: a trust bundle.
+    /// Certificates one after the other, each once: a trust bundle.
     Bundle {
-        /// Which.
+        /// Of a Secret its `tls.crt`. Of a `ConfigMap` what it has under the name of this entry when the plan is made,
+        /// so that a bundle can be what is there and one more.
         of: Vec<ObjectRef>,
     },
     /// A value newer than this side: the plan is refused.
