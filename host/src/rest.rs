@@ -73,6 +73,10 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/images", post(bundle::images))
         .route("/api/v1/operations", get(operations::list).post(operations::plan))
         .route(
+            "/api/v1/operations/{id}/undo-preview",
+            get(operations::preview_undo),
+        )
+        .route(
             "/api/v1/operation-sets",
             get(operation_sets::list).post(operation_sets::plan),
         )

@@ -30,6 +30,7 @@ mod hooks;
 mod journal;
 mod kept_values;
 pub(crate) mod lease_use;
+mod lineage;
 mod live;
 mod mark;
 mod material;
@@ -70,6 +71,7 @@ mod stored;
 mod stored_plan;
 mod undo;
 mod undo_object;
+mod undo_previewing;
 mod undo_restart;
 mod wait;
 

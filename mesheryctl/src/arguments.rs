@@ -463,7 +463,13 @@ pub enum OperationCommand {
     /// Stops an operation and takes back what it did.
     Cancel(Change),
     /// Takes back a finished operation.
-    Undo(Change),
+    Undo {
+        /// Show what would be taken back as the cluster is now, and change nothing.
+        #[arg(long)]
+        preview: bool,
+        #[command(flatten)]
+        change: Change,
+    },
     /// Goes on with an interrupted operation.
     Resume(Change),
 }

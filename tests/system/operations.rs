@@ -2,6 +2,7 @@
 //! others have a hand in the same cluster.
 
 mod many;
+mod undo_preview;
 
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ pub fn trials() -> Vec<Trial> {
         trial("operations::a_plan_goes_stale_when_the_cluster_changes", stale),
         trial("operations::an_approval_is_asked_for_and_given", approval),
         trial("operations::a_restart_is_what_kubectl_would_do", restart),
+        trial(
+            "operations::what_an_undo_would_do_is_shown_and_changes_nothing",
+            undo_preview::shown,
+        ),
         trial(
             "operations::five_thousand_objects_are_applied_and_taken_back",
             many::five_thousand,

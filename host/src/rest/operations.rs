@@ -90,6 +90,10 @@ pub async fn stored_preview(State(app): State<App>, Path(id): Path<String>) -> R
     Ok(Json(app.meshery.operations()?.stored_preview(&id).await?))
 }
 
+pub async fn preview_undo(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Preview>> {
+    Ok(Json(app.meshery.operations()?.preview_undo(&id).await?))
+}
+
 /// Which gate is approved.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

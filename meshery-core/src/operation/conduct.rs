@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
@@ -440,6 +441,7 @@ impl Conduct {
             let history = History::read(&self.engine.store, self.live.id()).await?;
             let undo = Undo {
                 remade: Mutex::new(history.remade.clone()),
+                lineage: OnceCell::new(),
                 live: self.live.clone(),
                 journal: self.journal.clone(),
                 store: self.engine.store.clone(),

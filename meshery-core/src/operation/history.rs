@@ -9,7 +9,7 @@ use super::clock;
 use super::entry::{Entry, ObjectChange, Reversal, Stored, Timed};
 use super::field::Field;
 use super::record::StepState;
-use super::stored_plan::unreadable;
+use super::stored_plan::{StoredPlan, unreadable};
 use crate::problem::Problem;
 use crate::provider::{BlobRef, Store};
 
@@ -88,6 +88,14 @@ impl History {
     /// Whether anything was, or may have been, written to the cluster.
     pub fn has_written(&self) -> bool {
         self.steps.iter().any(|step| !step.objects.is_empty())
+    }
+
+    /// Whether the run has written anything in steps that follow this one.
+    pub fn has_written_after(&self, plan: &StoredPlan, step: &str) -> bool {
+        let followers = plan.followers(step);
+        self.steps
+            .iter()
+            .any(|step| !step.objects.is_empty() && followers.contains(step.id.as_str()))
     }
 
     /// Whether the run has changed this object, or was about to.

@@ -457,24 +457,7 @@ impl Operations {
         }
         let claim = self.engine.claim(id).await?;
         let stored = self.engine.load(id).await?;
-        let undoable = matches!(
-            stored.record.state,
-            OperationState::Succeeded
-                | OperationState::Failed
-                | OperationState::Cancelled
-                | OperationState::Interrupted
-                | OperationState::UndoIncomplete
-        );
-        if !undoable {
-            return Err(conflict(
-                "nothing-to-undo",
-                &format!(
-                    "operation {id} is {}; there is nothing to take back",
-                    stored.record.state
-                ),
-                "only what has run can be undone",
-            ));
-        }
+        undoable(&stored.record)?;
         let plan = self.engine.whole_plan(&stored).await?;
         self.engine.set_room_aside(id, &plan).await?;
         self.engine.begin(claim, stored, Task::Undo).await
@@ -556,6 +539,29 @@ fn runnable(record: &OperationRecord) -> Result<(), Problem> {
             record.id, record.state
         ),
         "plan a new operation",
+    ))
+}
+
+/// Refuses what has not run, or is at work.
+pub(super) fn undoable(record: &OperationRecord) -> Result<(), Problem> {
+    let undoable = matches!(
+        record.state,
+        OperationState::Succeeded
+            | OperationState::Failed
+            | OperationState::Cancelled
+            | OperationState::Interrupted
+            | OperationState::UndoIncomplete
+    );
+    if undoable {
+        return Ok(());
+    }
+    Err(conflict(
+        "nothing-to-undo",
+        &format!(
+            "operation {} is {}; there is nothing to take back",
+            record.id, record.state
+        ),
+        "only what has run can be undone",
     ))
 }
 

@@ -530,7 +530,7 @@ fn found(previewed: PreviewedObject, wanted: Value, now: Option<Value>) -> Found
     }
 }
 
-fn count(objects: &[PreviewedObject]) -> Counts {
+pub(super) fn count(objects: &[PreviewedObject]) -> Counts {
     let mut counts = Counts::default();
     for object in objects {
         match object.change {

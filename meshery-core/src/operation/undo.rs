@@ -11,11 +11,13 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::time::Instant;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, Reversal};
 use super::history::{History, ObjectHistory};
 use super::journal::Journal;
+use super::lineage::Lineage;
 use super::live::Live;
 use super::outputs::Outputs;
 use super::record::{Left, StepState};
@@ -43,6 +45,8 @@ pub(super) struct Undo {
     pub history: History,
     /// Objects that were made again by this undo, with their new uids.
     pub remade: Mutex<HashMap<ObjectRef, String>>,
+    /// Objects that other undos on the cluster have made again; read when it is asked for.
+    pub lineage: OnceCell<Lineage>,
     /// Whether the run was allowed to delete objects and make them again.
     pub recreate: bool,
     /// The host is being stopped.
@@ -57,8 +61,40 @@ pub(super) enum Taken {
 }
 
 /// The step of the plan that a step of a release's chain belongs to.
-fn of_plan(step: &str) -> &str {
+pub(super) fn of_plan(step: &str) -> &str {
     step.split_once('.').map_or(step, |(step, _)| step)
+}
+
+/// Steps of the plan whose release somebody has brought further since, and what is to be said of it: its objects
+/// are as that revision has them, and helm relies on it.
+pub(super) async fn overtaken<'a>(
+    plan: &'a StoredPlan,
+    history: &History,
+    cluster: &Cluster,
+) -> Result<HashMap<&'a str, String>, Problem> {
+    let mut overtaken = HashMap::new();
+    for step in &plan.steps {
+        let Work::Record { makes: Some(new), .. } = &step.work else {
+            continue;
+        };
+        if !history.created(&new.secret) {
+            continue;
+        }
+        let ReleaseName { name, namespace } = &new.release;
+        let revisions = match cluster.revisions(namespace, name).await {
+            // Whoever may not see the others gives back what is its own.
+            Err(ClusterError::Forbidden { .. }) => continue,
+            revisions => revisions?,
+        };
+        if let Some(last) = revisions.last().filter(|last| last.number > new.revision) {
+            let why = format!(
+                "release {name} has been brought to revision {} since; roll that back or remove it first",
+                last.number
+            );
+            overtaken.insert(of_plan(&step.id), why);
+        }
+    }
+    Ok(overtaken)
 }
 
 /// Whether an object is taken back before everything else: one that the run made and that can refuse others.
@@ -79,7 +115,7 @@ struct Done<'a> {
 impl Undo {
     /// Takes back everything; whether the cluster is as before.
     pub async fn everything(&self) -> Result<bool, Problem> {
-        let overtaken = self.overtaken().await?;
+        let overtaken = overtaken(&self.plan, &self.history, &self.cluster).await?;
         let mut done = Vec::new();
         for history in self.history.steps.iter().rev() {
             let Some(step) = self.plan.step(&history.id) else {
@@ -87,7 +123,7 @@ impl Undo {
             };
             let idle = match step.work {
                 Work::Restart { .. } => true,
-                Work::RestartInUndo { .. } => !self.has_written_after(&step.id),
+                Work::RestartInUndo { .. } => !self.history.has_written_after(&self.plan, &step.id),
                 _ => history.objects.is_empty(),
             };
             if idle {
@@ -117,34 +153,6 @@ impl Undo {
             complete &= self.step(step).await?;
         }
         Ok(complete)
-    }
-
-    /// Steps of the plan whose release somebody has brought further since, and what is to be said of it: its objects
-    /// are as that revision has them, and helm relies on it.
-    async fn overtaken(&self) -> Result<HashMap<&str, String>, Problem> {
-        let mut overtaken = HashMap::new();
-        for step in &self.plan.steps {
-            let Work::Record { makes: Some(new), .. } = &step.work else {
-                continue;
-            };
-            if !self.history.created(&new.secret) {
-                continue;
-            }
-            let ReleaseName { name, namespace } = &new.release;
-            let revisions = match self.cluster.revisions(namespace, name).await {
-                // Whoever may not see the others gives back what is its own.
-                Err(ClusterError::Forbidden { .. }) => continue,
-                revisions => revisions?,
-            };
-            if let Some(last) = revisions.last().filter(|last| last.number > new.revision) {
-                let why = format!(
-                    "release {name} has been brought to revision {} since; roll that back or remove it first",
-                    last.number
-                );
-                overtaken.insert(of_plan(&step.id), why);
-            }
-        }
-        Ok(overtaken)
     }
 
     async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {

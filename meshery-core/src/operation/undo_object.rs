@@ -8,6 +8,7 @@ use super::entry::{ObjectChange, Reversal, Stored};
 use super::field::{Field, changed, own_fields, restore};
 use super::foreign::left_inside;
 use super::history::ObjectHistory;
+use super::lineage::Lineage;
 use super::mark::{operation_of, text};
 use super::resolve::MANAGER;
 use super::stored_plan::open_value;
@@ -99,10 +100,8 @@ impl Undo {
     async fn remove(&self, object: &ObjectHistory, now: &Value, deadline: Instant) -> Result<Taken, Problem> {
         let uid = text(now, "/metadata/uid");
         let ours = match &object.outcome {
-            Some(outcome) => {
-                outcome.change == ObjectChange::Created
-                    && (outcome.uid == uid || self.has_made_again(&object.object, uid))
-            }
+            Some(outcome) if outcome.change != ObjectChange::Created => false,
+            Some(outcome) => outcome.uid == uid || self.was_made_again(&object.object, uid).await?,
             // The host was killed before it could say: absent before, with our mark now.
             None => operation_of(now) == Some(self.live.id()),
         };
@@ -135,7 +134,7 @@ impl Undo {
         };
         for attempt in 1..=ATTEMPTS {
             let uid = text(&now, "/metadata/uid");
-            if text(before, "/metadata/uid") != uid && !self.has_made_again(&object.object, uid) {
+            if text(before, "/metadata/uid") != uid && !self.was_made_again(&object.object, uid).await? {
                 return Ok(Taken::Left(
                     "somebody has deleted it and made it again since".into(),
                 ));
@@ -274,9 +273,13 @@ impl Undo {
         self.make_again(&object.object, &before, deadline).await
     }
 
-    /// Whether what is there is what this undo has made again.
-    fn has_made_again(&self, object: &ObjectRef, uid: &str) -> bool {
-        self.remade.lock().get(object).is_some_and(|remade| remade == uid)
+    /// Whether what is there is what this undo, or another one, has made again.
+    async fn was_made_again(&self, object: &ObjectRef, uid: &str) -> Result<bool, Problem> {
+        if self.remade.lock().get(object).is_some_and(|remade| remade == uid) {
+            return Ok(true);
+        }
+        let read = || Lineage::read(&self.store, self.cluster.uid());
+        Ok(self.lineage.get_or_try_init(read).await?.has(object, uid))
     }
 
     fn is_made_again(&self, object: &ObjectRef, now: &Value) {

@@ -16,15 +16,6 @@ use crate::cluster::wait::Waiting;
 use crate::problem::Problem;
 
 impl Undo {
-    /// Whether the run has written anything that follows a step.
-    pub(super) fn has_written_after(&self, step: &str) -> bool {
-        let followers = self.plan.followers(step);
-        self.history
-            .steps
-            .iter()
-            .any(|step| !step.objects.is_empty() && followers.contains(step.id.as_str()))
-    }
-
     /// Restarts workloads and waits until they are rolled out; whether all are.
     pub(super) async fn restarts(&self, step: &StoredStep, workloads: &[ObjectRef]) -> Result<bool, Problem> {
         let deadline = match step.deadline_s {

@@ -46,7 +46,11 @@ pub async fn run(client: &Client, console: &mut Console, command: &OperationComm
         OperationCommand::Resume(change) => {
             act(client, console, change, "resume", "Go on with", &["succeeded"]).await
         }
-        OperationCommand::Undo(change) => {
+        OperationCommand::Undo {
+            preview: true,
+            change,
+        } => preview_undo(client, console, &change.id).await,
+        OperationCommand::Undo { change, .. } => {
             act(client, console, change, "undo", "Take back", &["undone"]).await
         }
         OperationCommand::Cancel(change) => {
@@ -142,6 +146,18 @@ async fn preview(
         return console.document(&answer);
     }
     let lines = Preview::read(&answer)?.lines(console.paint, show.full);
+    console.say(&lines)
+}
+
+/// Shows what an undo would do; nothing in the cluster changes.
+async fn preview_undo(client: &Client, console: &mut Console, id: &str) -> Result<(), Failure> {
+    let answer = client
+        .get_slowly(&["operations", id, "undo-preview"], &[])
+        .await?;
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let lines = Preview::read(&answer)?.lines(console.paint, true);
     console.say(&lines)
 }
 
