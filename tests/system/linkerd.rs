@@ -1,5 +1,7 @@
 //! Linkerd, installed from its real charts on the real control plane by the real host; its webhooks are played.
 
+mod rotation;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,10 @@ pub fn trials() -> Vec<Trial> {
             refused_and_undone,
         ),
         trial_with_charts("linkerd::trust_is_made_once_and_its_issuer_renewed", trust),
+        trial_with_charts(
+            "linkerd::the_anchor_is_rotated_and_what_would_be_cut_off_stops_that",
+            rotation::rotated,
+        ),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
     ]
 }

@@ -107,10 +107,21 @@ pub(super) struct Restoration {
 
 /// How to give an object, as it is now, what a run changed in it.
 pub(super) fn restore(fields: &[Field], now: &Value) -> Restoration {
+    let is_secret = now["kind"] == "Secret" && now["apiVersion"] == "v1";
+    let is_data = |field: &&Field| is_secret && field.path.first().is_some_and(|key| key == "data");
     let mut restoration = Restoration::default();
-    for field in fields {
+    for field in fields.iter().filter(|field| !is_data(field)) {
         restore_field(field, now, &mut restoration);
     }
+    // A certificate, its key and who has signed it belong together: all of it goes back, or nothing.
+    let mut data = Restoration::default();
+    for field in fields.iter().filter(is_data) {
+        restore_field(field, now, &mut data);
+    }
+    if data.taken.is_empty() {
+        restoration.patch.append(&mut data.patch);
+    }
+    restoration.taken.append(&mut data.taken);
     restoration
 }
 
@@ -194,6 +205,24 @@ mod tests {
 
     fn labelled(labels: Value) -> Value {
         json!({"metadata": {"name": "demo", "resourceVersion": "1", "labels": labels}})
+    }
+
+    #[test]
+    fn of_a_secret_all_data_goes_back_or_none() {
+        let field = |key: &str| Field {
+            path: vec!["data".into(), key.into()],
+            before: Some(json!("old")),
+            after: Some(json!("new")),
+        };
+        let fields = [field("ca.crt"), field("tls.crt")];
+        let object = |kind: &str, certificate: &str| json!({"apiVersion": "v1", "kind": kind, "data": {"ca.crt": "new", "tls.crt": certificate}});
+        let paths = |kind: &str, certificate: &str| {
+            let restoration = restore(&fields, &object(kind, certificate));
+            (restoration.patch.len(), restoration.taken)
+        };
+        assert_eq!(paths("Secret", "new"), (2, Vec::new()));
+        assert_eq!(paths("Secret", "theirs"), (0, vec!["data.tls.crt".to_owned()]));
+        assert_eq!(paths("ConfigMap", "theirs"), (1, vec!["data.tls.crt".to_owned()]));
     }
 
     #[test]

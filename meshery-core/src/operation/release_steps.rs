@@ -501,6 +501,7 @@ impl<'a> Chain<'a> {
             } else {
                 BTreeMap::new()
             },
+            holds_back: self.step.holds_back,
             work,
         });
     }

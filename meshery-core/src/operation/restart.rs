@@ -3,6 +3,7 @@
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::json;
 
+use super::clock;
 use super::entry::{Intent, ObjectChange, Stored};
 use super::mark::text;
 use super::run::StepRun;
@@ -25,8 +26,12 @@ pub(super) fn patch_of(moment: &str) -> Patch {
 
 impl StepRun<'_> {
     pub async fn restart(&self, workloads: &[ObjectRef]) -> Result<(), Problem> {
-        // One moment for the whole operation: going on after a crash does not restart again what was restarted.
-        let moment = self.run.live.record().created;
+        // A moment of the step's own, for a workload that is restarted more than once; and the same one after a crash,
+        // so that what was restarted is not restarted again.
+        let steps = &self.run.plan.steps;
+        let place = steps.iter().position(|step| step.id == self.step.id);
+        let place = place.and_then(|place| i64::try_from(place).ok()).unwrap_or(0);
+        let moment = clock::later(&self.run.live.record().created, place);
         for workload in workloads {
             self.go_on()?;
             let history = self.history.and_then(|history| history.object(workload));

@@ -38,6 +38,9 @@ pub(super) struct StoredStep {
     /// What it leaves for later steps.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Output>,
+    /// When it cannot be taken back as a whole, what it comes after stays as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_back: bool,
     pub work: Work,
 }
 

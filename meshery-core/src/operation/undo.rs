@@ -109,7 +109,7 @@ struct Done<'a> {
     /// What was applied, by object; only needed where a crash hid what came of it.
     manifests: HashMap<ObjectRef, Value>,
     /// Why nothing of it is taken back.
-    overtaken: Option<&'a str>,
+    stays: Option<String>,
 }
 
 impl Undo {
@@ -133,7 +133,7 @@ impl Undo {
                 step,
                 objects: history.objects.iter().rev().collect(),
                 manifests: self.manifests(step, &history.objects).await?,
-                overtaken: overtaken.get(of_plan(&step.id)).map(String::as_str),
+                stays: overtaken.get(of_plan(&step.id)).cloned(),
             });
         }
         let mut complete = true;
@@ -149,8 +149,20 @@ impl Undo {
                 complete &= self.wave(step, admission).await?;
             }
         }
-        for step in &done {
-            complete &= self.step(step).await?;
+        // Steps that could not be taken back, and without which those before them do not work.
+        let mut holding: Vec<&str> = Vec::new();
+        for step in &mut done {
+            let followers = self.plan.followers(&step.step.id);
+            if let Some(held) = holding.iter().find(|held| followers.contains(*held)) {
+                step.stays = Some(format!(
+                    "step {held} could not be taken back, and does not work without it"
+                ));
+            }
+            let whole = self.step(step).await?;
+            if !whole && step.step.holds_back {
+                holding.push(&step.step.id);
+            }
+            complete &= whole;
         }
         Ok(complete)
     }
@@ -158,7 +170,9 @@ impl Undo {
     async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {
         self.state(done.step, StepState::Undoing, None).await?;
         let mut complete = match &done.step.work {
-            Work::RestartInUndo { workloads } => self.restarts(done.step, workloads).await?,
+            Work::RestartInUndo { workloads } if done.stays.is_none() => {
+                self.restarts(done.step, workloads).await?
+            }
             _ => true,
         };
         // The journal has the order in which objects were written; one wave of it is taken back at a time.
@@ -221,8 +235,8 @@ impl Undo {
         }
         let deadline = Instant::now() + GONE;
         let taking = async {
-            if let Some(why) = done.overtaken {
-                return Ok(Some(Taken::Left(why.to_owned())));
+            if let Some(why) = &done.stays {
+                return Ok(Some(Taken::Left(why.clone())));
             }
             match &done.step.work {
                 Work::Apply { manager, .. } => {

@@ -97,6 +97,10 @@ pub struct Step {
     /// What it leaves for later steps, by name: lower-case letters, digits and dashes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Output>,
+    /// When it cannot be taken back as a whole, what it comes after stays as well: the one does not work without the
+    /// other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_back: bool,
 }
 
 impl Step {
@@ -109,6 +113,7 @@ impl Step {
             action,
             deadline_s: 0,
             outputs: BTreeMap::new(),
+            holds_back: false,
         }
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, in_a_row, material};
 use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
+use meshery_plugin_api::message::facts::{Detail, Facts};
 use meshery_plugin_api::message::material::{Certificate, MaterialEntry, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
@@ -18,7 +20,9 @@ use serde_json::Value;
 use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
 
 /// Secret with the trust anchor.
-const ANCHOR: &str = "linkerd-trust-anchor";
+pub const ANCHOR: &str = "linkerd-trust-anchor";
+/// Annotation by which an issuer says which Secret has its anchor; nothing for the first one.
+const SIGNED_BY: &str = "meshery.io/trust-anchor";
 const ANCHOR_DAYS: u64 = 3650;
 const ISSUER_DAYS: u64 = 365;
 const LONGEST_DAYS: u64 = 36_500;
@@ -30,10 +34,27 @@ fn system() -> (&'static str, Value) {
     )
 }
 
-fn issuer_days() -> (&'static str, Value) {
+pub fn issuer_days() -> (&'static str, Value) {
     (
         "issuer_days",
         schema::count("Days that the issuer is valid", ISSUER_DAYS, LONGEST_DAYS),
+    )
+}
+
+pub fn anchor_days() -> (&'static str, Value) {
+    (
+        "anchor_days",
+        schema::count("Days that the trust anchor is valid", ANCHOR_DAYS, LONGEST_DAYS),
+    )
+}
+
+pub fn keep_anchor_key() -> (&'static str, Value) {
+    (
+        "keep_anchor_key",
+        schema::flag(
+            "Whether the anchor's key stays in the cluster, so that the issuer can be renewed with it",
+            false,
+        ),
     )
 }
 
@@ -45,18 +66,9 @@ pub fn make_operation() -> Operation {
         parameters: schema::object(
             [
                 system(),
-                (
-                    "anchor_days",
-                    schema::count("Days that the trust anchor is valid", ANCHOR_DAYS, LONGEST_DAYS),
-                ),
+                anchor_days(),
                 issuer_days(),
-                (
-                    "keep_anchor_key",
-                    schema::flag(
-                        "Whether the anchor's key stays in the cluster, so that the issuer can be renewed with it",
-                        false,
-                    ),
-                ),
+                keep_anchor_key(),
             ],
             &[],
         ),
@@ -66,34 +78,16 @@ pub fn make_operation() -> Operation {
 
 pub fn make(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let days = parameter::count(request, "anchor_days", ANCHOR_DAYS, LONGEST_DAYS)?;
     let keep = request.flag("keep_anchor_key");
-    let anchor = MaterialItem {
-        secret_type: if keep {
-            "kubernetes.io/tls".into()
-        } else {
-            String::new()
+    let anchor = anchor(request, target, ANCHOR)?;
+    let items = vec![
+        anchor,
+        issuer(request, target, ANCHOR, false)?,
+        MaterialItem {
+            replace: false,
+            ..roots(target, ANCHOR, false)
         },
-        certificate: Some(Certificate {
-            common_name: format!("root.{target}.cluster.local"),
-            authority: true,
-            lifetime_h: hours(days),
-            forget_key: !keep,
-            ..Certificate::default()
-        }),
-        ..item("Secret", target, ANCHOR)
-    };
-    let roots = MaterialItem {
-        entries: [(
-            BUNDLE.to_owned(),
-            MaterialEntry::Bundle {
-                of: vec![anchor.object.clone()],
-            },
-        )]
-        .into(),
-        ..item("ConfigMap", target, TRUST_ROOTS)
-    };
-    let items = vec![anchor, issuer(request, target, false)?, roots];
+    ];
     let mut steps = Vec::new();
     let missing = namespace::missing(&request.facts, &[target]);
     if !missing.is_empty() {
@@ -118,36 +112,99 @@ pub fn make(request: &PlanRequest) -> Result<Plan, PluginError> {
     Ok(plan)
 }
 
+/// An anchor, whose key is lost when it has signed unless it is asked to be kept.
+pub fn anchor(request: &PlanRequest, target: &str, secret: &str) -> Result<MaterialItem, PluginError> {
+    let days = parameter::count(request, "anchor_days", ANCHOR_DAYS, LONGEST_DAYS)?;
+    let keep = request.flag("keep_anchor_key");
+    Ok(MaterialItem {
+        secret_type: if keep {
+            "kubernetes.io/tls".into()
+        } else {
+            String::new()
+        },
+        certificate: Some(Certificate {
+            common_name: format!("root.{target}.cluster.local"),
+            authority: true,
+            lifetime_h: hours(days),
+            forget_key: !keep,
+            ..Certificate::default()
+        }),
+        ..item("Secret", target, secret)
+    })
+}
+
+/// The anchors to believe: that of a Secret, and those that are believed already if `beside` them.
+pub fn roots(target: &str, secret: &str, beside: bool) -> MaterialItem {
+    let roots = item("ConfigMap", target, TRUST_ROOTS);
+    let new = ObjectRef::new("v1", "Secret", target, secret);
+    let there = beside.then(|| roots.object.clone());
+    MaterialItem {
+        replace: true,
+        entries: [(
+            BUNDLE.to_owned(),
+            MaterialEntry::Bundle {
+                of: there.into_iter().chain([new]).collect(),
+            },
+        )]
+        .into(),
+        ..roots
+    }
+}
+
+/// The Secret with the anchor that has signed the issuer.
+pub fn anchor_of(facts: &Facts, target: &str) -> String {
+    facts
+        .objects("", "Secret")
+        .find(|secret| name(secret) == ISSUER && namespace_of(secret) == target)
+        .and_then(|secret| annotation(secret, SIGNED_BY))
+        .unwrap_or(ANCHOR)
+        .to_owned()
+}
+
 pub fn renew_operation() -> Operation {
     Operation {
         name: "renew-issuer".into(),
         category: Category::Configure,
         description: "Makes the issuer anew, signed by the anchor whose key is in the cluster; Linkerd takes it up by itself".into(),
         parameters: schema::object([system(), issuer_days()], &[]),
-        needs: vec![need::namespace("{namespace}")],
+        needs: vec![
+            need::namespace("{namespace}"),
+            need::one("{namespace}", "", "Secret", ISSUER, Detail::Metadata),
+        ],
     }
 }
 
 pub fn renew(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let items = vec![issuer(request, target, true)?];
+    let anchor = anchor_of(&request.facts, target);
+    let items = vec![issuer(request, target, &anchor, true)?];
     let steps = vec![material("issuer", "the issuer's certificate and key", items)];
     Ok(plan(format!("Renew Linkerd's issuer in {target}"), steps))
 }
 
-fn issuer(request: &PlanRequest, target: &str, replace: bool) -> Result<MaterialItem, PluginError> {
+/// An issuer, signed by the anchor in a Secret.
+pub fn issuer(
+    request: &PlanRequest,
+    target: &str,
+    anchor: &str,
+    replace: bool,
+) -> Result<MaterialItem, PluginError> {
     let days = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
-    let name = format!("identity.{target}.cluster.local");
+    let host = format!("identity.{target}.cluster.local");
     Ok(MaterialItem {
         secret_type: "kubernetes.io/tls".into(),
         replace,
+        annotations: (anchor != ANCHOR)
+            .then(|| (SIGNED_BY.to_owned(), anchor.to_owned()))
+            .into_iter()
+            .collect(),
         certificate: Some(Certificate {
-            common_name: name.clone(),
-            dns_names: vec![name],
+            common_name: host.clone(),
+            dns_names: vec![host],
             authority: true,
             path_length: Some(0),
             lifetime_h: hours(days),
-            issuer: Some(ObjectRef::new("v1", "Secret", target, ANCHOR)),
+            issuer: Some(ObjectRef::new("v1", "Secret", target, anchor)),
             forget_key: false,
         }),
         ..item("Secret", target, ISSUER)

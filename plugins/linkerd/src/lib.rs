@@ -16,6 +16,7 @@ mod install;
 mod releases;
 mod remove;
 mod restart;
+mod rotation;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod versions;
 
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
@@ -122,6 +124,12 @@ const OPERATIONS: &[&[Entry]] = &[
             check: check::nothing_more,
         },
         Entry {
+            name: rotation::ROTATE,
+            describe: rotation::operation,
+            plan: rotation::plan,
+            check: check::restart_all,
+        },
+        Entry {
             name: "inject",
             describe: injection::inject_operation,
             plan: injection::inject,
@@ -207,6 +215,16 @@ impl MeshAdapter for Linkerd {
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
         (entry(&request.operation)?.plan)(&request)
+    }
+
+    fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
+        if request.operation == rotation::ROTATE {
+            return rotation::expanded(&request);
+        }
+        Err(PluginError::new(
+            "unknown-expansion",
+            format!("operation \"{}\" has nothing to expand", request.operation),
+        ))
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -139,14 +139,14 @@ fn about(anchor: &Certificate, number: usize, now: &str) -> Option<Finding> {
             "linkerd-anchor-expired",
             Severity::Error,
             format!("trust anchor {number} ended at {until}: proxies trust nobody under it"),
-            "replace it, and the issuer, and restart the control plane and every pod with a proxy (operation restart)",
+            "replace it, and the issuer, and restart the control plane and every pod with a proxy (operation restart-all)",
         ))
     } else if days < WARNED_DAYS {
         Some(finding(
             "linkerd-anchor-expires",
             Severity::Warning,
             format!("trust anchor {number} ends in {days} days, at {until}"),
-            "rotate it in time, old and new side by side first: docs/plans/linkerd-trust-anchor-rotation.md has the order",
+            "rotate it in time: operation rotate-anchor",
         ))
     } else {
         None

@@ -135,6 +135,9 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
     for (name, output) in &step.outputs {
         let _ = writeln!(text, "  leave {name}: {} {}", output.object, output.path);
     }
+    if step.holds_back {
+        text.push_str("  what is before it stays when it cannot be taken back\n");
+    }
 }
 
 fn conditions(text: &mut String, conditions: &[Readiness]) {

@@ -128,6 +128,15 @@ pub fn expand(id: &str, title: impl Into<String>, expand: Expand) -> Step {
     step(id, title, Action::Expand(expand))
 }
 
+/// The step, without which those before it are not taken back.
+#[must_use]
+pub fn holding_back(step: Step) -> Step {
+    Step {
+        holds_back: true,
+        ..step
+    }
+}
+
 /// The step, leaving something for later ones.
 pub fn leaving(mut step: Step, name: &str, object: ObjectRef, path: &str) -> Step {
     let path = path.to_owned();

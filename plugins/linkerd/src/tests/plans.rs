@@ -257,3 +257,34 @@ fn proxies_come_from_where_images_come_from() {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
 }
+
+#[test]
+fn a_rotation_has_its_order() {
+    let plan = matches(
+        "rotate-anchor",
+        &Cluster::of("installed"),
+        "rotate-anchor",
+        json!({}),
+    );
+    let place = |id: &str| plan.steps.iter().position(|step| step.id == id).unwrap();
+    let order = [
+        "anchor",
+        "both",
+        "control-plane-ready",
+        "trust-shop",
+        "all-trust-both",
+        "issuer-gate",
+        "identity-again",
+        "issuer",
+        "renew-shop",
+        "all-renewed",
+        "new-alone-gate",
+        "control-plane-again",
+        "new-alone",
+        "old-anchor",
+    ]
+    .map(place);
+    assert!(order.is_sorted(), "{order:?}");
+    let error = Cluster::of("empty").plan("rotate-anchor", json!({})).unwrap_err();
+    assert_eq!(error.code, "linkerd-not-installed");
+}

@@ -1,0 +1,403 @@
+//! Rotating the trust anchor: the new one beside the old one, everybody restarted, then the issuer under the new one,
+//! everybody restarted again, and only then the new one alone. `docs/plans/linkerd-trust-anchor-rotation.md` says why
+//! in this order.
+
+use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of, text};
+use meshery_mesh_kit::step::{
+    delete, expand, gate, holding_back, holds, leaving, material, restart, restart_in_undo, wait,
+};
+use meshery_mesh_kit::{need, parameter, schema};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation, Rights};
+use meshery_plugin_api::message::expansion::{Expand, ExpandRequest, Expansion};
+use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Condition, Gate, Plan, PlanRequest, Rule, Step, Target};
+use serde_json::{Map, Value};
+
+use crate::control_plane::{CONTROL_PLANE_NS, DEPLOYMENTS, NAMESPACE, TRUST_ROOTS, deployment, ready};
+use crate::identity::{self, ANCHOR};
+use crate::injection::{WORKLOADS, workloads};
+use crate::{MESH, detect, install};
+
+/// Name of the operation.
+pub const ROTATE: &str = "rotate-anchor";
+const ROLLOUT_S: u32 = 300;
+/// Expansions: the workloads of a namespace, and whether any pod was left behind.
+const NAMESPACE_RESTARTED: &str = "namespace-restarted";
+const NOBODY_BEHIND: &str = "nobody-behind";
+/// What the Deployments leave: the moment at which their rollout was complete is in it.
+const ROLLED_OUT: &str = "rolled-out";
+/// Label of the control plane's own pods.
+const COMPONENT: &str = "/metadata/labels/linkerd.io~1control-plane-component";
+/// How many pods an error names.
+const NAMED: usize = 5;
+
+pub fn operation() -> Operation {
+    let mut needs = detect::needs();
+    needs.extend([
+        need::namespace("{namespace}"),
+        need::one("{namespace}", "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        need::within("{namespace}", "", "Secret", "", Detail::Metadata),
+    ]);
+    Operation {
+        name: ROTATE.into(),
+        category: Category::Configure,
+        description: "Makes a new trust anchor and goes over to it: every pod trusts both before the issuer is signed anew, and \
+                      the new one alone only at the end; each namespace is restarted twice, when somebody has said yes"
+            .into(),
+        parameters: schema::object(
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane", NAMESPACE),
+                ),
+                identity::anchor_days(),
+                identity::issuer_days(),
+                identity::keep_anchor_key(),
+            ],
+            &[],
+        ),
+        needs,
+    }
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let installations = detect::installations(facts)?;
+    let Some(found) = installations.iter().find(|found| found.namespace == target) else {
+        return Err(detect::not_installed(&installations, target));
+    };
+    let old = identity::anchor_of(facts, target);
+    let new = next(facts, target);
+    demand_bundle(facts, target)?;
+
+    let control_plane = || DEPLOYMENTS.map(|name| deployment(target, name)).to_vec();
+    let identity_deployment = || vec![deployment(target, DEPLOYMENTS[0])];
+    let mut steps = vec![
+        material(
+            "anchor",
+            format!("the new anchor, in Secret {target}/{new}"),
+            vec![identity::anchor(request, target, &new)?],
+        ),
+        material(
+            "both",
+            "the old and the new anchor are believed",
+            vec![identity::roots(target, &new, true)],
+        ),
+        restart(
+            "control-plane",
+            "identity, destination, injector",
+            control_plane(),
+        ),
+        leaving(
+            wait(
+                "control-plane-ready",
+                "the control plane believes both",
+                ROLLOUT_S,
+                ready(target),
+            ),
+            ROLLED_OUT,
+            deployment(target, DEPLOYMENTS[2]),
+            "/status/conditions",
+        ),
+    ];
+    steps.extend(round(
+        "trust",
+        "so that they believe both anchors",
+        &found.namespaces,
+    ));
+    steps.push(behind(
+        "all-trust-both",
+        "every pod believes both",
+        target,
+        "control-plane-ready",
+    ));
+    steps.push(ask(
+        "issuer-gate",
+        "before the new anchor signs",
+        "the issuer is signed by the new anchor next: whoever does not believe it is cut off".into(),
+    ));
+    // Before the issuer: in the undo it comes after that.
+    steps.push(restart_in_undo(
+        "identity-again",
+        "identity signs under the old issuer again, when that is back",
+        ROLLOUT_S,
+        identity_deployment(),
+    ));
+    // Where it stays, the anchor that has signed it has to be believed on.
+    steps.push(holding_back(material(
+        "issuer",
+        "the issuer, signed by the new anchor",
+        vec![identity::issuer(request, target, &new, true)?],
+    )));
+    steps.push(restart(
+        "identity",
+        "identity signs under it",
+        identity_deployment(),
+    ));
+    steps.push(leaving(
+        wait(
+            "identity-ready",
+            "identity runs and answers",
+            ROLLOUT_S,
+            ready(target),
+        ),
+        ROLLED_OUT,
+        deployment(target, DEPLOYMENTS[0]),
+        "/status/conditions",
+    ));
+    let others = DEPLOYMENTS[1..].iter().map(|name| deployment(target, name));
+    steps.push(restart(
+        "control-plane-renewed",
+        "destination and injector get certificates under it",
+        others.collect(),
+    ));
+    steps.push(wait(
+        "control-plane-renewed-ready",
+        "the control plane runs and answers",
+        ROLLOUT_S,
+        ready(target),
+    ));
+    steps.extend(round(
+        "renew",
+        "so that their certificates are under the new anchor",
+        &found.namespaces,
+    ));
+    steps.push(behind(
+        "all-renewed",
+        "no pod has a certificate under the old anchor",
+        target,
+        "identity-ready",
+    ));
+    steps.push(ask(
+        "new-alone-gate",
+        "before the old anchor goes",
+        "the old anchor is not believed any more from then on".into(),
+    ));
+    steps.push(restart_in_undo(
+        "control-plane-again",
+        "the control plane believes both again, when they are back",
+        ROLLOUT_S,
+        control_plane(),
+    ));
+    steps.push(holding_back(material(
+        "new-alone",
+        "the new anchor alone is believed",
+        vec![identity::roots(target, &new, false)],
+    )));
+    steps.push(restart(
+        "control-plane-new",
+        "identity, destination, injector",
+        control_plane(),
+    ));
+    steps.push(wait(
+        "control-plane-new-ready",
+        "the control plane runs and answers",
+        ROLLOUT_S,
+        ready(target),
+    ));
+    steps.push(delete(
+        "old-anchor",
+        "the old anchor, if it was made here",
+        vec![Target {
+            object: ObjectRef::new("v1", "Secret", target, &old),
+            when: Condition::Ours,
+        }],
+    ));
+    Ok(crate::plan(
+        format!("Rotate the trust anchor of {MESH} in namespace {target}, namespace by namespace"),
+        steps,
+        vec![install::injection_works(ROLLOUT_S)],
+        vec![
+            format!(
+                "Nothing is cut off as long as every pod is restarted twice. Namespaces with proxies: {}.",
+                if found.namespaces.is_empty() {
+                    "none".into()
+                } else {
+                    found.namespaces.join(", ")
+                }
+            ),
+            "Pods that are of no workload, or come to the mesh meanwhile, are found before each point at which they would be \
+             cut off; then nothing goes on."
+                .into(),
+        ],
+    ))
+}
+
+/// The Secret that the new anchor gets: a number more than the highest there is.
+fn next(facts: &Facts, target: &str) -> String {
+    let highest = facts
+        .objects("", "Secret")
+        .filter(|secret| namespace_of(secret) == target)
+        .filter_map(|secret| {
+            name(secret)
+                .strip_prefix(ANCHOR)?
+                .strip_prefix('-')?
+                .parse::<u32>()
+                .ok()
+        })
+        .max();
+    format!("{ANCHOR}-{}", highest.unwrap_or(1).saturating_add(1))
+}
+
+/// Anchors that a chart has written belong to its release, and the next upgrade would put them back.
+fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
+    let bundle = facts
+        .objects("", "ConfigMap")
+        .find(|object| name(object) == TRUST_ROOTS && namespace_of(object) == target);
+    let place = format!("ConfigMap {target}/{TRUST_ROOTS}");
+    match bundle {
+        None => Err(PluginError::new(
+            "linkerd-trust-missing",
+            format!("there is no {place}: the anchors are somewhere else"),
+        )
+        .remedy("rotate them with whatever has made them")),
+        Some(object) if annotation(object, "meta.helm.sh/release-name").is_some() => Err(PluginError::new(
+            "linkerd-trust-in-chart",
+            format!("{place} is part of a Helm release: its anchors come from the chart's values"),
+        )
+        .remedy("install with identity.externalCA, or rotate them by an upgrade with other values")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn ask(id: &str, title: &str, reason: String) -> Step {
+    let approval = Gate {
+        reason,
+        approval: true,
+        ..Gate::default()
+    };
+    gate(id, title, 0, approval)
+}
+
+/// Every namespace once, each when somebody has said yes, with the workloads that are there then.
+fn round(word: &str, why: &str, namespaces: &[String]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for namespace in namespaces {
+        let reason = format!("the workloads of namespace {namespace} are restarted next, {why}");
+        let title = format!("before namespace {namespace}");
+        steps.push(ask(&format!("{word}-gate-{namespace}"), &title, reason));
+        let restarted = Expand {
+            what: NAMESPACE_RESTARTED.into(),
+            with: with("namespace", namespace),
+            needs: WORKLOADS
+                .map(|kind| need::within(namespace, "apps", kind, "", Detail::Metadata))
+                .to_vec(),
+            within: Rights {
+                namespaces: vec![namespace.clone()],
+                ..Rights::default()
+            },
+        };
+        let title = format!("the workloads of namespace {namespace}");
+        steps.push(expand(&format!("{word}-{namespace}"), title, restarted));
+    }
+    steps
+}
+
+fn with(name: &str, value: &str) -> Map<String, Value> {
+    [(name.to_owned(), Value::from(value))].into_iter().collect()
+}
+
+/// Fails when there are pods with proxies from before a rollout.
+fn behind(id: &str, title: &str, target: &str, since: &str) -> Step {
+    let mut with = with("since", &format!("{since}.{ROLLED_OUT}"));
+    with.insert("control-plane".into(), target.into());
+    let nobody = Expand {
+        what: NOBODY_BEHIND.into(),
+        with,
+        needs: vec![need::everywhere("", "Pod", CONTROL_PLANE_NS, Detail::Full)],
+        within: Rights::default(),
+    };
+    expand(id, title, nobody)
+}
+
+pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    match request.what.as_str() {
+        NAMESPACE_RESTARTED => {
+            let namespace = request.text("namespace");
+            let workloads = workloads(&request.facts, namespace)?;
+            if workloads.is_empty() {
+                return Ok(Expansion {
+                    steps: Vec::new(),
+                    notes: vec![format!(
+                        "Namespace {namespace} has no workload that can be restarted."
+                    )],
+                });
+            }
+            let conditions = workloads
+                .iter()
+                .map(|object| holds(Rule::Ready, object.clone()))
+                .collect();
+            let steps = vec![
+                restart(
+                    "restarted",
+                    format!("workloads of namespace {namespace}"),
+                    workloads,
+                ),
+                wait(
+                    "ready",
+                    format!("namespace {namespace} runs"),
+                    ROLLOUT_S,
+                    conditions,
+                ),
+            ];
+            Ok(Expansion {
+                steps: meshery_mesh_kit::step::in_a_row(steps),
+                notes: Vec::new(),
+            })
+        }
+        NOBODY_BEHIND => nobody_behind(request),
+        other => Err(PluginError::new(
+            "unknown-expansion",
+            format!("{MESH} has nothing to say of \"{other}\""),
+        )),
+    }
+}
+
+fn nobody_behind(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let conditions = request
+        .outputs
+        .get(request.text("since"))
+        .and_then(Value::as_array);
+    let since = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| text(condition, "/type") == "Progressing")
+        .map(|condition| text(condition, "/lastUpdateTime"))
+        .filter(|moment| !moment.is_empty())
+        .ok_or_else(|| {
+            PluginError::new(
+                "linkerd-rollout-unknown",
+                "when the control plane was rolled out cannot be told from its Deployment",
+            )
+        })?;
+    let mut behind: Vec<String> = request
+        .facts
+        .objects("", "Pod")
+        .filter(|pod| text(pod, COMPONENT).is_empty())
+        .filter(|pod| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"))
+        .filter(|pod| text(pod, "/metadata/deletionTimestamp").is_empty())
+        .filter(|pod| text(pod, "/metadata/creationTimestamp") < since)
+        .map(|pod| format!("{}/{}", namespace_of(pod), name(pod)))
+        .collect();
+    if behind.is_empty() {
+        return Ok(Expansion::default());
+    }
+    behind.sort();
+    let count = behind.len();
+    behind.truncate(NAMED);
+    if count > NAMED {
+        behind.push(format!("and {} more", count - NAMED));
+    }
+    Err(PluginError::new(
+        "linkerd-pods-behind",
+        format!(
+            "{count} pods with proxies are older than {since}: {}",
+            behind.join(", ")
+        ),
+    )
+    .cause("they are of no workload that was restarted, or their namespace came to the mesh meanwhile")
+    .remedy("restart or delete them, and rotate again; until then they would be cut off"))
+}

@@ -1,0 +1,181 @@
+//! The rotation of the trust anchor, looked at where it waits, killed on its way, and given up where a pod would have
+//! been cut off.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use meshery_tests::linkerd::Linkerd;
+use serde_json::{Value, json};
+
+use super::{Bench, SYSTEM, text};
+use crate::invented::LIMIT;
+
+const ROOTS: [&str; 4] = ["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM];
+
+impl Bench {
+    /// The certificate of an anchor's Secret.
+    fn anchor(&self, name: &str) -> anyhow::Result<String> {
+        let secret = self.get(&["secret", name, "--namespace", SYSTEM])?;
+        Ok(String::from_utf8(
+            STANDARD.decode(text(&secret["data"]["tls.crt"]))?,
+        )?)
+    }
+
+    fn believed(&self, wanted: &[&str]) -> anyhow::Result<()> {
+        let roots = self.get(&ROOTS)?;
+        let bundle = text(&roots["data"]["ca-bundle.crt"]);
+        ensure!(bundle == wanted.concat(), "{bundle}\nis not\n{}", wanted.concat());
+        Ok(())
+    }
+
+    /// By which anchor the issuer is signed.
+    fn signed_by(&self, anchor: &str) -> anyhow::Result<()> {
+        let issuer = self.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+        let authority = STANDARD.decode(text(&issuer["data"]["ca.crt"]))?;
+        ensure!(authority == anchor.as_bytes(), "{issuer:#}");
+        Ok(())
+    }
+
+    /// Goes on to the next gate and returns its id, or the record of the end.
+    fn next_gate(&self, id: &str) -> anyhow::Result<Result<String, Value>> {
+        let ends = ["paused", "succeeded", "undone", "undo-incomplete"];
+        let record = self.host.await_state(id, &ends, LIMIT)?;
+        if record["state"] != "paused" {
+            return Ok(Err(record));
+        }
+        let gate = record["steps"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|step| step["state"] == "running" && step["kind"] == "gate")
+            .context("it waits at a gate")?;
+        Ok(Ok(text(&gate["id"]).to_owned()))
+    }
+
+    fn revision_of_identity(&self) -> anyhow::Result<u64> {
+        let deployment = self.get(&["deployment", "linkerd-identity", "--namespace", SYSTEM])?;
+        let annotations = &deployment["metadata"]["annotations"];
+        Ok(text(&annotations["deployment.kubernetes.io/revision"]).parse()?)
+    }
+
+    fn approve(&self, id: &str) -> anyhow::Result<()> {
+        self.host
+            .post(&format!("/api/v1/operations/{id}/approve"), &json!({}))?
+            .expect(202)
+            .map(drop)
+    }
+}
+
+pub fn rotated(charts: &Path) -> anyhow::Result<()> {
+    let mut bench = Bench::new(charts)?;
+    bench.perform("linkerd", "make-trust", &json!({}))?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    bench.perform("linkerd", "install", &json!({}))?;
+    linkerd.trouble()?;
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.perform("linkerd", "inject", &json!({"namespace": "shop"}))?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    bench.all_have("shop", &["linkerd-proxy"])?;
+    let old = bench.anchor("linkerd-trust-anchor")?;
+    bench.believed(&[&old])?;
+
+    // A pod of no workload would never believe the new anchor: nothing is signed by it, and all is as before.
+    bench.kubectl(&["run", "lonely", "--image=lonely", "--namespace=shop"])?;
+    bench.all_have("shop", &["linkerd-proxy"])?;
+    let rotate = json!({"adapter": "linkerd", "operation": "rotate-anchor",
+        "parameters": {"keep_anchor_key": true}});
+    let id = bench.host.plan(&rotate)?;
+    bench.host.order(&id, "run")?;
+    let record = loop {
+        match bench.next_gate(&id)? {
+            Ok(gate) if gate == "trust-gate-shop" => {
+                bench.believed(&[&old, &bench.anchor("linkerd-trust-anchor-2")?])?;
+                bench.approve(&id)?;
+                bench
+                    .host
+                    .await_state(&id, &["queued", "running", "undoing", "undone"], LIMIT)?;
+            }
+            Ok(gate) => bail!("it came to {gate}"),
+            Err(record) => break record,
+        }
+    };
+    ensure!(
+        record["state"] == "undone" && record["error"]["code"] == "linkerd-pods-behind",
+        "{record:#}"
+    );
+    ensure!(record["error"].to_string().contains("shop/lonely"), "{record:#}");
+    bench.believed(&[&old])?;
+    bench.signed_by(&old)?;
+    ensure!(
+        bench.anchor("linkerd-trust-anchor-2").is_err(),
+        "the new anchor is left"
+    );
+    bench.kubectl(&["delete", "pod", "lonely", "--namespace=shop"])?;
+
+    let before = bench.revision_of_identity()?;
+    // To the end, killed where it waits for the word that matters.
+    let id = bench.host.plan(&rotate)?;
+    bench.host.order(&id, "run")?;
+    let mut gates = Vec::new();
+    let record = loop {
+        let gate = match bench.next_gate(&id)? {
+            Ok(gate) => gate,
+            Err(record) => break record,
+        };
+        if gates.last() == Some(&gate) {
+            // It has not gone on yet.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            continue;
+        }
+        let new = bench.anchor("linkerd-trust-anchor-2")?;
+        bench.believed(&[&old, &new])?;
+        let signs = ["trust-gate-shop", "issuer-gate"].contains(&gate.as_str());
+        bench.signed_by(if signs { &old } else { &new })?;
+        if gate == "issuer-gate" {
+            bench.host.kill()?;
+            bench.host.restart()?;
+            bench.host.await_state(&id, &["paused"], LIMIT)?;
+        }
+        bench.approve(&id)?;
+        gates.push(gate);
+    };
+    ensure!(record["state"] == "succeeded", "{record:#}");
+    ensure!(
+        gates
+            == [
+                "trust-gate-shop",
+                "issuer-gate",
+                "renew-gate-shop",
+                "new-alone-gate"
+            ],
+        "{gates:?}"
+    );
+    let new = bench.anchor("linkerd-trust-anchor-2")?;
+    bench.believed(&[&new])?;
+    bench.signed_by(&new)?;
+    ensure!(
+        bench.anchor("linkerd-trust-anchor").is_err(),
+        "the old anchor is left"
+    );
+    bench.all_have("shop", &["linkerd-proxy"])?;
+
+    let restarts = bench.revision_of_identity()? - before;
+    ensure!(restarts == 3, "identity was restarted {restarts} times");
+
+    // The issuer is renewed under the anchor that it has.
+    let renewed = bench.perform("linkerd", "renew-issuer", &json!({}))?;
+    bench.signed_by(&new)?;
+
+    // The whole rotation can be taken back, but not while the issuer is one that came later: the new anchor, under which
+    // that is, is believed on.
+    bench.host.take_back(&id, "undo-incomplete", LIMIT)?;
+    bench.believed(&[&old, &new])?;
+    bench.signed_by(&new)?;
+    bench.host.take_back(text(&renewed["id"]), "undone", LIMIT)?;
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    bench.believed(&[&old])?;
+    bench.signed_by(&old)?;
+    linkerd.trouble()
+}
