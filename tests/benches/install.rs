@@ -1,0 +1,190 @@
+//! Istio's `base` and `istiod`, installed by `helm install --wait` and by an operation that is rendered, previewed,
+//! journaled and proved; and both removed again. The test plays istiod's part (the CA bundles of its webhooks) at once,
+//! for both.
+//!
+//! `MESHERY_CHARTS=FOLDER cargo bench -p meshery-tests --bench install`; needs the test control plane and Istio's
+//! packaged charts.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use meshery_core::Meshery;
+use meshery_core::cluster::KubeconfigSource;
+use meshery_core::operation::{NewOperation, OperationState, Operations};
+use meshery_core::plugin::{Isolation, child_main};
+use meshery_tests::cluster::Cluster as ControlPlane;
+use meshery_tests::istiod::Istiod;
+use meshery_tests::{artifacts, charts};
+use serde_json::{Value, json};
+
+const ROUNDS: usize = 3;
+const VERSION: &str = "1.30.3";
+const SYSTEM: &str = "istio-system";
+
+fn main() -> ExitCode {
+    // A plugin's process is this program itself, as the host's own is in the field.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "plugin-child") {
+        return child_main(arguments);
+    }
+    match bench() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench() -> anyhow::Result<()> {
+    let Some(charts) = charts() else {
+        println!("MESHERY_CHARTS does not name a folder of charts: nothing is measured");
+        return Ok(());
+    };
+    let plugins = artifacts::build_packages(&["meshery-istio", "meshery-local-provider"])?;
+    let folder = tempfile::tempdir()?;
+    let libraries = folder.path().join("plugins");
+    std::fs::create_dir(&libraries)?;
+    for name in ["meshery_istio", "meshery_local_provider"] {
+        let library = plugins.library(name)?;
+        let file = library.file_name().context("a library has a name")?;
+        std::fs::copy(library, libraries.join(file))?;
+    }
+    let plane = ControlPlane::start()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let meshery = runtime.block_on(
+        Meshery::builder(folder.path().join("data"))
+            .plugin_folder(libraries)
+            .isolation(Isolation::InProcess)
+            .kubeconfig(KubeconfigSource::Path(plane.kubeconfig().to_owned()))
+            .mirror(charts.clone())
+            .helm(plane.helm())
+            .offline(true)
+            .build(),
+    )?;
+    let operations = meshery.operations()?.clone();
+    let mut times: [Vec<Duration>; 5] = Default::default();
+    println!("seconds: helm install --wait / uninstall; plan with preview / run / removal with its plan\n");
+    for round in 1..=ROUNDS {
+        let (install, uninstall) = by_helm(&plane, &charts)?;
+        let (planned, run, removal) = runtime.block_on(by_us(&plane, &operations))?;
+        let all = [install, uninstall, planned, run, removal];
+        println!("{round}  {}", seconds(&all));
+        for (times, time) in times.iter_mut().zip(all) {
+            times.push(time);
+        }
+    }
+    let medians = times.each_mut().map(|times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!("\nmedian  {}", seconds(&medians));
+    let [install, uninstall, _, run, removal] = medians.map(|time| time.as_secs_f64());
+    println!("run / helm install --wait {:.2}, to stay below 1", run / install);
+    println!(
+        "removal / helm uninstall {:.2}, to stay below 1",
+        removal / uninstall
+    );
+    runtime.block_on(meshery.shutdown());
+    Ok(())
+}
+
+fn seconds(times: &[Duration]) -> String {
+    let texts: Vec<String> = times
+        .iter()
+        .map(|time| format!("{:.2}", time.as_secs_f64()))
+        .collect();
+    texts.join(" / ")
+}
+
+fn by_helm(plane: &ControlPlane, charts: &Path) -> anyhow::Result<(Duration, Duration)> {
+    let helm = |arguments: &[&str]| -> anyhow::Result<()> {
+        let output = plane.run_helm(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm {}: {said}", arguments.join(" "));
+        Ok(())
+    };
+    let chart = |name: &str| {
+        let file = charts.join(format!("istio/{name}-{VERSION}.tgz"));
+        file.to_string_lossy().into_owned()
+    };
+    let there = ["--namespace", SYSTEM];
+    let istiod = Istiod::start(plane, SYSTEM)?;
+    let began = Instant::now();
+    let base = [
+        "install",
+        "istio-base",
+        &chart("base"),
+        "--create-namespace",
+        "--wait",
+    ];
+    helm(&[&base[..], &there].concat())?;
+    let control_plane = ["install", "istiod", &chart("istiod"), "--wait"];
+    helm(&[&control_plane[..], &there].concat())?;
+    let install = began.elapsed();
+    let began = Instant::now();
+    helm(&[&["uninstall", "istiod", "--wait"][..], &there].concat())?;
+    helm(&[&["uninstall", "istio-base", "--wait"][..], &there].concat())?;
+    let uninstall = began.elapsed();
+    drop(istiod);
+    clean(plane)?;
+    Ok((install, uninstall))
+}
+
+/// What both leave: definitions that the chart keeps, and the namespace.
+fn clean(plane: &ControlPlane) -> anyhow::Result<()> {
+    for what in [
+        &[
+            "customresourcedefinitions",
+            "--selector=app.kubernetes.io/part-of=istio",
+        ][..],
+        &["namespace", SYSTEM, "--ignore-not-found"],
+    ] {
+        let output = plane.kubectl(&[&["delete"], what].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{what:?}: {said}");
+    }
+    Ok(())
+}
+
+async fn by_us(
+    plane: &ControlPlane,
+    operations: &Operations,
+) -> anyhow::Result<(Duration, Duration, Duration)> {
+    let istiod = tokio::task::block_in_place(|| Istiod::start(plane, SYSTEM))?;
+    let began = Instant::now();
+    let asked = json!({"version": VERSION, "profile": "minimal"});
+    let planned = operations.plan(new("install", &asked)).await?;
+    operations.preview(&planned.id).await?;
+    let plan = began.elapsed();
+    let began = Instant::now();
+    ended(operations, &planned.id).await?;
+    let run = began.elapsed();
+    let began = Instant::now();
+    let removal = operations.plan(new("remove", &json!({}))).await?;
+    ended(operations, &removal.id).await?;
+    let removed = began.elapsed();
+    tokio::task::block_in_place(|| {
+        drop(istiod);
+        clean(plane)
+    })?;
+    Ok((plan, run, removed))
+}
+
+fn new(operation: &str, parameters: &Value) -> NewOperation {
+    NewOperation {
+        adapter: "istio".into(),
+        operation: operation.into(),
+        parameters: parameters.as_object().cloned().unwrap_or_default(),
+        ..NewOperation::default()
+    }
+}
+
+async fn ended(operations: &Operations, id: &str) -> anyhow::Result<()> {
+    operations.run(id).await?;
+    let ended = operations.wait_ended(id).await?;
+    ensure!(ended.state == OperationState::Succeeded, "{ended:?}");
+    Ok(())
+}
