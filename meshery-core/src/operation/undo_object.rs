@@ -417,8 +417,7 @@ fn covers(now: &Value, applied: &Value) -> bool {
     }
 }
 
-/// Whether what is there in the place of a deleted object is that object, or one that an undo which was cut short has
-/// made of it.
+/// What is to be said of an object that got back what nobody has changed since.
 fn restored(taken: &[String], result: Reversal) -> Taken {
     if taken.is_empty() {
         Taken::Back(result, None)
