@@ -379,7 +379,8 @@ fn nobody_behind(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         .filter(|pod| text(pod, COMPONENT).is_empty())
         .filter(|pod| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"))
         .filter(|pod| text(pod, "/metadata/deletionTimestamp").is_empty())
-        .filter(|pod| text(pod, "/metadata/creationTimestamp") < since)
+        // Both have seconds only: who is of the same one may be from before.
+        .filter(|pod| text(pod, "/metadata/creationTimestamp") <= since)
         .map(|pod| format!("{}/{}", namespace_of(pod), name(pod)))
         .collect();
     if behind.is_empty() {
@@ -394,7 +395,7 @@ fn nobody_behind(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     Err(PluginError::new(
         "linkerd-pods-behind",
         format!(
-            "{count} pods with proxies are older than {since}: {}",
+            "{count} pods with proxies are not newer than the rollout at {since}: {}",
             behind.join(", ")
         ),
     )

@@ -1,6 +1,6 @@
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
-use meshery_plugin_api::message::plan::{Images, Plan, PlanRequest};
+use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, folder};
@@ -287,4 +287,43 @@ fn a_rotation_has_its_order() {
     assert!(order.is_sorted(), "{order:?}");
     let error = Cluster::of("empty").plan("rotate-anchor", json!({})).unwrap_err();
     assert_eq!(error.code, "linkerd-not-installed");
+}
+
+#[test]
+fn a_pod_that_is_not_newer_than_the_rollout_ends_a_rotation() {
+    let made = |moment: &'static str| {
+        Cluster::of("installed").change("web-1", move |pod| {
+            pod["metadata"]["creationTimestamp"] = moment.into();
+        })
+    };
+    let plan = made("").plan("rotate-anchor", json!({})).unwrap();
+    let step = plan
+        .steps
+        .iter()
+        .find(|step| step.id == "all-trust-both")
+        .unwrap();
+    let Action::Expand(expand) = &step.action else {
+        panic!("{step:?}")
+    };
+    let rolled_out = json!([
+        {"type": "Available", "lastUpdateTime": "2026-01-01T00:00:00Z"},
+        {"type": "Progressing", "lastUpdateTime": "2026-11-26T10:00:07Z"},
+    ]);
+    let asked = |moment: &'static str, outputs: &Value| {
+        let outputs = [("control-plane-ready.rolled-out".to_owned(), outputs.clone())];
+        made(moment).expand("rotate-anchor", expand, outputs.into())
+    };
+    assert!(
+        asked("2026-11-26T10:00:08Z", &rolled_out)
+            .unwrap()
+            .steps
+            .is_empty()
+    );
+    for moment in ["2026-11-26T10:00:07Z", "2026-11-26T10:00:06Z"] {
+        let error = asked(moment, &rolled_out).unwrap_err();
+        assert_eq!(error.code, "linkerd-pods-behind");
+        assert!(error.message.contains("shop/web-1"), "{}", error.message);
+    }
+    let error = asked("2026-11-26T10:00:08Z", &json!([])).unwrap_err();
+    assert_eq!(error.code, "linkerd-rollout-unknown");
 }
