@@ -5,8 +5,10 @@
 //! The API server works on the same cores, so absolute times say little; the contenders take turns, and the medians
 //! of the rounds are compared. `cargo bench -p meshery-tests --bench apply`; needs the test control plane.
 
+mod engine;
+
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,8 +23,6 @@ use meshery_core::Meshery;
 use meshery_core::cluster::apply::ApplyOptions;
 use meshery_core::cluster::{Cluster, Clusters, KubeconfigSource};
 use meshery_core::operation::{NewOperation, OperationState, Operations};
-use meshery_core::plugin::{Isolation, child_main};
-use meshery_tests::artifacts;
 use meshery_tests::cluster::{Cluster as ControlPlane, Programs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -49,25 +49,16 @@ struct Contender {
 }
 
 fn main() -> ExitCode {
-    // A plugin's process is this program itself, as the host's own is in the field.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "plugin-child") {
-        return child_main(arguments);
-    }
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    engine::main(bench)
 }
 
 fn bench() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let plane = Arc::new(ControlPlane::start()?);
     let runtime = Arc::new(tokio::runtime::Runtime::new()?);
-    let meshery = runtime.block_on(engine(&plane, folder.path()))?;
+    let packages = ["fixture-invented-mesh", "meshery-local-provider"];
+    let engine = engine::engine(&packages, &plane, folder.path(), |builder| builder);
+    let meshery = runtime.block_on(engine)?;
     let measured = measure(&plane, &runtime, &meshery);
     runtime.block_on(meshery.shutdown());
     measured
@@ -273,27 +264,6 @@ fn bare(
         })?;
         Ok(began.elapsed())
     })
-}
-
-/// An engine with the local provider and the tests' own adapter.
-async fn engine(plane: &ControlPlane, folder: &Path) -> anyhow::Result<Meshery> {
-    let plugins = artifacts::build_packages(&["fixture-invented-mesh", "meshery-local-provider"])?;
-    let libraries = folder.join("plugins");
-    std::fs::create_dir(&libraries)?;
-    for name in ["fixture_invented_mesh", "meshery_local_provider"] {
-        let library = plugins.library(name)?;
-        let file = library.file_name().context("a library has a name")?;
-        std::fs::copy(library, libraries.join(file))?;
-    }
-    let meshery = Meshery::builder(folder.join("data"))
-        .plugin_folder(libraries)
-        .isolation(Isolation::InProcess)
-        .kubeconfig(KubeconfigSource::Path(plane.kubeconfig().to_owned()))
-        .helm(plane.helm())
-        .offline(true)
-        .build()
-        .await?;
-    Ok(meshery)
 }
 
 /// Planned beforehand and not previewed; undone before the next round.

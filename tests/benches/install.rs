@@ -5,18 +5,17 @@
 //! `MESHERY_CHARTS=FOLDER cargo bench -p meshery-tests --bench install`; needs the test control plane and Istio's
 //! packaged charts.
 
+mod engine;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use meshery_core::Meshery;
-use meshery_core::cluster::KubeconfigSource;
+use anyhow::ensure;
 use meshery_core::operation::{NewOperation, OperationState, Operations};
-use meshery_core::plugin::{Isolation, child_main};
+use meshery_tests::charts;
 use meshery_tests::cluster::Cluster as ControlPlane;
 use meshery_tests::istiod::Istiod;
-use meshery_tests::{artifacts, charts};
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 3;
@@ -24,18 +23,7 @@ const VERSION: &str = "1.30.3";
 const SYSTEM: &str = "istio-system";
 
 fn main() -> ExitCode {
-    // A plugin's process is this program itself, as the host's own is in the field.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "plugin-child") {
-        return child_main(arguments);
-    }
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    engine::main(bench)
 }
 
 fn bench() -> anyhow::Result<()> {
@@ -43,27 +31,15 @@ fn bench() -> anyhow::Result<()> {
         println!("MESHERY_CHARTS does not name a folder of charts: nothing is measured");
         return Ok(());
     };
-    let plugins = artifacts::build_packages(&["meshery-istio", "meshery-local-provider"])?;
     let folder = tempfile::tempdir()?;
-    let libraries = folder.path().join("plugins");
-    std::fs::create_dir(&libraries)?;
-    for name in ["meshery_istio", "meshery_local_provider"] {
-        let library = plugins.library(name)?;
-        let file = library.file_name().context("a library has a name")?;
-        std::fs::copy(library, libraries.join(file))?;
-    }
     let plane = ControlPlane::start()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let meshery = runtime.block_on(
-        Meshery::builder(folder.path().join("data"))
-            .plugin_folder(libraries)
-            .isolation(Isolation::InProcess)
-            .kubeconfig(KubeconfigSource::Path(plane.kubeconfig().to_owned()))
-            .mirror(charts.clone())
-            .helm(plane.helm())
-            .offline(true)
-            .build(),
-    )?;
+    let packages = ["meshery-istio", "meshery-local-provider"];
+    let mirrored = charts.clone();
+    let engine = engine::engine(&packages, &plane, folder.path(), |builder| {
+        builder.mirror(mirrored)
+    });
+    let meshery = runtime.block_on(engine)?;
     let operations = meshery.operations()?.clone();
     let mut times: [Vec<Duration>; 5] = Default::default();
     println!("seconds: helm install --wait / uninstall; plan with preview / run / removal with its plan\n");

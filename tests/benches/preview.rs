@@ -4,16 +4,16 @@
 //! `MESHERY_CHARTS=FOLDER cargo bench -p meshery-tests --bench preview`; needs the test control plane and Istio's
 //! packaged charts.
 
+mod engine;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use meshery_core::Meshery;
-use meshery_core::cluster::KubeconfigSource;
+use anyhow::ensure;
 use meshery_core::operation::NewOperation;
-use meshery_core::plugin::{Isolation, child_main};
+use meshery_core::{Meshery, MesheryBuilder};
+use meshery_tests::charts;
 use meshery_tests::cluster::Cluster as ControlPlane;
-use meshery_tests::{artifacts, charts};
 use serde_json::json;
 
 const ROUNDS: usize = 7;
@@ -21,18 +21,7 @@ const ROUNDS: usize = 7;
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // A plugin's process is this program itself, as the host's own is in the field.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "plugin-child") {
-        return child_main(arguments);
-    }
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    engine::main(bench)
 }
 
 fn bench() -> anyhow::Result<()> {
@@ -40,27 +29,13 @@ fn bench() -> anyhow::Result<()> {
         println!("MESHERY_CHARTS does not name a folder of charts: nothing is measured");
         return Ok(());
     };
-    let plugins = artifacts::build_packages(&["meshery-istio", "meshery-local-provider"])?;
     let folder = tempfile::tempdir()?;
-    let libraries = folder.path().join("plugins");
-    std::fs::create_dir(&libraries)?;
-    for name in ["meshery_istio", "meshery_local_provider"] {
-        let library = plugins.library(name)?;
-        let file = library.file_name().context("a library has a name")?;
-        std::fs::copy(library, libraries.join(file))?;
-    }
     let plane = ControlPlane::start()?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let meshery = Meshery::builder(folder.path().join("data"))
-            .plugin_folder(libraries)
-            .isolation(Isolation::InProcess)
-            .kubeconfig(KubeconfigSource::Path(plane.kubeconfig().to_owned()))
-            .mirror(charts)
-            .helm(plane.helm())
-            .offline(true)
-            .build()
-            .await?;
+        let packages = ["meshery-istio", "meshery-local-provider"];
+        let with_charts = |builder: MesheryBuilder| builder.mirror(charts);
+        let meshery = engine::engine(&packages, &plane, folder.path(), with_charts).await?;
         let measured = measure(&meshery).await;
         meshery.shutdown().await;
         measured

@@ -166,18 +166,8 @@ pub async fn ask_and_start(
         return waits_for_approval(console, &now);
     }
     let obstacles = preview.obstacles();
-    if run.yes && !obstacles.is_empty() {
-        return Err(Failure::Problem(
-            Problem::new(
-                "preview-has-errors",
-                format!("not run: the preview shows {}", obstacles.join(", ")),
-            )
-            .cause("it would fail and be taken back")
-            .remedy(format!(
-                "to run it all the same: mesheryctl operation run {}",
-                record.id
-            )),
-        ));
+    if run.yes {
+        refuse_obstacles(&obstacles, &format!("operation run {}", record.id))?;
     }
     if let Err(failure) = console.confirm("Go on?", run.yes) {
         // Left alone it would wait in the list for a yes that was denied.
@@ -189,11 +179,26 @@ pub async fn ask_and_start(
     start(client, console, record, run).await
 }
 
+/// Nobody is there to see what stands against it.
+pub fn refuse_obstacles(obstacles: &[String], next: &str) -> Result<(), Failure> {
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    let message = format!("not run: the preview shows {}", obstacles.join(", "));
+    Err(Failure::Problem(
+        Problem::new("preview-has-errors", message)
+            .cause("it would fail and be taken back")
+            .remedy(format!("to run it all the same: mesheryctl {next}")),
+    ))
+}
+
+/// Says what is being done, until something else is said.
+pub fn note(console: &mut Console, text: &str) -> Result<(), Failure> {
+    let line = console.paint_err.dim(text);
+    console.live(&line).map(drop)
+}
+
 async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Result<(Record, Value), Failure> {
-    let note = |console: &mut Console, text: &str| {
-        let line = console.paint_err.dim(text);
-        console.live(&line)
-    };
     note(console, "planning...")?;
     // Planning reads the cluster and renders charts.
     let record = client.make(&["operations"], asked).await?;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
+use super::change::{note, refuse_obstacles};
 use crate::arguments::{OperationSetCommand, PlanResult, Running, SetChange, Show};
 use crate::client::{Client, Patience};
 use crate::console::{Console, plain};
@@ -241,16 +242,8 @@ pub async fn plan_and_run(
                 .map(|what| format!("{what} on {}", member.context)),
         );
     }
-    if run.yes && !obstacles.is_empty() {
-        let message = format!("not run: the preview shows {}", obstacles.join(", "));
-        return Err(Failure::Problem(
-            Problem::new("preview-has-errors", message)
-                .cause("it would fail and be taken back")
-                .remedy(format!(
-                    "to run it all the same: mesheryctl operation-set run {}",
-                    set.id
-                )),
-        ));
+    if run.yes {
+        refuse_obstacles(&obstacles, &format!("operation-set run {}", set.id))?;
     }
     if let Err(failure) = console.confirm("Go on?", run.yes) {
         // Left alone it would wait in the list for a yes that was denied.
@@ -266,10 +259,6 @@ pub async fn plan_and_run(
 }
 
 async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Result<(Set, Value), Failure> {
-    let note = |console: &mut Console, text: &str| {
-        let line = console.paint_err.dim(text);
-        console.live(&line)
-    };
     note(console, "planning...")?;
     let set = Set::read(&client.post(&[PATH], Some(asked), Patience::Long).await?)?;
     note(console, "previewing...")?;
