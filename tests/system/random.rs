@@ -102,6 +102,17 @@ impl Mishap {
         }
     }
 
+    /// Whether it has happened, when there were so many writes.
+    fn has_happened(&self, writes: usize) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Kill(Point::At(_)) | Self::Cancel(_) => true,
+            Self::Kill(Point::Before(at) | Point::After(at)) | Self::Fault(at, _) | Self::Others(at, ..) => {
+                writes >= *at
+            }
+        }
+    }
+
     fn arm(&self, proxy: &FaultProxy, cluster: &Arc<Cluster>, pid: u32) {
         proxy.forget_mutations();
         match self.clone() {
@@ -174,6 +185,8 @@ struct Ground {
     host: Host,
     /// Each operation that was acknowledged, and the end it came to.
     ended: Vec<(String, Value)>,
+    /// How many mishaps have happened.
+    mishaps: u64,
 }
 
 impl Ground {
@@ -198,6 +211,7 @@ impl Ground {
             proxy,
             host,
             ended: Vec::new(),
+            mishaps: 0,
         };
         for number in 0..OTHERS {
             let object = config_map(&format!("others-{number}"), &json!({"value": "theirs"}));
@@ -302,6 +316,13 @@ impl Ground {
             _ => {}
         }
         let record = self.settled(&id)?;
+        // One that has not happened excuses nothing.
+        let mishap = if mishap.has_happened(self.proxy.mutations().len()) {
+            self.mishaps += 1;
+            mishap
+        } else {
+            &Mishap::Nothing
+        };
         self.proxy.clear();
         let disturbed = mishap.disturbed();
         self.judge(&before, script, &record, mishap, &disturbed)
@@ -373,7 +394,12 @@ fn rounds() -> anyhow::Result<()> {
     for (_, state) in &ground.ended {
         *ends.entry(state.as_str().unwrap_or_default()).or_default() += 1;
     }
-    println!("{ends:?}");
+    println!("{} mishaps; {ends:?}", ground.mishaps);
+    ensure!(
+        ground.mishaps >= rounds / 4,
+        "only {} mishaps have happened in {rounds} rounds",
+        ground.mishaps
+    );
     // Nothing that was acknowledged is lost, also not by the kills that came later.
     ground.host.kill()?;
     ground.host.restart()?;
