@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 
 use super::consent::Consent;
 use super::engine::{Claim, Engine, InHand};
@@ -14,6 +13,7 @@ use super::expand::is_to_expand;
 use super::gate::{Opening, is_paused};
 use super::history::History;
 use super::journal::Journal;
+use super::lineage::Lineage;
 use super::live::Live;
 use super::outputs::Outputs;
 use super::policy::{OnFailure, OnInterruption};
@@ -441,7 +441,7 @@ impl Conduct {
             let history = History::read(&self.engine.store, self.live.id()).await?;
             let undo = Undo {
                 remade: Mutex::new(history.remade.clone()),
-                lineage: OnceCell::new(),
+                lineage: Lineage::default(),
                 live: self.live.clone(),
                 journal: self.journal.clone(),
                 store: self.engine.store.clone(),

@@ -5,7 +5,7 @@ use meshery_plugin_api::message::plan::{Condition, Delete};
 use serde_json::Value;
 
 use super::consent::{Consent, NeededConsent};
-use super::ownership::{gitops, would_make_it_again};
+use super::ownership::minded_by_tool;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, Work};
@@ -67,9 +67,7 @@ impl Resolver<'_> {
         for definition in definitions {
             for found in self.cluster.custom_resources_of(definition).await? {
                 rights::check(self.adapter, step, &found.object, &Value::Null, &self.bounds)?;
-                if let Some(tool) = gitops(&found.labels, &found.annotations, false) {
-                    minded.push(format!("{}: {}", found.object, would_make_it_again(&tool)));
-                }
+                minded.extend(minded_by_tool(&found));
                 instances.push(DeleteTarget {
                     object: found.object,
                     when: Condition::Always,

@@ -103,7 +103,7 @@ pub(super) struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.engine.in_hand.lock().remove(&self.id);
-        self.engine.taken.send_modify(|count| *count += 1);
+        self.engine.stir();
     }
 }
 
@@ -120,7 +120,7 @@ impl Claim {
     /// Makes the operation's progress visible to everybody.
     pub fn show(&self, in_hand: InHand) {
         self.engine.in_hand.lock().insert(self.id.clone(), Some(in_hand));
-        self.engine.taken.send_modify(|count| *count += 1);
+        self.engine.stir();
     }
 }
 
@@ -219,6 +219,22 @@ impl Engine {
     /// An operation that is at work, with its journal.
     pub fn in_hand(&self, id: &str) -> Option<InHand> {
         self.in_hand.lock().get(id).cloned().flatten()
+    }
+
+    /// An operation that is at work; one that waits at its gate is, as soon as a host that has just started has come
+    /// to it.
+    pub async fn taken_up(&self, id: &str) -> Result<Option<InHand>, Problem> {
+        let end = tokio::time::Instant::now() + LETTING_GO;
+        loop {
+            let mut taken = self.taken();
+            let in_hand = self.in_hand(id);
+            if in_hand.is_some() || self.load(id).await?.record.state != OperationState::Paused {
+                return Ok(in_hand);
+            }
+            if tokio::time::timeout_at(end, taken.changed()).await.is_err() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Changes whenever an operation is taken in hand or let go.

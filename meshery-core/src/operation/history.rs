@@ -142,6 +142,10 @@ impl History {
                 OperationState::Undoing => self.undoing = true,
                 OperationState::Cancelled => self.cancelled = true,
                 OperationState::Paused => self.has_paused = true,
+                // The next undo may give back what this one could not: its restarts are its own.
+                OperationState::UndoIncomplete => {
+                    self.steps.iter_mut().for_each(|step| step.restarted.clear());
+                }
                 _ => {}
             },
             Entry::CancelRequested { .. } => self.cancelled = true,
@@ -294,6 +298,37 @@ mod tests {
             .outcome
             .clone();
         assert_eq!(outcome.unwrap().uid, "u");
+    }
+
+    #[test]
+    fn an_undo_that_was_cut_short_knows_what_it_has_restarted_and_the_next_one_restarts_again() {
+        use super::super::state::OperationState;
+        let workload: ObjectRef = "apps/v1/Deployment/a/b".parse().unwrap();
+        let is_known = |history: &History| history.step("s").unwrap().restarted.contains(&workload);
+        let state = |state| Entry::State {
+            state,
+            error: None,
+            message: None,
+        };
+        let mut history = History::default();
+        history.add(at(0, step(StepState::Done)));
+        history.add(at(1, state(OperationState::Undoing)));
+        history.add(at(
+            2,
+            Entry::Reverted {
+                step: "s".into(),
+                object: workload.clone(),
+                result: Reversal::Restarted,
+                why: None,
+                uid: None,
+            },
+        ));
+        history.add(at(3, state(OperationState::Interrupted)));
+        history.add(at(4, state(OperationState::Undoing)));
+        assert!(is_known(&history));
+        history.add(at(5, state(OperationState::UndoIncomplete)));
+        history.add(at(6, state(OperationState::Undoing)));
+        assert!(!is_known(&history));
     }
 
     #[test]

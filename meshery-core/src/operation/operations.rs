@@ -302,7 +302,8 @@ impl Operations {
     async fn approve_now(&self, id: &str, gate: Option<&str>) -> Result<OperationRecord, Problem> {
         let engine = &self.engine;
         if let Some(in_hand) = engine
-            .in_hand(id)
+            .taken_up(id)
+            .await?
             .filter(|it| it.live.state() == OperationState::Paused)
         {
             return engine.approve_gate(&in_hand, gate).await;
@@ -400,7 +401,7 @@ impl Operations {
     }
 
     async fn cancel_now(&self, id: &str) -> Result<OperationRecord, Problem> {
-        if let Some(InHand { live, journal }) = self.engine.in_hand(id) {
+        if let Some(InHand { live, journal }) = self.engine.taken_up(id).await? {
             if live.state() == OperationState::Undoing {
                 return Err(conflict(
                     "not-cancellable",
@@ -444,8 +445,8 @@ impl Operations {
     }
 
     async fn undo_now(&self, id: &str) -> Result<OperationRecord, Problem> {
-        let live = self.engine.live(id);
-        if live.is_some_and(|live| live.state() == OperationState::Paused) {
+        let in_hand = self.engine.taken_up(id).await?;
+        if in_hand.is_some_and(|it| it.live.state() == OperationState::Paused) {
             // At a gate nothing is under way: it ends there, and is taken back unless its policy has done that.
             self.cancel_now(id).await?;
             let ended = tokio::time::timeout(LETTING_GO, self.wait_ended(id)).await;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::consent::{Consent, NeededConsent};
 use super::mark::operation_of;
 use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, Work};
+use crate::cluster::contents::PartialObject;
 use crate::cluster::release::Status;
 use crate::cluster::release::marks::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap, release_of};
 use crate::cluster::{Cluster, ClusterError};
@@ -133,8 +134,14 @@ pub(super) fn gitops_of(object: &Value) -> Option<String> {
     gitops(&metadata["labels"], &metadata["annotations"], by_argo)
 }
 
-/// The same for whoever has only the labels and annotations.
-pub(super) fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo: bool) -> Option<String> {
+/// Why an object of which only the metadata was read is not deleted without a word; what Argo CD has written cannot be
+/// told from that.
+pub(super) fn minded_by_tool(object: &PartialObject) -> Option<String> {
+    let tool = gitops(&object.labels, &object.annotations, false)?;
+    Some(format!("{}: {}", object.object, would_make_it_again(&tool)))
+}
+
+fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo: bool) -> Option<String> {
     let application = annotations
         .text("argocd.argoproj.io/tracking-id")
         .map(|id| id.split_once(':').map_or(id, |(application, _)| application))
@@ -158,7 +165,7 @@ pub(super) fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo:
 }
 
 /// Why what a tool keeps is not deleted.
-pub(super) fn would_make_it_again(tool: &str) -> String {
+fn would_make_it_again(tool: &str) -> String {
     format!("{tool} minds it and would make it again")
 }
 
@@ -217,8 +224,8 @@ mod tests {
                 Some("Flux (Kustomization flux-system/apps)"),
             ),
             (
-                json!({"labels": {"helm.toolkit.fluxcd.io/name": "istiod"}}),
-                Some("Flux (HelmRelease istiod)"),
+                json!({"labels": {"helm.toolkit.fluxcd.io/name": "web"}}),
+                Some("Flux (HelmRelease web)"),
             ),
         ] {
             let found = gitops_of(&json!({"metadata": metadata}));

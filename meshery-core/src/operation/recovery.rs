@@ -159,7 +159,9 @@ impl Engine {
             let Err(problem): Result<(), Problem> = attempt.await else {
                 return;
             };
-            let again = matches!(problem.kind, ProblemKind::Unavailable | ProblemKind::Timeout);
+            // Somebody who asks about it at the same moment has it in hand for as long as that takes.
+            let again = matches!(problem.kind, ProblemKind::Unavailable | ProblemKind::Timeout)
+                || problem.code == "operation-active";
             if !again || tokio::time::Instant::now() + pause > end {
                 tracing::error!(operation = %record.id, code = %problem.code, "it stays as it is: {problem}");
                 return;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::consent::{Consent, NeededConsent};
 use super::mark::is_definition_of;
-use super::ownership::{gitops, would_make_it_again};
+use super::ownership::minded_by_tool;
 use super::record::Left;
 use super::release_existing::Existing;
 use super::release_steps::Chain;
@@ -123,9 +123,7 @@ impl Resolver<'_> {
                 kept.push(kept_by_policy(object.object));
             } else {
                 rights::check(self.adapter, step, &object.object, &Value::Null, &self.bounds)?;
-                if let Some(tool) = gitops(&object.labels, &object.annotations, false) {
-                    minded.push(format!("{}: {}", object.object, would_make_it_again(&tool)));
-                }
+                minded.extend(minded_by_tool(&object));
                 targets.push((object.object, object.uid));
             }
         }

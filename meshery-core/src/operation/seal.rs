@@ -124,11 +124,10 @@ impl HostKey {
     /// Decrypts what [`HostKey::seal`] made for the same purpose, with this key or one that was retired since.
     pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Problem> {
         let wrong = |why: &str| {
-            let problem = fault(&self.path, "does not open what was sealed");
-            Problem {
-                message: format!("{} for {purpose}{why}", problem.message),
-                ..problem
-            }
+            fault(
+                &self.path,
+                &format!("does not open what was sealed for {purpose}{why}"),
+            )
         };
         // Without an id it is from before keys had one.
         let (id, text) = sealed.split_once(':').unwrap_or(("", sealed));
@@ -145,9 +144,7 @@ impl HostKey {
                 )),
             })
     }
-}
 
-impl HostKey {
     fn has(&self, id: &str) -> bool {
         std::iter::once(&self.current)
             .chain(&self.retired)

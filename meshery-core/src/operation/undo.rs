@@ -11,7 +11,6 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::time::Instant;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, Reversal};
@@ -45,8 +44,8 @@ pub(super) struct Undo {
     pub history: History,
     /// Objects that were made again by this undo, with their new uids.
     pub remade: Mutex<HashMap<ObjectRef, String>>,
-    /// Objects that other undos on the cluster have made again; read when it is asked for.
-    pub lineage: OnceCell<Lineage>,
+    /// Objects that other undos on the cluster have made again.
+    pub lineage: Lineage,
     /// Whether the run was allowed to delete objects and make them again.
     pub recreate: bool,
     /// The host is being stopped.
@@ -152,11 +151,14 @@ impl Undo {
         // Steps that could not be taken back, and without which those before them do not work.
         let mut holding: Vec<&str> = Vec::new();
         for step in &mut done {
-            let followers = self.plan.followers(&step.step.id);
-            if let Some(held) = holding.iter().find(|held| followers.contains(*held)) {
-                step.stays = Some(format!(
-                    "step {held} could not be taken back, and does not work without it"
-                ));
+            if !holding.is_empty() {
+                let followers = self.plan.followers(&step.step.id);
+                let held = holding.iter().find(|held| followers.contains(*held));
+                step.stays = step.stays.take().or_else(|| {
+                    held.map(|held| {
+                        format!("step {held} could not be taken back, and does not work without it")
+                    })
+                });
             }
             let whole = self.step(step).await?;
             if !whole && step.step.holds_back {

@@ -8,7 +8,6 @@ use super::entry::{ObjectChange, Reversal, Stored};
 use super::field::{Field, changed, own_fields, restore};
 use super::foreign::left_inside;
 use super::history::ObjectHistory;
-use super::lineage::Lineage;
 use super::mark::{operation_of, text};
 use super::resolve::MANAGER;
 use super::stored_plan::open_value;
@@ -278,8 +277,7 @@ impl Undo {
         if self.remade.lock().get(object).is_some_and(|remade| remade == uid) {
             return Ok(true);
         }
-        let read = || Lineage::read(&self.store, self.cluster.uid());
-        Ok(self.lineage.get_or_try_init(read).await?.has(object, uid))
+        self.lineage.has(&self.store, &self.cluster, object, uid).await
     }
 
     fn is_made_again(&self, object: &ObjectRef, now: &Value) {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use futures::{StreamExt as _, TryStreamExt as _};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 
 use super::clock;
 use super::engine::Engine;
@@ -40,7 +39,7 @@ struct UndoPreviewing<'a> {
     engine: &'a Engine,
     operation: &'a str,
     cluster: &'a Cluster,
-    lineage: OnceCell<Lineage>,
+    lineage: Lineage,
 }
 
 impl Operations {
@@ -56,7 +55,7 @@ impl Operations {
             engine,
             operation: id,
             cluster: &cluster,
-            lineage: OnceCell::new(),
+            lineage: Lineage::default(),
         };
         let overtaken = overtaken(&plan, &history, &cluster).await?;
         let touched = touched(&plan, &history);
@@ -236,8 +235,8 @@ impl UndoPreviewing<'_> {
     }
 
     async fn was_made_again(&self, object: &ObjectRef, uid: &str) -> Result<bool, Problem> {
-        let read = || Lineage::read(&self.engine.store, self.cluster.uid());
-        Ok(self.lineage.get_or_try_init(read).await?.has(object, uid))
+        let store = &self.engine.store;
+        self.lineage.has(store, self.cluster, object, uid).await
     }
 
     /// Something that the run changed.

@@ -93,29 +93,21 @@ impl Operations {
         let engine = &self.engine;
         loop {
             let mut changed = engine.taken();
-            let set = StoredSet::load(&engine.store, id).await?;
+            let (mut set, revision) = StoredSet::read(&engine.store, id).await?;
             if set.at_rest {
                 return Ok(());
             }
             let seen = look(engine, &set).await?;
+            // An order that comes meanwhile is another revision, and nothing of this one is written.
             match next(&set, &seen) {
-                Next::Tell(place) => self.tell(&set, &seen[place]).await?,
+                Next::Tell(place) => self.tell(set, revision, &seen[place]).await?,
                 Next::TakeBack => {
-                    let back = |set: &mut StoredSet| {
-                        set.order(Order::Undo, 0);
-                        Ok(())
-                    };
-                    StoredSet::update(&engine.store, id, back).await?;
+                    set.order(Order::Undo, 0);
+                    set.put(&engine.store, revision).await?;
                 }
                 Next::Rest => {
-                    let order = set.order;
-                    let rest = |set: &mut StoredSet| {
-                        // Another order may have come meanwhile.
-                        set.at_rest = set.order == order;
-                        Ok(())
-                    };
-                    StoredSet::update(&engine.store, id, rest).await?;
-                    engine.stir();
+                    set.at_rest = true;
+                    set.put(&engine.store, revision).await?;
                 }
                 Next::Wait => tokio::select! {
                     () = engine.stop.cancelled() => return Ok(()),
@@ -129,7 +121,7 @@ impl Operations {
     }
 
     /// Gives the order to one member. What it says against that stays with it.
-    async fn tell(&self, set: &StoredSet, member: &Seen) -> Result<(), Problem> {
+    async fn tell(&self, mut set: StoredSet, revision: u64, member: &Seen) -> Result<(), Problem> {
         let told = match set.order {
             Order::Run => self.run(&member.operation).await.map(drop),
             Order::Cancel => self.cancel(&member.operation).await.map(drop),
@@ -143,19 +135,10 @@ impl Operations {
             // Whoever goes on after the next start tells it again.
             return Ok(());
         }
-        let error = told.err();
-        let order = set.order;
-        let noted = |set: &mut StoredSet| {
-            if set.order == order {
-                let member = &mut set.members[member.place];
-                member.told = true;
-                member.error.clone_from(&error);
-            }
-            Ok(())
-        };
-        StoredSet::update(&self.engine.store, &set.id, noted)
-            .await
-            .map(drop)
+        let stored = &mut set.members[member.place];
+        stored.told = true;
+        stored.error = told.err();
+        set.put(&self.engine.store, revision).await
     }
 }
 

@@ -275,18 +275,6 @@ impl Operations {
         self.shown_set(set).await
     }
 
-    /// Waits until nothing more happens to a set by itself.
-    pub async fn wait_set_ended(&self, id: &str) -> Result<OperationSet, Problem> {
-        loop {
-            let mut changed = self.engine.taken();
-            let set = StoredSet::load(&self.engine.store, id).await?;
-            if set.at_rest {
-                return self.shown_set(set).await;
-            }
-            let _ = changed.changed().await;
-        }
-    }
-
     async fn records_of(&self, set: &StoredSet) -> Result<HashMap<String, OperationRecord>, Problem> {
         let mut records = HashMap::new();
         for member in &set.members {

@@ -126,7 +126,17 @@ impl StoredSet {
         }
     }
 
-    async fn read(store: &Store, id: &str) -> Result<(Self, u64), Problem> {
+    /// Writes what was worked out from a revision, unless there is another one by now: then it is to be worked out anew.
+    pub async fn put(&mut self, store: &Store, revision: u64) -> Result<(), Problem> {
+        self.updated = clock::now();
+        match store.put(self.document()?, Expect::Revision(revision)).await {
+            Err(problem) if problem.code == "revision-conflict" => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// A set and its revision.
+    pub async fn read(store: &Store, id: &str) -> Result<(Self, u64), Problem> {
         // Ids are ours; anything else is not asked for.
         let document = match ulid::Ulid::from_string(id) {
             Ok(_) => store.get(KIND, id).await?,
