@@ -1,16 +1,12 @@
 //! Taking namespaces into the mesh by label, and out again.
 
 use meshery_mesh_kit::injection::Injection;
-use meshery_mesh_kit::namespace::{self, State};
-use meshery_mesh_kit::object::{annotation, label, name, namespace as namespace_of};
-use meshery_mesh_kit::readable::demand;
-use meshery_mesh_kit::step::{holds, restart, wait};
-use meshery_mesh_kit::{need, parameter, schema};
+use meshery_mesh_kit::object::{annotation, label};
+use meshery_mesh_kit::{namespace, need, parameter, rollout, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule, Step};
+use meshery_plugin_api::message::facts::{Detail, Need};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 
 use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, WEBHOOKS};
 use crate::install::{asked_revision, revision_parameter};
@@ -26,8 +22,6 @@ pub const INJECTION: Injection = Injection {
 /// Label of namespaces that are in the mesh without sidecars.
 pub const AMBIENT_LABEL: &str = "istio.io/dataplane-mode";
 const MODES: [&str; 2] = ["sidecar", "ambient"];
-const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
-const ROLLOUT_S: u32 = 300;
 
 pub fn inject_operation() -> Operation {
     Operation {
@@ -53,13 +47,7 @@ pub fn uninject_operation() -> Operation {
 fn parameters(of_namespace: &str, into: bool) -> serde_json::Value {
     let mut properties = vec![
         ("namespace", schema::namespace(of_namespace, "")),
-        (
-            "restart",
-            schema::flag(
-                "Restart the workloads of the namespace, so that pods that run already change too",
-                false,
-            ),
-        ),
+        rollout::parameter(),
     ];
     if into {
         properties.push((
@@ -111,12 +99,12 @@ fn needs() -> Vec<Need> {
         "app=ztunnel",
         Detail::Metadata,
     ));
-    needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
+    needs.extend(rollout::needs("{namespace}"));
     needs
 }
 
 pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
-    let target = present(request)?;
+    let target = namespace::asked(request)?;
     let label = wanted(request)?;
     let steps = vec![INJECTION.enable_with("label", target, label)];
     let summary = match label {
@@ -130,7 +118,7 @@ pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
 }
 
 pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
-    let target = present(request)?;
+    let target = namespace::asked(request)?;
     let object = namespace::find(&request.facts, target);
     let has = |key| object.and_then(|object| label(object, key));
     if object
@@ -166,71 +154,13 @@ pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
     )
 }
 
-/// The namespace that was asked for, if it can be changed.
-fn present(request: &PlanRequest) -> Result<&str, PluginError> {
-    let target = parameter::namespace(request, "namespace", "")?;
-    demand(&request.facts, "", "Namespace")?;
-    match namespace::state(&request.facts, target) {
-        State::Absent => Err(PluginError::new(
-            "namespace-unknown",
-            format!("there is no namespace \"{target}\""),
-        )
-        .remedy("create it first")),
-        State::Terminating => Err(PluginError::new(
-            "namespace-terminating",
-            format!("namespace \"{target}\" is being deleted"),
-        )
-        .remedy("wait until it is gone, and create it again")),
-        State::Present | State::Unknown => Ok(target),
-    }
-}
-
 fn changed(
     request: &PlanRequest,
     target: &str,
     mut steps: Vec<Step>,
     summary: String,
 ) -> Result<Plan, PluginError> {
-    let workloads = workloads(&request.facts, target);
-    let (mut verify, mut notes) = (Vec::new(), Vec::new());
-    if parameter::flag(request, "restart", false)? {
-        for kind in WORKLOADS {
-            demand(&request.facts, "apps", kind)?;
-        }
-        if !workloads.is_empty() {
-            let conditions = workloads.iter().map(|object| holds(Rule::Ready, object.clone()));
-            verify.push(wait(
-                "rolled-out",
-                "the restarted workloads run",
-                ROLLOUT_S,
-                conditions.collect(),
-            ));
-            steps.push(restart(
-                "restart",
-                format!("workloads of namespace {target}"),
-                workloads,
-            ));
-        }
-    } else if !workloads.is_empty() {
-        notes.push(format!(
-            "Pods that run already do not change until they are restarted: {} workloads (parameter restart).",
-            workloads.len()
-        ));
-    }
-    Ok(crate::plan(summary, steps, verify, notes))
-}
-
-fn workloads(facts: &Facts, target: &str) -> Vec<ObjectRef> {
-    let mut workloads: Vec<ObjectRef> = WORKLOADS
-        .iter()
-        .flat_map(|kind| {
-            facts
-                .objects("apps", kind)
-                .map(|object| ObjectRef::new("apps/v1", kind, namespace_of(object), name(object)))
-        })
-        .filter(|object| object.namespace == target)
-        .collect();
-    workloads.sort();
-    workloads.dedup();
-    workloads
+    let then = rollout::as_asked(request, target)?;
+    steps.extend(then.steps);
+    Ok(crate::plan(summary, steps, then.verify, then.notes))
 }

@@ -1,16 +1,14 @@
 //! Taking namespaces and single workloads into the mesh by annotation, and out again.
 
 use meshery_mesh_kit::annotation::Annotation;
-use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
-use meshery_mesh_kit::readable::demand;
-use meshery_mesh_kit::step::{holds, restart, wait};
-use meshery_mesh_kit::{need, parameter, schema};
+use meshery_mesh_kit::rollout::{self, WORKLOADS, workloads};
+use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::facts::{Detail, Need};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule, Step};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, WEBHOOKS};
@@ -24,8 +22,6 @@ pub const ANNOTATION: Annotation = Annotation {
 
 /// What it may say; the first is the default.
 const MODES: [&str; 3] = ["enabled", "ingress", "disabled"];
-pub const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
-const ROLLOUT_S: u32 = 300;
 
 pub fn inject_operation() -> Operation {
     Operation {
@@ -44,7 +40,7 @@ pub fn inject_operation() -> Operation {
                         &MODES,
                     ),
                 ),
-                restart_parameter(),
+                rollout::parameter(),
             ],
             &["namespace"],
         ),
@@ -58,7 +54,7 @@ pub fn uninject_operation() -> Operation {
         category: Category::Configure,
         description: "Takes the annotation away that inject has set".into(),
         parameters: schema::object(
-            [namespace_parameter(), workload_parameter(), restart_parameter()],
+            [namespace_parameter(), workload_parameter(), rollout::parameter()],
             &["namespace"],
         ),
         needs: needs(),
@@ -78,11 +74,6 @@ fn workload_parameter() -> (&'static str, Value) {
     )
 }
 
-fn restart_parameter() -> (&'static str, Value) {
-    let description = "Restart the workloads of the namespace, so that pods that run already change too";
-    ("restart", schema::flag(description, false))
-}
-
 /// The injector, to know whether an annotation would do anything.
 pub fn injector_need() -> Need {
     need::everywhere(
@@ -95,12 +86,12 @@ pub fn injector_need() -> Need {
 
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}"), injector_need()];
-    needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
+    needs.extend(rollout::needs("{namespace}"));
     needs
 }
 
 pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
-    let target = present(request)?;
+    let target = namespace::asked(request)?;
     let mode = parameter::choice(request, "mode", &MODES)?;
     match workload(request, target)? {
         Some((workload, _)) => Ok(of_workload(
@@ -118,7 +109,7 @@ pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
 }
 
 pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
-    let target = present(request)?;
+    let target = namespace::asked(request)?;
     let workload = workload(request, target)?;
     let object = match &workload {
         Some((_, object)) => Some(*object),
@@ -162,25 +153,6 @@ pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
 }
 
-/// The namespace that was asked for, if it can be changed.
-fn present(request: &PlanRequest) -> Result<&str, PluginError> {
-    let target = parameter::namespace(request, "namespace", "")?;
-    demand(&request.facts, "", "Namespace")?;
-    match namespace::state(&request.facts, target) {
-        State::Absent => Err(PluginError::new(
-            "namespace-unknown",
-            format!("there is no namespace \"{target}\""),
-        )
-        .remedy("create it first")),
-        State::Terminating => Err(PluginError::new(
-            "namespace-terminating",
-            format!("namespace \"{target}\" is being deleted"),
-        )
-        .remedy("wait until it is gone, and create it again")),
-        State::Present | State::Unknown => Ok(target),
-    }
-}
-
 /// The one workload that was asked for, if any.
 fn workload<'a>(
     request: &'a PlanRequest,
@@ -199,9 +171,6 @@ fn workload<'a>(
         Some((ObjectRef::new("apps/v1", kind, target, wanted), object))
     });
     if found.is_none() {
-        for kind in WORKLOADS {
-            demand(&request.facts, "apps", kind)?;
-        }
         let known: Vec<String> = workloads(&request.facts, target)?
             .iter()
             .map(|object| format!("{}/{}", object.kind, object.name))
@@ -217,55 +186,12 @@ fn workload<'a>(
 }
 
 fn of_workload(step: Step, summary: String, workload: ObjectRef) -> Plan {
-    let verify = vec![wait(
-        "rolled-out",
-        "the workload runs",
-        ROLLOUT_S,
-        vec![holds(Rule::Ready, workload)],
-    )];
+    let verify = vec![rollout::ready("rolled-out", "the workload runs", &[workload])];
     crate::plan(summary, vec![step], verify, Vec::new())
 }
 
 fn changed(request: &PlanRequest, target: &str, step: Step, summary: String) -> Result<Plan, PluginError> {
-    let mut steps = vec![step];
-    let (mut verify, mut notes) = (Vec::new(), Vec::new());
-    if parameter::flag(request, "restart", false)? {
-        let workloads = workloads(&request.facts, target)?;
-        if !workloads.is_empty() {
-            let conditions = workloads.iter().map(|object| holds(Rule::Ready, object.clone()));
-            verify.push(wait(
-                "rolled-out",
-                "the restarted workloads run",
-                ROLLOUT_S,
-                conditions.collect(),
-            ));
-            let title = format!("workloads of namespace {target}");
-            steps.push(restart("restart", title, workloads));
-        }
-    } else {
-        let running = workloads(&request.facts, target).map_or(0, |workloads| workloads.len());
-        if running > 0 {
-            notes.push(format!(
-                "Pods that run already do not change until they are restarted: {running} workloads (parameter restart)."
-            ));
-        }
-    }
-    Ok(crate::plan(summary, steps, verify, notes))
-}
-
-/// The workloads of a namespace; an error when they could not all be read.
-pub fn workloads(facts: &Facts, target: &str) -> Result<Vec<ObjectRef>, PluginError> {
-    let mut workloads = Vec::new();
-    for kind in WORKLOADS {
-        demand(facts, "apps", kind)?;
-        workloads.extend(
-            facts
-                .objects("apps", kind)
-                .filter(|object| namespace_of(object) == target)
-                .map(|object| ObjectRef::new("apps/v1", kind, target, name(object))),
-        );
-    }
-    workloads.sort();
-    workloads.dedup();
-    Ok(workloads)
+    let then = rollout::as_asked(request, target)?;
+    let steps = [vec![step], then.steps].concat();
+    Ok(crate::plan(summary, steps, then.verify, then.notes))
 }

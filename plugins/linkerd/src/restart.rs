@@ -1,24 +1,21 @@
 //! Restarting the control plane, or the workloads of a namespace: they take up the trust anchors, the issuer and the version
 //! that are there now. Rotations and upgrades consist of it, one namespace after the other.
 
-use meshery_mesh_kit::step::{gate, holds, restart, wait};
+use meshery_mesh_kit::rollout::{self, ROLLOUT_S, WORKLOADS, workloads};
+use meshery_mesh_kit::step::{ask, id_for, restart, wait};
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Detail;
-use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Gate, Plan, PlanRequest, Rule};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
 use crate::control_plane::{DEPLOYMENTS, NAMESPACE, deployment, ready};
-use crate::injection::{WORKLOADS, workloads};
 use crate::{MESH, detect, install};
-
-const ROLLOUT_S: u32 = 300;
 
 pub fn operation() -> Operation {
     let mut needs = detect::needs();
     needs.push(need::namespace("{namespace}"));
-    needs.extend(WORKLOADS.map(|kind| need::within("{namespace}", "apps", kind, "", Detail::Metadata)));
+    needs.extend(rollout::needs("{namespace}"));
     Operation {
         name: "restart".into(),
         category: Category::Configure,
@@ -84,7 +81,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
         "The workloads are those of now: what comes to a namespace later is made with what is there then."
             .to_owned(),
     ];
-    for target in &found.namespaces {
+    for (number, target) in found.namespaces.iter().enumerate() {
         let workloads = workloads(facts, target)?;
         if workloads.is_empty() {
             notes.push(format!(
@@ -96,32 +93,19 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
             "{} workloads of namespace {target} are restarted next",
             workloads.len()
         );
-        let approval = Gate {
-            reason,
-            approval: true,
-            ..Gate::default()
-        };
-        let conditions = workloads
-            .iter()
-            .map(|object| holds(Rule::Ready, object.clone()))
-            .collect();
-        steps.push(gate(
-            &format!("gate-{target}"),
+        steps.push(ask(
+            &id_for("gate", target, number),
             format!("before namespace {target}"),
-            0,
-            approval,
+            reason,
         ));
-        steps.push(restart(
-            &format!("restart-{target}"),
-            format!("workloads of namespace {target}"),
+        let title = format!("the workloads of namespace {target} run");
+        let ready = rollout::ready(&id_for("ready", target, number), title, &workloads);
+        steps.push(rollout::restart(
+            &id_for("restart", target, number),
+            target,
             workloads,
         ));
-        steps.push(wait(
-            &format!("ready-{target}"),
-            format!("the workloads of namespace {target} run"),
-            ROLLOUT_S,
-            conditions,
-        ));
+        steps.push(ready);
     }
     Ok(crate::plan(
         format!(
@@ -155,7 +139,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             Vec::new(),
         ));
     }
-    let workloads: Vec<ObjectRef> = workloads(facts, target)?;
+    let workloads = workloads(facts, target)?;
     if workloads.is_empty() {
         return Err(PluginError::new(
             "nothing-to-restart",
@@ -163,23 +147,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         )
         .remedy("name the namespace of the control plane, or one that has workloads"));
     }
-    let conditions = workloads
-        .iter()
-        .map(|object| holds(Rule::Ready, object.clone()))
-        .collect();
+    let ready = rollout::ready("rolled-out", "the restarted workloads run", &workloads);
     Ok(crate::plan(
         format!("Restart the workloads of namespace {target}"),
-        vec![restart(
-            "restart",
-            format!("workloads of namespace {target}"),
-            workloads,
-        )],
-        vec![wait(
-            "rolled-out",
-            "the restarted workloads run",
-            ROLLOUT_S,
-            conditions,
-        )],
+        vec![rollout::restart("restart", target, workloads)],
+        vec![ready],
         Vec::new(),
     ))
 }

@@ -3,8 +3,9 @@
 //! in this order.
 
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of, text};
+use meshery_mesh_kit::rollout::{self, ROLLOUT_S, workloads};
 use meshery_mesh_kit::step::{
-    delete, expand, gate, holding_back, holds, leaving, material, restart, restart_in_undo, wait,
+    ask, delete, expand, holding_back, id_for, leaving, material, restart, restart_in_undo, wait,
 };
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
@@ -12,17 +13,15 @@ use meshery_plugin_api::message::descriptor::{Category, Operation, Rights};
 use meshery_plugin_api::message::expansion::{Expand, ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::{Detail, Facts};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Gate, Plan, PlanRequest, Rule, Step, Target};
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 use serde_json::{Map, Value};
 
 use crate::control_plane::{CONTROL_PLANE_NS, DEPLOYMENTS, NAMESPACE, TRUST_ROOTS, deployment, ready};
 use crate::identity::{self, ANCHOR};
-use crate::injection::{WORKLOADS, workloads};
 use crate::{MESH, detect, install};
 
 /// Name of the operation.
 pub const ROTATE: &str = "rotate-anchor";
-const ROLLOUT_S: u32 = 300;
 /// Expansions: the workloads of a namespace, and whether any pod was left behind.
 const NAMESPACE_RESTARTED: &str = "namespace-restarted";
 const NOBODY_BEHIND: &str = "nobody-behind";
@@ -263,35 +262,25 @@ fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
     }
 }
 
-fn ask(id: &str, title: &str, reason: String) -> Step {
-    let approval = Gate {
-        reason,
-        approval: true,
-        ..Gate::default()
-    };
-    gate(id, title, 0, approval)
-}
-
 /// Every namespace once, each when somebody has said yes, with the workloads that are there then.
 fn round(word: &str, why: &str, namespaces: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for namespace in namespaces {
+    for (number, namespace) in namespaces.iter().enumerate() {
         let reason = format!("the workloads of namespace {namespace} are restarted next, {why}");
         let title = format!("before namespace {namespace}");
-        steps.push(ask(&format!("{word}-gate-{namespace}"), &title, reason));
+        let id = id_for(&format!("{word}-gate"), namespace, number);
+        steps.push(ask(&id, title, reason));
         let restarted = Expand {
             what: NAMESPACE_RESTARTED.into(),
             with: with("namespace", namespace),
-            needs: WORKLOADS
-                .map(|kind| need::within(namespace, "apps", kind, "", Detail::Metadata))
-                .to_vec(),
+            needs: rollout::needs(namespace).to_vec(),
             within: Rights {
                 namespaces: vec![namespace.clone()],
                 ..Rights::default()
             },
         };
         let title = format!("the workloads of namespace {namespace}");
-        steps.push(expand(&format!("{word}-{namespace}"), title, restarted));
+        steps.push(expand(&id_for(word, namespace, number), title, restarted));
     }
     steps
 }
@@ -326,23 +315,8 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
                     )],
                 });
             }
-            let conditions = workloads
-                .iter()
-                .map(|object| holds(Rule::Ready, object.clone()))
-                .collect();
-            let steps = vec![
-                restart(
-                    "restarted",
-                    format!("workloads of namespace {namespace}"),
-                    workloads,
-                ),
-                wait(
-                    "ready",
-                    format!("namespace {namespace} runs"),
-                    ROLLOUT_S,
-                    conditions,
-                ),
-            ];
+            let ready = rollout::ready("ready", format!("namespace {namespace} runs"), &workloads);
+            let steps = vec![rollout::restart("restarted", namespace, workloads), ready];
             Ok(Expansion {
                 steps: meshery_mesh_kit::step::in_a_row(steps),
                 notes: Vec::new(),

@@ -21,6 +21,7 @@ pub mod ownership;
 pub mod parameter;
 pub mod readable;
 pub mod review;
+pub mod rollout;
 pub mod sample;
 pub mod schema;
 pub mod skew;

@@ -1,13 +1,15 @@
 //! Namespaces: whether one is there, and steps that make or remove it.
 
+use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Target};
+use meshery_plugin_api::message::plan::{Condition, PlanRequest, Target};
 use serde_json::{Value, json};
 
 use crate::object::{label, name, text};
-use crate::readable::is_whole;
+use crate::parameter;
+use crate::readable::{demand, is_whole};
 
 /// What facts say about a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,25 @@ pub fn state(facts: &Facts, namespace: &str) -> State {
     match asked {
         Some(kind) if is_whole(kind) => State::Absent,
         _ => State::Unknown,
+    }
+}
+
+/// The namespace that a request names in its parameter of that name, if it can be changed.
+pub fn asked(request: &PlanRequest) -> Result<&str, PluginError> {
+    let target = parameter::namespace(request, "namespace", "")?;
+    demand(&request.facts, "", "Namespace")?;
+    match state(&request.facts, target) {
+        State::Absent => Err(PluginError::new(
+            "namespace-unknown",
+            format!("there is no namespace \"{target}\""),
+        )
+        .remedy("create it first")),
+        State::Terminating => Err(PluginError::new(
+            "namespace-terminating",
+            format!("namespace \"{target}\" is being deleted"),
+        )
+        .remedy("wait until it is gone, and create it again")),
+        State::Present | State::Unknown => Ok(target),
     }
 }
 

@@ -9,6 +9,9 @@ use meshery_plugin_api::message::plan::{
 };
 use serde_json::{Map, Value};
 
+/// As long as the id of a step may be, with room for those of what it is expanded to.
+const LONGEST_ID: usize = 50;
+
 /// Any step.
 pub fn step(id: &str, title: impl Into<String>, action: Action) -> Step {
     Step::new(id, title, action)
@@ -118,6 +121,16 @@ pub fn gate(id: &str, title: impl Into<String>, deadline_s: u32, gate: Gate) -> 
     }
 }
 
+/// Pauses the operation until somebody has said yes to what comes next.
+pub fn ask(id: &str, title: impl Into<String>, reason: String) -> Step {
+    let approval = Gate {
+        reason,
+        approval: true,
+        ..Gate::default()
+    };
+    gate(id, title, 0, approval)
+}
+
 /// Makes keys, certificates and random values.
 pub fn material(id: &str, title: impl Into<String>, items: Vec<MaterialItem>) -> Step {
     step(id, title, Action::Material(Material { items }))
@@ -166,6 +179,19 @@ pub fn managed_by(mut step: Step, manager: &str) -> Step {
     step
 }
 
+/// The id of a step about something that has a name, which may be as long as an id by itself: then its number among its
+/// likes tells it from others.
+pub fn id_for(word: &str, name: &str, number: usize) -> String {
+    let id = format!("{word}-{name}");
+    if id.len() <= LONGEST_ID {
+        return id;
+    }
+    let number = number.to_string();
+    let room = LONGEST_ID.saturating_sub(word.len() + number.len() + 2);
+    let start: String = name.chars().take(room).collect();
+    format!("{word}-{start}-{number}")
+}
+
 /// Makes each step start after the one before it.
 pub fn in_a_row(mut steps: Vec<Step>) -> Vec<Step> {
     for at in 1..steps.len() {
@@ -177,4 +203,22 @@ pub fn in_a_row(mut steps: Vec<Step>) -> Vec<Step> {
 /// A condition to wait for.
 pub fn holds(rule: Rule, object: ObjectRef) -> Readiness {
     Readiness { object, rule }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_long_names_stay_apart_and_short_enough() {
+        assert_eq!(id_for("gate", "shop", 0), "gate-shop");
+        let long = "a".repeat(63);
+        let (first, second) = (id_for("gate", &long, 1), id_for("gate", &long, 12));
+        assert!(first.len() <= LONGEST_ID && second.len() <= LONGEST_ID);
+        assert_ne!(first, second);
+        assert!(
+            second.starts_with("gate-aaa") && second.ends_with("a-12"),
+            "{second}"
+        );
+    }
 }

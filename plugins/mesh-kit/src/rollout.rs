@@ -1,0 +1,100 @@
+//! Making the pods of a namespace anew, so that they take up what is different since they were made.
+
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{PlanRequest, Rule, Step};
+use serde_json::Value;
+
+use crate::object::{name, namespace as namespace_of};
+use crate::readable::demand;
+use crate::step::{holds, wait};
+use crate::{need, parameter, schema};
+
+/// The kinds whose pods can be made anew.
+pub const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+/// Seconds that a rollout may take.
+pub const ROLLOUT_S: u32 = 300;
+/// The parameter that asks for it.
+const RESTART: &str = "restart";
+
+/// What has to be read to know the workloads of a namespace.
+pub fn needs(namespace: &str) -> [Need; 3] {
+    WORKLOADS.map(|kind| need::within(namespace, "apps", kind, "", Detail::Metadata))
+}
+
+/// The workloads of a namespace; an error when they could not all be read.
+pub fn workloads(facts: &Facts, namespace: &str) -> Result<Vec<ObjectRef>, PluginError> {
+    for kind in WORKLOADS {
+        demand(facts, "apps", kind)?;
+    }
+    Ok(known(facts, namespace))
+}
+
+/// Those of them that could be read.
+fn known(facts: &Facts, namespace: &str) -> Vec<ObjectRef> {
+    let mut workloads: Vec<ObjectRef> = WORKLOADS
+        .iter()
+        .flat_map(|kind| {
+            facts
+                .objects("apps", kind)
+                .filter(|object| namespace_of(object) == namespace)
+                .map(|object| ObjectRef::new("apps/v1", kind, namespace, name(object)))
+        })
+        .collect();
+    workloads.sort();
+    workloads.dedup();
+    workloads
+}
+
+/// The step that restarts the workloads of a namespace.
+pub fn restart(id: &str, namespace: &str, workloads: Vec<ObjectRef>) -> Step {
+    crate::step::restart(id, format!("workloads of namespace {namespace}"), workloads)
+}
+
+/// The step that waits until workloads are rolled out.
+pub fn ready(id: &str, title: impl Into<String>, workloads: &[ObjectRef]) -> Step {
+    let conditions = workloads
+        .iter()
+        .map(|object| holds(Rule::Ready, object.clone()))
+        .collect();
+    wait(id, title, ROLLOUT_S, conditions)
+}
+
+/// The parameter of an operation that changes what new pods of a namespace get.
+pub fn parameter() -> (&'static str, Value) {
+    let description = "Restart the workloads of the namespace, so that pods that run already change too";
+    (RESTART, schema::flag(description, false))
+}
+
+/// What follows such a change: the restart, if it was asked for, and what is to hold then; else what people should know.
+pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, PluginError> {
+    let mut then = AsAsked::default();
+    if !parameter::flag(request, RESTART, false)? {
+        let running = known(&request.facts, namespace).len();
+        if running > 0 {
+            then.notes.push(format!(
+                "Pods that run already do not change until they are restarted: {running} workloads (parameter {RESTART})."
+            ));
+        }
+        return Ok(then);
+    }
+    let workloads = workloads(&request.facts, namespace)?;
+    if !workloads.is_empty() {
+        let ready = ready("rolled-out", "the restarted workloads run", &workloads);
+        then.verify.push(ready);
+        then.steps.push(restart("restart", namespace, workloads));
+    }
+    Ok(then)
+}
+
+/// Parts of a plan.
+#[derive(Debug, Default)]
+pub struct AsAsked {
+    /// Steps.
+    pub steps: Vec<Step>,
+    /// What is to hold then.
+    pub verify: Vec<Step>,
+    /// What people should know.
+    pub notes: Vec<String>,
+}
