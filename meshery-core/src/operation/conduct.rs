@@ -383,7 +383,7 @@ impl Conduct {
             loop {
                 match run_now.steps(false).await {
                     Err(problem) if is_to_expand(&problem) => {
-                        self.expand(&cluster, &halt).await?;
+                        Box::pin(self.expand(&cluster, &halt)).await?;
                         run_now = run(History::read(&self.engine.store, self.live.id()).await?)?;
                     }
                     result => break result?,

@@ -1,19 +1,39 @@
-//! The values of a release that go on when it is upgraded: somebody has set them, and a plan that knows nothing of them
-//! must not take them back.
+//! The values of a release that go on when it is upgraded, or when another one comes beside it: somebody has set them, and
+//! a plan that knows nothing of them must not take them back.
 
 use meshery_plugin_api::message::plan::Release;
 use serde_json::{Map, Value};
 
-use crate::cluster::release::Record;
+use super::release_existing::{Existing, no_release};
+use super::resolve::Resolver;
+use super::stored_plan::ReleaseName;
+use crate::problem::Problem;
 
-/// The step's values, over those that the release has now.
-pub(super) fn over_kept(release: &Release, now: Option<&Record>) -> Map<String, Value> {
-    let Some(now) = now else {
-        return release.values.clone();
-    };
-    let mut values = now.config();
-    merge(&mut values, &release.values);
-    values
+impl Resolver<'_> {
+    /// The step's values, over those that are to go on.
+    pub(super) async fn values(
+        &self,
+        release: &Release,
+        existing: &Existing,
+    ) -> Result<Map<String, Value>, Problem> {
+        let mut values = match existing.record() {
+            Some(now) if release.keep_values => now.config(),
+            None if !release.values_of.is_empty() => Box::pin(self.values_of_another(release)).await?,
+            _ => Map::new(),
+        };
+        merge(&mut values, &release.values);
+        Ok(values)
+    }
+
+    async fn values_of_another(&self, release: &Release) -> Result<Map<String, Value>, Problem> {
+        let other = ReleaseName {
+            name: release.values_of.clone(),
+            namespace: release.namespace.clone(),
+        };
+        let existing = Existing::read(self, &other).await?;
+        let record = existing.record().ok_or_else(|| no_release(&other))?;
+        Ok(record.config())
+    }
 }
 
 /// Puts one map over another, as Helm does: maps key by key, all else as a whole.

@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::clock;
 use super::consent::{Consent, NeededConsent};
-use super::kept_values::over_kept;
 use super::mark::mark_definition;
 use super::release_existing::{Existing, no_release, outdated, superseded};
 use super::release_moment::Moment;
@@ -91,7 +90,7 @@ impl Resolver<'_> {
         };
         let chart = self.charts.fetch(&release.chart).await?;
         let existing = self.existing(&name, resolved).await?;
-        let values = over_kept(release, existing.record().filter(|_| release.keep_values));
+        let values = Box::pin(self.values(release, &existing)).await?;
         let request = RenderRequest {
             release: release.name.clone(),
             namespace: release.namespace.clone(),

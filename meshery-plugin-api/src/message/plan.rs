@@ -230,6 +230,10 @@ pub struct Release {
     /// has set stays. As `helm upgrade --reset-then-reuse-values`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_values: bool,
+    /// While there is no such release: over the values of another one in the same namespace, which has to be there. A
+    /// release beside another one starts out as that was set. Nothing when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub values_of: String,
     /// How many revisions of the release are kept, older ones being removed; Helm's own ten when zero. Records of
     /// large charts are large.
     #[serde(skip_serializing_if = "is_zero")]

@@ -69,6 +69,15 @@ impl Plane<'_> {
         webhook("MutatingWebhookConfiguration", &name)
     }
 
+    /// The injector's configuration under another name of it.
+    pub fn tag(self, tag: &str) -> ObjectRef {
+        let mut name = format!("istio-revision-tag-{tag}");
+        if self.namespace != NAMESPACE {
+            name = format!("{name}-{}", self.namespace);
+        }
+        webhook("MutatingWebhookConfiguration", &name)
+    }
+
     /// The validator's configuration.
     pub fn validator(self) -> ObjectRef {
         let name = format!("{}-{}", self.named("istio-validator"), self.namespace);

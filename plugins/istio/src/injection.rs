@@ -10,6 +10,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 
 use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, WEBHOOKS};
 use crate::install::{asked_revision, revision_parameter};
+use crate::sample;
 
 /// The label, set because somebody asked for just that.
 pub const INJECTION: Injection = Injection {
@@ -18,6 +19,13 @@ pub const INJECTION: Injection = Injection {
     manager: "meshery-injection",
     mark: "istio.meshery.io/injection",
 };
+
+/// The label by every reason that there is for it here.
+pub fn all_of_ours() -> impl Iterator<Item = Injection> {
+    [INJECTION]
+        .into_iter()
+        .chain(sample::APPS.map(|app| app.injection))
+}
 
 /// Label of namespaces that are in the mesh without sidecars.
 pub const AMBIENT_LABEL: &str = "istio.io/dataplane-mode";

@@ -85,10 +85,14 @@ pub fn version_parameter() -> (&'static str, Value) {
 }
 
 pub fn revision_parameter(description: &str) -> (&'static str, Value) {
+    ("revision", revision_schema(description))
+}
+
+pub fn revision_schema(description: &str) -> Value {
     let mut schema = schema::text(description);
     schema["pattern"] = "^([a-z]([-a-z0-9]*[a-z0-9])?)?$|^[0-9][-a-z0-9]*[a-z0-9]$".into();
     schema["maxLength"] = 40.into();
-    ("revision", schema)
+    schema
 }
 
 pub fn platform_parameter() -> (&'static str, Value) {
@@ -113,7 +117,12 @@ pub fn deadline(request: &PlanRequest) -> Result<u32, PluginError> {
 
 /// The revision of a request, "" for the default one, however that is said.
 pub fn asked_revision(request: &PlanRequest) -> Result<&str, PluginError> {
-    let revision = parameter::text(request, "revision", "")?;
+    revision_named(request, "revision")
+}
+
+/// The same, of a parameter of another name.
+pub fn revision_named<'a>(request: &'a PlanRequest, named: &str) -> Result<&'a str, PluginError> {
+    let revision = parameter::text(request, named, "")?;
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     if revision == DEFAULT_REVISION {
         return Ok("");
@@ -125,7 +134,7 @@ pub fn asked_revision(request: &PlanRequest) -> Result<&str, PluginError> {
     {
         return Err(PluginError::new(
             "bad-parameter",
-            format!("parameter \"revision\" is \"{revision}\", not the name of a revision"),
+            format!("parameter \"{named}\" is \"{revision}\", not the name of a revision"),
         )
         .cause("it becomes part of the names of objects")
         .remedy("use lower-case letters, digits and dashes, as in 1-30-3"));

@@ -6,6 +6,8 @@
 #![deny(missing_docs)]
 
 mod addon;
+mod canary;
+mod canary_expansion;
 mod check;
 mod control_plane;
 mod detect;
@@ -32,6 +34,7 @@ mod vet;
 use meshery_mesh_kit::custom;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
@@ -116,6 +119,12 @@ const OPERATIONS: &[&[Entry]] = &[
             describe: upgrade::operation,
             plan: upgrade::plan,
             check: upgrade::check,
+        },
+        Entry {
+            name: canary::CANARY,
+            describe: canary::operation,
+            plan: canary::plan,
+            check: canary::check,
         },
         Entry {
             name: "add-gateway",
@@ -233,6 +242,10 @@ impl MeshAdapter for Istio {
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
         (entry(&request.operation)?.plan)(&request)
+    }
+
+    fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
+        canary_expansion::expanded(&request)
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {

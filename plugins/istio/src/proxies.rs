@@ -20,9 +20,19 @@ const CONTAINER: &str = "istio-proxy";
 /// The pods that have a proxy, and of the others just that they are there.
 pub fn needs() -> Vec<Need> {
     vec![
-        need::everywhere("", "Pod", INJECTED, Detail::Full),
+        need(),
         need::everywhere("", "Pod", &format!("!{INJECTED}"), Detail::Metadata),
     ]
+}
+
+/// The pods that have a proxy.
+pub fn need() -> Need {
+    need::everywhere("", "Pod", INJECTED, Detail::Full)
+}
+
+/// Those of a namespace.
+pub fn need_within(namespace: &str) -> Need {
+    need::within(namespace, "", "Pod", INJECTED, Detail::Full)
 }
 
 /// A proxy in a pod.

@@ -58,6 +58,9 @@ pub const EMOJIVOTO: App = App {
     ),
 };
 
+/// All of them.
+pub const APPS: [&App; 4] = [&BOOKINFO, &HTTPBIN, &IMAGE_HUB, &EMOJIVOTO];
+
 const fn wanted_by(manager: &'static str, mark: &'static str) -> Injection {
     Injection {
         key: INJECTION_LABEL,

@@ -7,6 +7,8 @@ use crate::MESH;
 
 /// How many minor versions an upgrade in place may go up at once.
 pub const IN_PLACE: u64 = 1;
+/// How many it may go up by revision.
+pub const BY_REVISION: u64 = 2;
 /// How many minor versions a proxy may be behind its control plane.
 const PROXIES: u64 = 1;
 
@@ -84,8 +86,11 @@ mod tests {
             said("1.28.0", "1.30.3", IN_PLACE),
             is("upgrade-skips-versions", true)
         );
-        assert_eq!(said("1.28.0", "1.30.3", 2), is("upgrade", false));
-        assert_eq!(said("1.27.0", "1.30.3", 2), is("upgrade-skips-versions", true));
+        assert_eq!(said("1.28.0", "1.30.3", BY_REVISION), is("upgrade", false));
+        assert_eq!(
+            said("1.27.0", "1.30.3", BY_REVISION),
+            is("upgrade-skips-versions", true)
+        );
         assert_eq!(said("1.30.3", "1.29.1", IN_PLACE), is("downgrade", true));
         assert_eq!(
             said("1.30.3", "1.30.2", IN_PLACE),

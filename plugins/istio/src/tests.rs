@@ -1,5 +1,6 @@
 //! The adapter against clusters written down in `tests/clusters`, its plans against `tests/snapshots`.
 
+mod canary;
 mod checks;
 mod cluster;
 mod configuring;

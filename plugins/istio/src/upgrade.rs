@@ -2,6 +2,7 @@
 //!
 //! The sidecars that run keep their version until their pods are made anew: that is the user's to say when.
 
+use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
@@ -61,7 +62,7 @@ fn plane(request: &PlanRequest) -> Result<Plane<'_>, PluginError> {
 }
 
 /// The installation that is to be upgraded.
-fn installed(facts: &Facts, plane: Plane<'_>) -> Result<Installation, PluginError> {
+pub fn installed(facts: &Facts, plane: Plane<'_>) -> Result<Installation, PluginError> {
     let installations = detect::installations(facts)?;
     let known: Vec<String> = installations
         .iter()
@@ -88,7 +89,7 @@ fn installed(facts: &Facts, plane: Plane<'_>) -> Result<Installation, PluginErro
 }
 
 /// The releases that this control plane and its gateways consist of.
-fn releases(facts: &Facts, plane: Plane<'_>) -> Vec<PartRelease> {
+pub fn releases(facts: &Facts, plane: Plane<'_>) -> Vec<PartRelease> {
     of_istio(facts)
         .into_iter()
         .filter(|release| match release.part {
@@ -102,6 +103,27 @@ fn releases(facts: &Facts, plane: Plane<'_>) -> Vec<PartRelease> {
         .collect()
 }
 
+/// An error when the control plane is of no release, and so nothing can be upgraded.
+pub fn of_release(
+    installed: &Installation,
+    releases: &[PartRelease],
+    plane: Plane<'_>,
+) -> Result<(), PluginError> {
+    if releases.iter().any(|release| release.part == Part::Istiod) {
+        return Ok(());
+    }
+    Err(PluginError::new(
+        "istio-of-no-release",
+        format!(
+            "{MESH} in namespace \"{}\" is of no Helm release \"{}\"",
+            plane.namespace,
+            plane.istiod()
+        ),
+    )
+    .cause(format!("it was installed by: {}", installed.installed_by))
+    .remedy("upgrade it with what installed it, or take it over first: operation install with adopt"))
+}
+
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let plane = plane(request)?;
@@ -109,18 +131,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let installed = installed(facts, plane)?;
     let releases = releases(facts, plane);
     let has = |part: Part| releases.iter().any(|release| release.part == part);
-    if !has(Part::Istiod) {
-        return Err(PluginError::new(
-            "istio-of-no-release",
-            format!(
-                "{MESH} in namespace \"{}\" is of no Helm release \"{}\"",
-                plane.namespace,
-                plane.istiod()
-            ),
-        )
-        .cause(format!("it was installed by: {}", installed.installed_by))
-        .remedy("upgrade it with what installed it, or take it over first: operation install with adopt"));
-    }
+    of_release(&installed, &releases, plane)?;
     let gateways: Vec<&PartRelease> = releases
         .iter()
         .filter(|release| release.part == Part::Gateway)
@@ -212,10 +223,23 @@ fn notes(facts: &Facts, plane: Plane<'_>, to: &Version, gateways_stay: bool) -> 
 pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let plane = plane(request)?;
-    let mut findings = meshery_mesh_kit::readable::gaps(facts);
     let installed = installed(facts, plane)?;
     let asked = parameter::text(request, "version", "")?;
     let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], &facts.charts)?;
+    let mut findings = checked(request, &installed, &chosen, IN_PLACE)?;
+    findings.extend(too_old(facts, plane, &chosen.version));
+    Ok(findings)
+}
+
+/// What is to be said about bringing an installation to a version, this many minor versions up at most.
+pub fn checked(
+    request: &PlanRequest,
+    installed: &Installation,
+    chosen: &Chosen,
+    most: u64,
+) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let mut findings = meshery_mesh_kit::readable::gaps(facts);
     let mesh = format!("{MESH} {}", chosen.version);
     findings.extend(meshery_mesh_kit::skew::outside(
         &mesh,
@@ -223,7 +247,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         &facts.cluster.version,
     ));
     match Version::parse(&installed.version) {
-        Ok(from) => findings.push(skew::between(&from, &chosen.version, IN_PLACE)),
+        Ok(from) => findings.push(skew::between(&from, &chosen.version, most)),
         Err(_) => findings.push(Finding {
             code: "istio-version-unknown".into(),
             severity: Severity::Error,
@@ -233,21 +257,20 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             remedy: "install the version that is wanted (operation install)".into(),
         }),
     }
-    findings.extend(too_old(facts, plane, &chosen.version));
     if installed.health != Health::Healthy {
         findings.push(Finding {
             code: "istio-unhealthy".into(),
             severity: Severity::Warning,
             message: format!(
                 "{MESH} in namespace \"{}\" is not healthy as it is",
-                plane.namespace
+                installed.namespace
             ),
             object: None,
             remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
         });
     }
     findings.extend(crate::check::of_others(
-        &installed,
+        installed,
         parameter::flag(request, "adopt", false)?,
     ));
     Ok(findings)

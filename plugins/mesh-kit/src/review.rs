@@ -67,6 +67,13 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
             if release.keep_values {
                 let _ = writeln!(text, "  over the values it has");
             }
+            if !release.values_of.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "  over the values of {}, until it has its own",
+                    release.values_of
+                );
+            }
             if !release.values.is_empty() {
                 let _ = writeln!(text, "  values");
                 indent(text, &release.values);

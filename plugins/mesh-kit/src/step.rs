@@ -61,6 +61,14 @@ pub fn keeping_values(mut step: Step) -> Step {
     step
 }
 
+/// The release step, over the values of another release of its namespace while it has none itself. Other steps have none.
+pub fn with_values_of(mut step: Step, other: &str) -> Step {
+    if let Action::Release(release) = &mut step.action {
+        release.values_of = other.into();
+    }
+    step
+}
+
 /// Takes a Helm release away.
 pub fn remove_release(id: &str, title: impl Into<String>, (namespace, name): (&str, &str)) -> Step {
     let release = RemoveRelease {

@@ -1,7 +1,9 @@
 //! The clusters in `tests/clusters`, with Istio's adapter before them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use meshery_plugin_api::message::expansion::{Expand, Expansion};
 use meshery_plugin_api::message::facts::{ChartFact, Facts, Need, Readability};
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
@@ -66,6 +68,15 @@ impl Cluster {
 
     pub fn plan(&self, operation: &str, given: Value) -> Result<Plan, PluginError> {
         self.0.plan(&Istio, operation, given)
+    }
+
+    pub fn expand(
+        &self,
+        operation: &str,
+        expand: &Expand,
+        outputs: BTreeMap<String, Value>,
+    ) -> Result<Expansion, PluginError> {
+        self.0.expand(&Istio, operation, expand, outputs)
     }
 
     pub fn check(&self, operation: &str, given: Value) -> Vec<Finding> {

@@ -1,0 +1,487 @@
+//! Upgrading by revision: the new control plane beside the old one, the namespaces moved to it one by one, the gateways
+//! after them, and the old one removed when nobody uses it. `docs/plans/istio-canary-upgrade.md` says why in this order.
+
+use meshery_mesh_kit::catalogue::Chosen;
+use meshery_mesh_kit::object::{annotation, name};
+use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
+use meshery_mesh_kit::{namespace, need, parameter, rollout, schema, webhook};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::expansion::Expand;
+use meshery_plugin_api::message::facts::{Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
+use serde_json::{Map, Value, json};
+
+use crate::canary_expansion::{DEFAULT_MOVES, MAY_GO, MOVED, MOVES, MOVES_BACK, UNUSED};
+use crate::control_plane::{
+    DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
+};
+use crate::install::{
+    adopt_parameter, deadline, deadline_parameter, injection_works, revision_named, revision_schema,
+    validation_works, version_parameter,
+};
+use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::profile::Profile;
+use crate::releases::{Part, PartRelease};
+use crate::skew::BY_REVISION;
+use crate::upgrade::{installed, of_release, releases};
+use crate::values::{self, Values};
+use crate::{MESH, detect, injection, proxies, upgrade, versions};
+
+/// Name of the operation.
+pub const CANARY: &str = "upgrade-canary";
+
+pub fn operation() -> Operation {
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(detect::needs());
+    Operation {
+        name: CANARY.into(),
+        category: Category::Configure,
+        description: "Installs another version beside the control plane, moves the namespaces to it one by one, each when somebody \
+                      has said yes, then the gateways, and removes the old one when nobody uses it"
+            .into(),
+        parameters: schema::object(
+            [
+                version_parameter(),
+                (
+                    "namespace",
+                    schema::namespace("Namespace of both control planes", NAMESPACE),
+                ),
+                (
+                    "from",
+                    revision_schema("Revision of the control plane that is there; the default one when empty"),
+                ),
+                (
+                    "revision",
+                    revision_schema("Revision of the new one; its version with dashes when empty, as in 1-30-3"),
+                ),
+                (
+                    "replace-labels",
+                    schema::flag(
+                        "Also move namespaces whose label somebody else has set: it is taken over, which the policy has to \
+                         allow (force conflicts). Without it they stay, and the old control plane with them",
+                        false,
+                    ),
+                ),
+                ("values", values::parameter()),
+                adopt_parameter(),
+                deadline_parameter(),
+            ],
+            &[],
+        ),
+        needs,
+    }
+}
+
+/// A namespace with pods of the old control plane.
+struct Member<'a> {
+    name: &'a str,
+    /// Among its likes.
+    number: usize,
+    /// What gives it the new label; nothing where somebody else has set the one it has.
+    labels: Option<Vec<Step>>,
+}
+
+/// A request, read.
+struct Canary<'a> {
+    old: Plane<'a>,
+    installed: Installation,
+    releases: Vec<PartRelease>,
+    chosen: Chosen,
+    revision: String,
+}
+
+impl<'a> Canary<'a> {
+    fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
+        let facts = &request.facts;
+        let old = Plane {
+            namespace: parameter::namespace(request, "namespace", NAMESPACE)?,
+            revision: revision_named(request, "from")?,
+        };
+        let installed = installed(facts, old)?;
+        let releases = releases(facts, old);
+        of_release(&installed, &releases, old)?;
+        if releases.iter().any(|release| release.part == Part::Ztunnel) {
+            return Err(PluginError::new(
+                "istio-canary-ambient",
+                "there is a proxy on each node, of which no node can have two: ambient mode has no canary upgrade",
+            )
+            .remedy("upgrade in place (operation upgrade)"));
+        }
+        let mut charts = vec!["base", "istiod"];
+        charts.extend(has(&releases, Part::Cni).then_some("cni"));
+        charts.extend(has(&releases, Part::Gateway).then_some("gateway"));
+        let version = parameter::text(request, "version", "")?;
+        let chosen = versions::CATALOGUE.choose(version, &charts, &facts.charts)?;
+        let revision = match revision_named(request, "revision")? {
+            "" => dashed(&chosen.version),
+            revision => revision.to_owned(),
+        };
+        if revision == old.revision {
+            return Err(PluginError::new(
+                "bad-parameter",
+                format!("\"{revision}\" is the revision that is there: nothing would be beside it"),
+            )
+            .remedy("name another one (parameter revision), or upgrade in place (operation upgrade)"));
+        }
+        Ok(Self {
+            old,
+            installed,
+            releases,
+            chosen,
+            revision,
+        })
+    }
+
+    fn new_plane(&self) -> Plane<'_> {
+        Plane {
+            namespace: self.old.namespace,
+            revision: &self.revision,
+        }
+    }
+
+    /// Whether the old one is what pods get that name no revision.
+    fn is_default(&self, facts: &Facts) -> bool {
+        let service = (self.old.namespace.to_owned(), self.old.istiod());
+        self.old.revision.is_empty()
+            || facts
+                .objects(WEBHOOKS, "ValidatingWebhookConfiguration")
+                .any(|object| {
+                    name(object) == DEFAULT_VALIDATOR && webhook::read(object).services.contains(&service)
+                })
+    }
+
+    /// The namespaces of the old one.
+    fn members(&self, request: &PlanRequest) -> Result<Vec<Member<'_>>, PluginError> {
+        let replace = parameter::flag(request, "replace-labels", false)?;
+        let members = self.installed.namespaces.iter().enumerate();
+        Ok(members
+            .map(|(number, name)| Member {
+                name,
+                number,
+                labels: self.labels(&request.facts, name, number, replace),
+            })
+            .collect())
+    }
+
+    /// The steps that give a namespace the label of the new revision in place of the one it has.
+    fn labels(&self, facts: &Facts, member: &str, number: usize, replace: bool) -> Option<Vec<Step>> {
+        let label = (REVISION_LABEL, self.revision.as_str());
+        let object = namespace::find(facts, member)?;
+        let ours: Vec<_> = injection::all_of_ours()
+            .filter(|injection| annotation(object, injection.mark).is_some())
+            .collect();
+        if !ours.is_empty() {
+            let steps = ours.iter().enumerate().map(|(at, injection)| {
+                let id = id_for(if at == 0 { "label" } else { "label-too" }, member, number + at);
+                injection.enable_with(&id, member, label)
+            });
+            return Some(steps.collect());
+        }
+        if !replace {
+            return None;
+        }
+        let mut steps = Vec::new();
+        if self.old.revision.is_empty() {
+            // A label that somebody else has set can only be removed by whoever owns it, and owns it alone whoever has
+            // set it otherwise.
+            let id = id_for("take-label", member, number);
+            steps.push(injection::INJECTION.enable_with(&id, member, (INJECTION_LABEL, "disabled")));
+        }
+        let id = id_for("label", member, number);
+        steps.push(injection::INJECTION.enable_with(&id, member, label));
+        Some(steps)
+    }
+}
+
+fn has(releases: &[PartRelease], part: Part) -> bool {
+    releases.iter().any(|release| release.part == part)
+}
+
+/// A version as a revision: dots are not allowed there.
+fn dashed(version: &semver::Version) -> String {
+    version.to_string().replace(['.', '+'], "-")
+}
+
+pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let facts = &request.facts;
+    detect::demand_whole(facts)?;
+    let canary = Canary::read(request)?;
+    let (old, new) = (canary.old, canary.new_plane());
+    let parts = Parts {
+        chosen: canary.chosen.clone(),
+        profile: Profile::of("default"),
+        plane: new,
+        is_default: false,
+        platform: None,
+        values: Values::read(request)?,
+        images: &request.images,
+        deadline_s: deadline(request)?,
+        keep_values: true,
+    };
+    let mut steps = beside(&canary, facts, &parts)?;
+    let mut stay = Vec::new();
+    for member in canary.members(request)? {
+        match member.labels {
+            Some(labels) => steps.extend(moved(&canary, member.name, member.number, labels)),
+            None => stay.push(member.name),
+        }
+    }
+    steps.extend(gateways(&canary, &parts)?);
+    let mut verify = vec![injection_works(new), validation_works(new.namespace)];
+    let mut notes = vec![format!(
+        "The new control plane begins with the values of {}; what is set later in one is not set in the other.",
+        old.istiod()
+    )];
+    if stay.is_empty() {
+        steps.extend(removal(&canary, facts, parts.deadline_s));
+        if canary.is_default(facts) {
+            let mut of_default = injection_works(Plane { revision: "", ..new });
+            of_default.id = "injection-default".into();
+            verify.push(of_default);
+        }
+    } else {
+        notes.push(format!(
+            "Somebody else has labelled {}: they stay with revision {}, and so it is not removed (parameter replace-labels).",
+            stay.join(", "),
+            shown(old.revision)
+        ));
+    }
+    Ok(crate::plan(
+        format!(
+            "Upgrade {MESH} {} (revision {}) to {} (revision {}) in namespace {}, namespace by namespace",
+            canary.installed.version,
+            shown(old.revision),
+            canary.chosen.version,
+            canary.revision,
+            old.namespace
+        ),
+        steps,
+        verify,
+        notes,
+    ))
+}
+
+/// The new control plane, and that it injects.
+fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<Step>, PluginError> {
+    let mut istiod = with_values_of(parts.istiod()?, &canary.old.istiod());
+    let there = crate::releases::of_istio(facts).into_iter().any(|release| {
+        release.id.namespace == canary.old.namespace && release.id.name == parts.plane.istiod()
+    });
+    if let (Action::Release(release), false) = (&mut istiod.action, there) {
+        // Another name of the old one stays with that.
+        release.values.insert("revisionTags".into(), json!([]));
+    }
+    let mut injects = injection_works(parts.plane);
+    injects.id = "injection-beside".into();
+    let mut steps = vec![parts.base()?, istiod, parts.ready(), injects];
+    if has(&canary.releases, Part::Cni) {
+        steps.push(parts.cni()?);
+    }
+    Ok(steps)
+}
+
+fn with(pairs: &[(&str, &str)]) -> Map<String, Value> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+        .collect()
+}
+
+fn expansion(what: &str, with: Map<String, Value>, needs: Vec<Need>, within: Rights) -> Expand {
+    Expand {
+        what: what.into(),
+        with,
+        needs,
+        within,
+    }
+}
+
+/// A namespace goes over to the new revision when somebody has said yes, with the workloads that are there then.
+fn moved(canary: &Canary<'_>, member: &str, number: usize, labels: Vec<Step>) -> Vec<Step> {
+    let within = Rights {
+        namespaces: vec![member.to_owned()],
+        ..Rights::default()
+    };
+    let workloads = |what| {
+        let needs = rollout::needs(member).to_vec();
+        expansion(what, with(&[("namespace", member)]), needs, within.clone())
+    };
+    let reason = format!(
+        "namespace {member} goes over to revision {} and its workloads are restarted next",
+        canary.revision
+    );
+    let mut steps = vec![
+        ask(
+            &id_for("gate", member, number),
+            format!("before namespace {member}"),
+            reason,
+        ),
+        // Before the label: in the undo it comes after that.
+        expand(
+            &id_for("back", member, number),
+            format!("the workloads of namespace {member}, should the label be taken back"),
+            workloads(MOVES_BACK),
+        ),
+    ];
+    steps.extend(labels);
+    steps.push(expand(
+        &id_for("move", member, number),
+        format!("the workloads of namespace {member}"),
+        workloads(MOVES),
+    ));
+    let both = [
+        ("namespace", member),
+        ("from", shown(canary.old.revision)),
+        ("to", &canary.revision),
+    ];
+    steps.push(expand(
+        &id_for("moved", member, number),
+        format!("namespace {member} is with revision {}", canary.revision),
+        expansion(
+            MOVED,
+            with(&both),
+            vec![proxies::need_within(member)],
+            Rights::default(),
+        ),
+    ));
+    steps
+}
+
+/// A gateway's pods ask for a revision by a value of their release.
+fn gateways(canary: &Canary<'_>, parts: &Parts<'_>) -> Result<Vec<Step>, PluginError> {
+    let gateways: Vec<&PartRelease> = canary
+        .releases
+        .iter()
+        .filter(|release| release.part == Part::Gateway)
+        .collect();
+    let mut steps = Vec::new();
+    if !gateways.is_empty() {
+        let names: Vec<&str> = gateways.iter().map(|gateway| gateway.id.name.as_str()).collect();
+        let reason = format!(
+            "the pods of {} are made anew next, with revision {}: connections through them end",
+            names.join(", "),
+            canary.revision
+        );
+        steps.push(ask("gateways-gate", "before the gateways", reason));
+    }
+    for (at, release) in gateways.into_iter().enumerate() {
+        let id = match at {
+            0 => "gateway".to_owned(),
+            at => format!("gateway-{}", at + 1),
+        };
+        let gateway = Gateway {
+            id: &id,
+            title: "gateway",
+            name: &release.id.name,
+            namespace: &release.id.namespace,
+            // What it has stays.
+            service_type: SERVICE_TYPES[0],
+            wait_for_address: false,
+        };
+        steps.extend([parts.gateway(&gateway)?, parts.gateway_ready(&gateway)]);
+    }
+    Ok(steps)
+}
+
+/// The old control plane goes when nobody uses it, and the new one gets its place.
+fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
+    let (old, from) = (canary.old, shown(canary.old.revision));
+    let of_old = with(&[("from", from)]);
+    let mut steps = vec![
+        expand(
+            "asked",
+            format!("who still uses revision {from}"),
+            expansion(MAY_GO, of_old.clone(), vec![proxies::need()], Rights::default()),
+        ),
+        expand(
+            "unused",
+            format!("nobody uses revision {from}"),
+            expansion(UNUSED, of_old, vec![proxies::need()], Rights::default()),
+        ),
+        // In the undo: the old one has to serve before anything goes back to it.
+        restart_in_undo(
+            "old-again",
+            format!("istiod of revision {from} runs, when it is back"),
+            deadline_s,
+            vec![old.deployment()],
+        ),
+        remove_release(
+            "old",
+            format!("release {} in {}", old.istiod(), old.namespace),
+            (old.namespace, &old.istiod()),
+        ),
+    ];
+    if canary.is_default(facts) {
+        let version = canary.chosen.version.to_string();
+        let mut with = with(&[
+            ("namespace", old.namespace),
+            ("revision", &canary.revision),
+            ("version", &version),
+        ]);
+        with.insert("deadline".into(), deadline_s.into());
+        // As much as the charts of base and istiod hold.
+        let within = Rights {
+            namespaces: vec![old.namespace.to_owned()],
+            cluster_groups: Vec::new(),
+            crds: true,
+            rbac: RbacScope::Cluster,
+            webhooks: true,
+            secrets: true,
+            ..Rights::default()
+        };
+        steps.push(expand(
+            "default",
+            format!("pods that name no revision get {}", canary.revision),
+            expansion(DEFAULT_MOVES, with, Vec::new(), within),
+        ));
+    }
+    steps
+}
+
+pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let canary = Canary::read(request)?;
+    let facts = &request.facts;
+    let finding = |code: &str, severity, message: String, remedy: &str| Finding {
+        code: code.into(),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    };
+    let mut findings = upgrade::checked(request, &canary.installed, &canary.chosen, BY_REVISION)?;
+    let beside = detect::installations(facts)?
+        .into_iter()
+        .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);
+    if let Some(beside) = beside {
+        findings.push(finding(
+            "istio-revision-there",
+            Severity::Warning,
+            format!(
+                "revision {} is there already, with version {}: it is gone on with, and keeps its values",
+                beside.revision, beside.version
+            ),
+            "name another revision, if it is for something else",
+        ));
+    }
+    let members = canary.members(request)?;
+    let stay: Vec<&str> = members
+        .iter()
+        .filter(|member| member.labels.is_none())
+        .map(|member| member.name)
+        .collect();
+    if !stay.is_empty() {
+        findings.push(finding(
+            "istio-labels-of-others",
+            Severity::Warning,
+            format!(
+                "somebody else has labelled {}: they stay with the old control plane",
+                stay.join(", ")
+            ),
+            "have their labels changed by whoever has set them, or say that they are to be taken over (parameter \
+             replace-labels, and force conflicts)",
+        ));
+    }
+    Ok(findings)
+}

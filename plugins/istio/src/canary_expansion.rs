@@ -1,0 +1,188 @@
+//! What a canary upgrade finds out when it has come that far: the workloads of a namespace, whether they went over, and
+//! who still uses the old control plane.
+
+use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
+use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
+use meshery_mesh_kit::step::{ask, holds, in_a_row, restart_in_undo};
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::plan::{Action, Rule, Step};
+use serde_json::{Value, json};
+
+use crate::control_plane::{DEFAULT_REVISION, Plane};
+use crate::parts::Parts;
+use crate::profile::Profile;
+use crate::values::Values;
+use crate::{MESH, proxies, versions};
+
+/// The workloads of a namespace, restarted when its label has been taken back.
+pub const MOVES_BACK: &str = "namespace-moves-back";
+/// The workloads of a namespace, restarted.
+pub const MOVES: &str = "namespace-moves";
+/// Whether they are with the new revision.
+pub const MOVED: &str = "namespace-moved";
+/// A gate that says who still uses the old control plane.
+pub const MAY_GO: &str = "old-may-go";
+/// Whether nobody does.
+pub const UNUSED: &str = "old-unused";
+/// The new control plane for all who name no revision.
+pub const DEFAULT_MOVES: &str = "default-moves";
+/// How many pods are named.
+const NAMED: usize = 5;
+
+pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    match request.what.as_str() {
+        MOVES_BACK => back(request),
+        MOVES => moves(request),
+        MOVED => moved(request),
+        MAY_GO => Ok(may_go(request)),
+        UNUSED => unused(request),
+        DEFAULT_MOVES => default_moves(request),
+        other => Err(PluginError::new(
+            "unknown-expansion",
+            format!("{MESH} has nothing to say of \"{other}\""),
+        )),
+    }
+}
+
+fn steps(steps: Vec<Step>) -> Expansion {
+    Expansion {
+        steps: in_a_row(steps),
+        notes: Vec::new(),
+    }
+}
+
+fn back(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let namespace = request.text("namespace");
+    let workloads = rollout::workloads(&request.facts, namespace)?;
+    if workloads.is_empty() {
+        return Ok(Expansion::default());
+    }
+    let title = format!("workloads of namespace {namespace}, with their old proxies");
+    Ok(steps(vec![restart_in_undo("again", title, ROLLOUT_S, workloads)]))
+}
+
+fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let namespace = request.text("namespace");
+    let workloads = rollout::workloads(&request.facts, namespace)?;
+    if workloads.is_empty() {
+        return Ok(Expansion {
+            steps: Vec::new(),
+            notes: vec![format!(
+                "Namespace {namespace} has no workload that can be restarted."
+            )],
+        });
+    }
+    let ready = rollout::ready("ready", format!("namespace {namespace} runs"), &workloads);
+    Ok(steps(vec![
+        rollout::restart("restarted", namespace, workloads),
+        ready,
+    ]))
+}
+
+/// The pods with proxies of a revision that are not on their way out.
+fn pods<'a>(facts: &'a Facts, revision: &str) -> Vec<&'a Value> {
+    facts
+        .objects("", "Pod")
+        .filter(|pod| !proxies::is_over(pod) && text(pod, "/metadata/deletionTimestamp").is_empty())
+        .filter(|pod| proxies::of_pod(pod).is_some_and(|proxy| proxy.revision == revision))
+        .collect()
+}
+
+/// "3 pods (shop/a, shop/b, shop/c)".
+fn named(pods: &[&Value]) -> String {
+    let mut names: Vec<String> = pods
+        .iter()
+        .map(|pod| format!("{}/{}", namespace_of(pod), name(pod)))
+        .collect();
+    names.sort();
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    names.truncate(NAMED);
+    format!("{} pods ({}{more})", pods.len(), names.join(", "))
+}
+
+fn moved(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let (namespace, from) = (request.text("namespace"), request.text("from"));
+    // A pod that nobody made anew is not the label's fault; it is asked for before the old control plane goes.
+    let mut left = pods(&request.facts, from);
+    left.retain(|pod| pod.pointer("/metadata/ownerReferences").is_some());
+    if left.is_empty() {
+        return Ok(Expansion::default());
+    }
+    Err(PluginError::new(
+        "istio-namespace-not-moved",
+        format!(
+            "{} of namespace {namespace} got proxies of revision {from} again",
+            named(&left)
+        ),
+    )
+    .cause(format!(
+        "another label of the namespace or of the pods counts more than istio.io/rev={}, or they are of no Deployment, \
+         StatefulSet or DaemonSet",
+        request.text("to")
+    ))
+    .remedy(format!(
+        "`kubectl get namespace {namespace} --show-labels`; take istio-injection away, or sidecar.istio.io/inject and \
+         istio.io/rev from the pods' template, and upgrade again"
+    )))
+}
+
+fn may_go(request: &ExpandRequest) -> Expansion {
+    let from = request.text("from");
+    let left = pods(&request.facts, from);
+    let reason = if left.is_empty() {
+        format!("revision {from} is removed next; no pod has a proxy of it")
+    } else {
+        format!(
+            "revision {from} is removed next, and {} still use it: restart or delete them first, else the upgrade ends there",
+            named(&left)
+        )
+    };
+    steps(vec![ask("gate", format!("before revision {from} goes"), reason)])
+}
+
+fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let from = request.text("from");
+    let left = pods(&request.facts, from);
+    if left.is_empty() {
+        return Ok(Expansion::default());
+    }
+    Err(PluginError::new(
+        "istio-revision-in-use",
+        format!("{} have proxies of revision {from}", named(&left)),
+    )
+    .cause("they are of no workload that was restarted, or their namespace came to the mesh meanwhile")
+    .remedy("restart or delete them, and upgrade again; without their control plane they would be cut off"))
+}
+
+fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let (namespace, revision) = (request.text("namespace"), request.text("revision"));
+    let charts = ["base", "istiod"];
+    let deadline = request.with.get("deadline").and_then(Value::as_u64);
+    let parts = Parts {
+        chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts.charts)?,
+        profile: Profile::of("default"),
+        plane: Plane { namespace, revision },
+        is_default: true,
+        platform: None,
+        values: Values::default(),
+        images: &request.images,
+        deadline_s: deadline
+            .and_then(|deadline| deadline.try_into().ok())
+            .unwrap_or(ROLLOUT_S),
+        keep_values: true,
+    };
+    let mut istiod = parts.istiod()?;
+    if let Action::Release(release) = &mut istiod.action {
+        release
+            .values
+            .insert("revisionTags".into(), json!([DEFAULT_REVISION]));
+    }
+    let mut ready = parts.ready();
+    if let Action::Wait(wait) = &mut ready.action {
+        wait.conditions
+            .push(holds(Rule::Serving, parts.plane.tag(DEFAULT_REVISION)));
+    }
+    Ok(steps(vec![parts.base()?, istiod, ready]))
+}
