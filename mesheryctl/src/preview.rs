@@ -198,13 +198,13 @@ impl Object {
         for warning in &self.warnings {
             let _ = write!(text, "\n      {} {}", paint.notable("warning:"), plain(warning));
         }
+        let (fate, color): (_, fn(Paint, &str) -> String) = match self.change.as_str() {
+            "conflict" => ("is owned by", Paint::bad),
+            _ => ("is taken from", Paint::notable),
+        };
         for conflict in &self.conflicts {
-            let line = format!(
-                "{} is owned by {}",
-                plain(&conflict.field),
-                plain(&conflict.manager)
-            );
-            let _ = write!(text, "\n      {}", paint.bad(&line));
+            let line = format!("{} {fate} {}", plain(&conflict.field), plain(&conflict.manager));
+            let _ = write!(text, "\n      {}", color(paint, &line));
         }
         if let Some(error) = &self.error {
             let _ = write!(text, "\n      {}", error.lines(paint).replace('\n', "\n      "));

@@ -62,6 +62,37 @@ impl Host {
         self.await_state(id, ENDED, limit)
     }
 
+    /// Waits for a gate that was not seen before, and returns the id of its step; or the record of the end.
+    pub fn next_gate(
+        &self,
+        id: &str,
+        seen: &[String],
+        limit: Duration,
+    ) -> anyhow::Result<Result<String, Value>> {
+        let end = Instant::now() + limit;
+        loop {
+            let record = self.record(id)?;
+            let gates = record["steps"].as_array().into_iter().flatten();
+            let gate = gates
+                .filter(|step| step["state"] == "running" && step["kind"] == "gate")
+                .filter_map(|step| step["id"].as_str())
+                .find(|gate| !seen.iter().any(|seen| seen == gate));
+            let state = record["state"].as_str().unwrap_or_default();
+            match (state, gate) {
+                ("paused", Some(gate)) => return Ok(Ok(gate.to_owned())),
+                (state, _) if ENDED.contains(&state) => return Ok(Err(record)),
+                // Also a gate that is open is there until the operation has its turn again.
+                _ => {}
+            }
+            ensure!(
+                Instant::now() < end,
+                "operation {id} does not go on: {record:#}\n{}",
+                self.story(id)
+            );
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
     /// Plans, runs and waits; fails unless it ends in this state.
     pub fn perform(&self, request: &Value, state: &str, limit: Duration) -> anyhow::Result<Value> {
         let id = self.plan(request)?;

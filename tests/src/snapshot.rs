@@ -104,13 +104,17 @@ impl Snapshot {
             .collect()
     }
 
+    /// The same, not minding that objects were deleted and made again: whatever controllers made for them is not looked at.
+    pub fn differences_of_remade(&self, now: &Self) -> Vec<String> {
+        self.without_identity().differences(&now.without_identity())
+    }
+
     /// Waits until the cluster is as it was; controllers need a moment. Fails with what is different.
     pub fn await_same(&self, cluster: &Cluster) -> anyhow::Result<()> {
         self.await_like(cluster, Self::clone)
     }
 
-    /// The same, for those who do not mind that objects were deleted and made again: whatever controllers made for
-    /// them is not looked at.
+    /// The same, as [`Self::differences_of_remade`] looks at it.
     pub fn await_remade(&self, cluster: &Cluster) -> anyhow::Result<()> {
         self.await_like(cluster, Self::without_identity)
     }

@@ -1,6 +1,7 @@
 //! Istio, installed from its real charts on the real control plane by the real host; istiod's part is played.
 
 mod applications;
+mod canary;
 mod upgrades;
 mod with_helm;
 
@@ -69,6 +70,10 @@ pub fn trials() -> Vec<Trial> {
             upgrades::by_revision,
         ),
         trial_with_charts(
+            "istio::canary_moves_namespace_by_namespace_is_killed_on_its_way_and_taken_back",
+            canary::whole_way,
+        ),
+        trial_with_charts(
             "istio::ambient_prepares_every_node_and_is_taken_back",
             upgrades::ambient,
         ),
@@ -132,6 +137,20 @@ impl Bench {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// Of which revisions the proxies in a namespace are.
+    fn revisions(&self, namespace: &str) -> anyhow::Result<Vec<String>> {
+        let pods = self.get(&["pods", "--namespace", namespace])?;
+        let mut revisions = Vec::new();
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let status = text(&pod["metadata"]["annotations"]["sidecar.istio.io/status"]);
+            let status: Value = serde_json::from_str(status).unwrap_or_default();
+            revisions.push(text(&status["revision"]).to_owned());
+        }
+        revisions.sort();
+        revisions.dedup();
+        Ok(revisions)
+    }
+
     /// The containers of each pod in a namespace.
     fn containers(&self, namespace: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
         let pods = self.get(&["pods", "--namespace", namespace])?;
@@ -164,7 +183,7 @@ impl Drop for Bench {
         delete(&[webhooks, "--selector", part_of]);
         delete(&["clusterroles,clusterrolebindings", "--selector", part_of]);
         delete(&["customresourcedefinitions", "--selector", part_of]);
-        delete(&["namespaces", SYSTEM, "istio-ingress", "shop"]);
+        delete(&["namespaces", SYSTEM, "istio-ingress", "shop", "store"]);
     }
 }
 

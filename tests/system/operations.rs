@@ -337,6 +337,15 @@ fn others_fields() -> anyhow::Result<()> {
     // By force, and back again: the values, and who owns them.
     request["policy"] = json!({"force_conflicts": true});
     let before = owners(&cluster, "configmap", "contested", &space.name)?;
+    let planned = host.plan(&request)?;
+    let preview = host
+        .post(&format!("/api/v1/operations/{planned}/preview"), &json!({}))?
+        .expect(200)?;
+    let taken = &objects(&preview)[0];
+    ensure!(
+        taken["change"] == "update" && taken["conflicts"][0] == *conflict,
+        "from whom it is taken is shown: {preview:#}"
+    );
     let forced = host.perform(&request, "succeeded", LIMIT)?;
     ensure!(data(&cluster, &space.name)? == json!({"value": "ours", "other": "1"}));
     let after = owners(&cluster, "configmap", "contested", &space.name)?;

@@ -1,8 +1,11 @@
 //! What a run changed in an object that was there before, and giving it back.
 //!
 //! Fields are compared three ways: before the run, after it, and now. A field goes back to what it was before only
-//! if it still is what the run made it; what somebody else has changed since is theirs. Lists count as one field:
-//! what became of their elements cannot be told from positions.
+//! if it still is what the run made it; what somebody else has changed since is theirs. A list counts as one field, for
+//! what became of its elements cannot be told from positions; one whose elements have names of their own, the same ones
+//! before and after (containers, webhooks), is compared element by element.
+
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,7 +13,7 @@ use serde_json::{Map, Value, json};
 /// A field that differs between two versions of an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Field {
-    /// The keys that lead to it.
+    /// The keys that lead to it; through a list, the name of the element.
     pub path: Vec<String>,
     /// Its value before; nothing when it was not there.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
@@ -72,6 +75,19 @@ pub(super) fn changed(before: &Value, after: &Value) -> Vec<Field> {
 }
 
 fn compare(path: &mut Vec<String>, before: &Value, after: &Value, fields: &mut Vec<Field>) {
+    if let (Some(old), Some(new)) = (named(before), named(after))
+        && old
+            .iter()
+            .map(|(name, _)| name)
+            .eq(new.iter().map(|(name, _)| name))
+    {
+        for ((name, before), (_, after)) in old.into_iter().zip(new) {
+            path.push(name.to_owned());
+            compare(path, before, after, fields);
+            path.pop();
+        }
+        return;
+    }
     let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
         if before != after {
             fields.push(Field {
@@ -94,6 +110,22 @@ fn compare(path: &mut Vec<String>, before: &Value, after: &Value, fields: &mut V
         }
         path.pop();
     }
+}
+
+/// The elements of a list by their names, if each has one of its own.
+fn named(list: &Value) -> Option<Vec<(&str, &Value)>> {
+    let elements: Option<Vec<_>> = list
+        .as_array()?
+        .iter()
+        .map(|element| Some((name(element)?, element)))
+        .collect();
+    let elements = elements.filter(|elements| !elements.is_empty())?;
+    let names: HashSet<&str> = elements.iter().map(|(name, _)| *name).collect();
+    (names.len() == elements.len()).then_some(elements)
+}
+
+fn name(element: &Value) -> Option<&str> {
+    element.get("name")?.as_str()
 }
 
 /// What has to be done to an object to give it back its fields.
@@ -151,19 +183,23 @@ fn restore_field(field: &Field, now: &Value, restoration: &mut Restoration) {
         restoration.taken.push(field.path.join("."));
         return;
     }
-    let pointer = pointer(&field.path);
+    let Some(pointer) = pointer(now, &field.path) else {
+        // The element that it was in is gone.
+        restoration.taken.push(field.path.join("."));
+        return;
+    };
     match (&field.before, current) {
         (Some(before), Some(_)) => restoration
             .patch
             .push(json!({"op": "replace", "path": pointer, "value": before})),
         (None, Some(_)) => restoration.patch.push(json!({"op": "remove", "path": pointer})),
-        (Some(before), None) => add(field, before, now, restoration),
+        (Some(before), None) => add(field, before, now, pointer, restoration),
         (None, None) => {}
     }
 }
 
 /// Adds a field again, with the maps that lead to it when they are gone too.
-fn add(field: &Field, before: &Value, now: &Value, restoration: &mut Restoration) {
+fn add(field: &Field, before: &Value, now: &Value, to: String, restoration: &mut Restoration) {
     let present = (0..field.path.len())
         .rev()
         .find(|&length| at(now, &field.path[..length]).is_some_and(Value::is_object))
@@ -175,8 +211,8 @@ fn add(field: &Field, before: &Value, now: &Value, restoration: &mut Restoration
         .filter_map(|operation| operation["path"].as_str().map(str::to_owned))
         .collect();
     for length in present + 1..field.path.len() {
-        let parent = pointer(&field.path[..length]);
-        if !made.contains(&parent) {
+        let parent = pointer(now, &field.path[..length]);
+        if let Some(parent) = parent.filter(|parent| !made.contains(parent)) {
             restoration
                 .patch
                 .push(json!({"op": "add", "path": parent, "value": Map::new()}));
@@ -184,19 +220,33 @@ fn add(field: &Field, before: &Value, now: &Value, restoration: &mut Restoration
     }
     restoration
         .patch
-        .push(json!({"op": "add", "path": pointer(&field.path), "value": before}));
+        .push(json!({"op": "add", "path": to, "value": before}));
 }
 
-fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(object, |value, key| value.get(key))
-}
-
-fn pointer(path: &[String]) -> String {
-    path.iter().fold(String::new(), |mut text, key| {
-        text.push('/');
-        text.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        text
+/// What is in an object at a path.
+pub(super) fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |value, key| match value.as_array() {
+        Some(elements) => elements.iter().find(|element| name(element) == Some(key)),
+        None => value.get(key),
     })
+}
+
+/// The path as a JSON pointer (RFC 6901) into an object; none when it leads through an element that is not there.
+fn pointer(object: &Value, path: &[String]) -> Option<String> {
+    let mut text = String::new();
+    let mut inside = Some(object);
+    for key in path {
+        text.push('/');
+        if let Some(elements) = inside.and_then(Value::as_array) {
+            let place = elements.iter().position(|element| name(element) == Some(key))?;
+            text.push_str(&place.to_string());
+            inside = elements.get(place);
+        } else {
+            text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            inside = inside.and_then(|inside| inside.get(key));
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -302,5 +352,55 @@ mod tests {
                 json!({"op": "add", "path": "/spec/a/b/d", "value": 2}),
             ]
         );
+    }
+
+    #[test]
+    fn elements_with_names_are_compared_one_by_one_wherever_they_have_come_to() {
+        let hooks = |first: Value, second: Value| json!({"webhooks": [first, second]});
+        let hook = |name: &str, service: &str, ca: Option<&str>| match ca {
+            Some(ca) => json!({"name": name, "clientConfig": {"service": service, "ca": ca}}),
+            None => json!({"name": name, "clientConfig": {"service": service}}),
+        };
+        let before = hooks(hook("a", "old", None), hook("b", "other", None));
+        let after = hooks(hook("a", "new", None), hook("b", "other", None));
+        let fields = changed(&before, &after);
+        assert_eq!(fields.len(), 1);
+        assert_eq!(fields[0].path, ["webhooks", "a", "clientConfig", "service"]);
+        // Somebody has filled in another field since, and put them in another order.
+        let now = hooks(hook("b", "other", Some("y")), hook("a", "new", Some("x")));
+        let restoration = restore(&fields, &now);
+        assert_eq!(
+            restoration.patch,
+            [json!({"op": "replace", "path": "/webhooks/1/clientConfig/service", "value": "old"})]
+        );
+        assert!(restoration.taken.is_empty());
+        let lost = json!({"webhooks": [hook("b", "other", None)]});
+        assert_eq!(restore(&fields, &lost).taken, ["webhooks.a.clientConfig.service"]);
+    }
+
+    #[test]
+    fn what_an_element_that_is_gone_had_is_not_made_without_it() {
+        let before = json!({"spec": [{"name": "a", "x": 1}]});
+        let after = json!({"spec": [{"name": "a"}]});
+        let fields = changed(&before, &after);
+        let restoration = restore(&fields, &json!({"spec": [{"name": "b"}]}));
+        assert!(restoration.patch.is_empty());
+        assert_eq!(restoration.taken, ["spec.a.x"]);
+    }
+
+    #[test]
+    fn a_list_whose_elements_come_and_go_or_have_no_names_is_one_field() {
+        for (before, after) in [
+            (json!({"l": [{"name": "a"}]}), json!({"l": [{"name": "b"}]})),
+            (json!({"l": [1, 2]}), json!({"l": [2]})),
+            (
+                json!({"l": [{"name": "a", "n": 1}, {"name": "a", "n": 2}]}),
+                json!({"l": [{"name": "a", "n": 1}, {"name": "a", "n": 3}]}),
+            ),
+        ] {
+            let fields = changed(&before, &after);
+            assert_eq!(fields.len(), 1);
+            assert_eq!(fields[0].path, ["l"]);
+        }
     }
 }

@@ -51,7 +51,7 @@ pub struct PreviewedObject {
     /// Field by field.
     #[serde(default)]
     pub diff: Vec<FieldChange>,
-    /// Fields that another manager owns.
+    /// Fields that another manager owns; they are taken from it where the change is no conflict.
     #[serde(default)]
     pub conflicts: Vec<FieldConflict>,
     /// Why it would fail.

@@ -20,8 +20,9 @@ use super::rights::in_words;
 use super::seal::HostKey;
 use super::stored_plan::{HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use super::{restart, risk};
-use crate::cluster::apply::ApplyOptions;
+use crate::cluster::apply::{Applied, ApplyOptions};
 use crate::cluster::diff::diff;
+use crate::cluster::error::FieldConflict;
 use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
@@ -355,13 +356,7 @@ impl Previewing<'_> {
             return Ok(found(previewed, manifest, Some(now.clone())));
         }
         let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
-        let options = ApplyOptions {
-            manager: manager.to_owned(),
-            force: self.record.policy.force_conflicts,
-            dry_run: true,
-            ..ApplyOptions::default()
-        };
-        match apply_as_ours(self.cluster, &wanted, options).await {
+        match self.tried(&wanted, manager, &mut previewed.conflicts).await {
             Ok(applied) => {
                 previewed.certainty = Certainty::Verified;
                 if now.as_ref().is_some_and(|now| take_over(now, manager).is_some()) {
@@ -396,6 +391,28 @@ impl Previewing<'_> {
                 Ok(found(previewed, manifest, now))
             }
             Err(error) => failed(previewed, manifest, now, error),
+        }
+    }
+
+    /// What the server makes of an object in a dry run; where fields are taken from others, which and from whom.
+    async fn tried(
+        &self,
+        wanted: &Value,
+        manager: &str,
+        taken: &mut Vec<FieldConflict>,
+    ) -> Result<Applied, ClusterError> {
+        let mut options = ApplyOptions {
+            manager: manager.to_owned(),
+            dry_run: true,
+            ..ApplyOptions::default()
+        };
+        match apply_as_ours(self.cluster, wanted, options.clone()).await {
+            Err(ClusterError::ApplyConflict { conflicts, .. }) if self.record.policy.force_conflicts => {
+                *taken = conflicts;
+                options.force = true;
+                self.cluster.apply(wanted, &options).await
+            }
+            tried => tried,
         }
     }
 

@@ -24,6 +24,7 @@ use super::resolve::{MANAGER, wave_of};
 use super::run::halted;
 use super::seal::HostKey;
 use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use crate::cluster::release::Revision;
 use crate::cluster::{Cluster, ClusterError, wave};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
@@ -85,7 +86,10 @@ pub(super) async fn overtaken<'a>(
             Err(ClusterError::Forbidden { .. }) => continue,
             revisions => revisions?,
         };
-        if let Some(last) = revisions.last().filter(|last| last.number > new.revision) {
+        // What the operation itself has made of it later is taken back before.
+        let of_others = |revision: &&Revision| !history.created(&revision.secret);
+        let last = revisions.iter().rev().find(of_others);
+        if let Some(last) = last.filter(|last| last.number > new.revision) {
             let why = format!(
                 "release {name} has been brought to revision {} since; roll that back or remove it first",
                 last.number

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 use super::entry::{ObjectChange, Reversal, Stored};
-use super::field::{Field, changed, own_fields, restore};
+use super::field::{Field, at, changed, own_fields, restore};
 use super::foreign::left_inside;
 use super::history::ObjectHistory;
 use super::mark::{operation_of, text};
@@ -393,8 +393,7 @@ const OF_A_JOB: [&str; 4] = [
 
 /// Whether a field is now as a manifest says.
 fn applied_so(manifest: &Value, field: &Field) -> bool {
-    let applied = field.path.iter().try_fold(manifest, |value, key| value.get(key));
-    match (applied, &field.after) {
+    match (at(manifest, &field.path), &field.after) {
         (Some(applied), Some(now)) => covers(now, applied),
         // The manifest does not have it and it is gone: applying without it took it away, perhaps.
         (None, None) => true,

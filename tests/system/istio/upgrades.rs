@@ -126,7 +126,7 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
     bench.kubectl(&["create", "namespace", "shop"])?;
     bench.perform("inject", &json!({"namespace": "shop"}))?;
     bench.perform("deploy-httpbin", &json!({"namespace": "shop"}))?;
-    ensure!(revisions(&bench)? == ["default"]);
+    ensure!(bench.revisions("shop")? == ["default"]);
 
     let _new = Istiod::start_revision(&bench.cluster, SYSTEM, REVISION)?;
     let beside = json!({"version": NEWER, "profile": "minimal", "revision": REVISION});
@@ -141,7 +141,7 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
     let wish = json!({"namespace": "shop", "revision": REVISION, "restart": true});
     let moved = bench.perform("inject", &wish)?;
     eventually(|| {
-        let there = revisions(&bench)?;
+        let there = bench.revisions("shop")?;
         ensure!(there == [REVISION], "{there:?}");
         Ok(())
     })?;
@@ -158,17 +158,4 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
         "{labels:#}"
     );
     Ok(())
-}
-
-/// Of which revisions the proxies in the namespace shop are.
-fn revisions(bench: &Bench) -> anyhow::Result<Vec<String>> {
-    let pods = bench.get(&["pods", "--namespace", "shop"])?;
-    let mut revisions = Vec::new();
-    for pod in pods["items"].as_array().into_iter().flatten() {
-        let status = text(&pod["metadata"]["annotations"]["sidecar.istio.io/status"]);
-        let status: Value = serde_json::from_str(status).unwrap_or_default();
-        revisions.push(text(&status["revision"]).to_owned());
-    }
-    revisions.dedup();
-    Ok(revisions)
 }

@@ -2,13 +2,13 @@
 //! been cut off.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meshery_tests::linkerd::Linkerd;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Bench, SYSTEM, text};
 use crate::invented::LIMIT;
@@ -39,31 +39,6 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits for a gate that was not seen before, and returns its id; or the record of the end.
-    fn next_gate(&self, id: &str, seen: &[String]) -> anyhow::Result<Result<String, Value>> {
-        let end = Instant::now() + LIMIT;
-        loop {
-            let record = self.host.record(id)?;
-            let gates = record["steps"].as_array().into_iter().flatten();
-            let gate = gates
-                .filter(|step| step["state"] == "running" && step["kind"] == "gate")
-                .map(|step| text(&step["id"]).to_owned())
-                .find(|gate| !seen.contains(gate));
-            match (text(&record["state"]), gate) {
-                ("paused", Some(gate)) => return Ok(Ok(gate)),
-                // Also a gate that is open is there until the operation has its turn again.
-                ("paused" | "queued" | "running" | "verifying" | "undoing", _) => {}
-                _ => return Ok(Err(record)),
-            }
-            ensure!(
-                Instant::now() < end,
-                "it does not go on: {record:#}\n{}",
-                self.host.story(id)
-            );
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
     fn revision_of_identity(&self) -> anyhow::Result<u64> {
         let deployment = self.get(&["deployment", "linkerd-identity", "--namespace", SYSTEM])?;
         let annotations = &deployment["metadata"]["annotations"];
@@ -73,10 +48,7 @@ impl Bench {
     /// As late as a person: moments in the cluster have seconds, and a pod of the rollout's own second counts as older.
     fn approve(&self, id: &str) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(1_100));
-        self.host
-            .post(&format!("/api/v1/operations/{id}/approve"), &json!({}))?
-            .expect(202)
-            .map(drop)
+        self.host.order(id, "approve").map(drop)
     }
 }
 
@@ -100,11 +72,11 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
         "parameters": {"keep_anchor_key": true}});
     let id = bench.host.plan(&rotate)?;
     bench.host.order(&id, "run")?;
-    let gate = bench.next_gate(&id, &[])?;
+    let gate = bench.host.next_gate(&id, &[], LIMIT)?;
     ensure!(gate.as_deref() == Ok("trust-gate-shop"), "{gate:?}");
     bench.believed(&[&old, &bench.anchor("linkerd-trust-anchor-2")?])?;
     bench.approve(&id)?;
-    let record = match bench.next_gate(&id, &["trust-gate-shop".into()])? {
+    let record = match bench.host.next_gate(&id, &["trust-gate-shop".into()], LIMIT)? {
         Ok(gate) => bail!("it came to {gate}"),
         Err(record) => record,
     };
@@ -127,7 +99,7 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
     bench.host.order(&id, "run")?;
     let mut gates = Vec::new();
     let record = loop {
-        let gate = match bench.next_gate(&id, &gates)? {
+        let gate = match bench.host.next_gate(&id, &gates, LIMIT)? {
             Ok(gate) => gate,
             Err(record) => break record,
         };

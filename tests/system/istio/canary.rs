@@ -1,0 +1,194 @@
+//! The canary upgrade, looked at where it waits, killed where it waits and where it works, and taken back from its end.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use meshery_tests::istiod::Istiod;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Bench, LIMIT, SYSTEM, VERSION, request, text};
+use crate::namespace::eventually;
+
+const NEWER: &str = "1.30.3";
+const REVISION: &str = "1-30-3";
+const GATEWAYS: &str = "istio-ingress";
+
+impl Bench {
+    fn with_revision(&self, namespace: &str, revision: &str) -> anyhow::Result<()> {
+        eventually(|| {
+            let there = self.revisions(namespace)?;
+            ensure!(there == [revision], "{namespace}: {there:?}");
+            Ok(())
+        })
+    }
+
+    fn labels(&self, namespace: &str) -> anyhow::Result<Value> {
+        Ok(self.get(&["namespace", namespace])?["metadata"]["labels"].clone())
+    }
+
+    fn access_log(&self, config: &str) -> anyhow::Result<bool> {
+        let config = self.get(&["configmap", config, "--namespace", SYSTEM])?;
+        Ok(text(&config["data"]["mesh"]).contains("/dev/fd/7"))
+    }
+}
+
+pub fn whole_way(charts: &Path) -> anyhow::Result<()> {
+    let mut bench = Bench::new(charts)?;
+    let old = Istiod::start(&bench.cluster, SYSTEM)?;
+    let new = Istiod::start_revision(&bench.cluster, SYSTEM, REVISION)?;
+    bench.perform(
+        "install",
+        &json!({"version": VERSION, "values": {"istiod": {"meshConfig": {"accessLogFile": "/dev/fd/7"}}}}),
+    )?;
+    for (namespace, ours) in [("shop", true), ("store", false)] {
+        bench.kubectl(&["create", "namespace", namespace])?;
+        if ours {
+            bench.perform("inject", &json!({"namespace": namespace}))?;
+        } else {
+            bench.kubectl(&["label", "namespace", namespace, "istio-injection=enabled"])?;
+        }
+        let of_namespace = format!("--namespace={namespace}");
+        bench.kubectl(&["create", "deployment", "web", "--image=web", &of_namespace])?;
+        bench.with_revision(namespace, "default")?;
+    }
+    let before = Snapshot::take(&bench.cluster)?;
+
+    // A label of somebody else is not touched without a word, and then the old control plane stays.
+    let careful = bench
+        .host
+        .plan(&request("upgrade-canary", &json!({"version": NEWER})))?;
+    let record = bench.host.record(&careful)?;
+    ensure!(
+        record["notes"].to_string().contains("store") && !record["steps"].to_string().contains("\"old\""),
+        "{record:#}"
+    );
+
+    let mut wish = request(
+        "upgrade-canary",
+        &json!({"version": NEWER, "replace-labels": true}),
+    );
+    wish["policy"] = json!({"force_conflicts": true});
+    let id = bench.host.plan(&wish)?;
+    let preview = bench.preview(&id)?;
+    ensure!(
+        preview.to_string().contains("kubectl-label"),
+        "whose label is taken over is previewed: {preview:#}"
+    );
+    bench.kubectl(&["run", "lonely", "--image=lonely", "--namespace=shop"])?;
+    bench.host.order(&id, "run")?;
+
+    let mut gates = Vec::new();
+    let record = loop {
+        let gate = match bench.host.next_gate(&id, &gates, LIMIT)? {
+            Ok(gate) => gate,
+            Err(record) => break record,
+        };
+        at_gate(&mut bench, &id, &gate)?;
+        bench.host.order(&id, "approve")?;
+        if gate == "gate-store" {
+            // In the midst of it, wherever that is.
+            bench.host.kill()?;
+            bench.host.restart()?;
+        }
+        gates.push(gate);
+    };
+    ensure!(
+        record["state"] == "succeeded",
+        "{record:#}\n{}",
+        bench.host.story(&id)
+    );
+    let all = ["gate-shop", "gate-store", "gateways-gate", "asked-gate"];
+    ensure!(gates == all, "{gates:?}");
+    moved(&bench)?;
+    old.trouble()?;
+    new.trouble()?;
+
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    for namespace in ["shop", "store", GATEWAYS] {
+        bench.with_revision(namespace, "default")?;
+    }
+    let owner = bench.get(&["namespace", "store", "--show-managed-fields"])?;
+    ensure!(
+        owner["metadata"]["managedFields"]
+            .to_string()
+            .contains("kubectl-label"),
+        "{owner:#}"
+    );
+    eventually(|| {
+        let mut differences = before.differences_of_remade(&Snapshot::take(&bench.cluster)?);
+        // When its pods were made anew is written into it.
+        differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
+        ensure!(differences.is_empty(), "{}", differences.join("\n"));
+        Ok(())
+    })?;
+    old.trouble()
+}
+
+/// What is there while it waits, and what somebody does meanwhile.
+fn at_gate(bench: &mut Bench, id: &str, gate: &str) -> anyhow::Result<()> {
+    bench.get(&["deployment", "istiod", "--namespace", SYSTEM])?;
+    match gate {
+        "gate-shop" => {
+            ensure!(bench.installations()?.len() == 2);
+            ensure!(
+                bench.access_log(&format!("istio-{REVISION}"))?,
+                "the values of the old one go on"
+            );
+            bench.host.kill()?;
+            bench.host.restart()?;
+            bench.host.await_state(id, &["paused"], LIMIT)?;
+        }
+        "gate-store" => {
+            let revisions = bench.revisions("shop")?;
+            ensure!(revisions == [REVISION, "default"], "lonely stays: {revisions:?}");
+            let labels = bench.labels("shop")?;
+            ensure!(
+                labels["istio-injection"].is_null() && labels["istio.io/rev"] == REVISION,
+                "{labels:#}"
+            );
+            ensure!(bench.revisions("store")? == ["default"]);
+        }
+        "gateways-gate" => {
+            bench.with_revision("store", REVISION)?;
+            let labels = bench.labels("store")?;
+            ensure!(
+                labels["istio-injection"].is_null() && labels["istio.io/rev"] == REVISION,
+                "{labels:#}"
+            );
+        }
+        "asked-gate" => {
+            bench.with_revision(GATEWAYS, REVISION)?;
+            let record = bench.host.record(id)?;
+            let steps = record["steps"].as_array().context("steps")?;
+            let asked = steps.iter().find(|step| step["id"] == gate).context("the gate")?;
+            ensure!(asked.to_string().contains("shop/lonely"), "{asked:#}");
+            bench.kubectl(&["delete", "pod", "lonely", "--namespace=shop"])?;
+        }
+        other => bail!("there is no gate {other}"),
+    }
+    Ok(())
+}
+
+fn moved(bench: &Bench) -> anyhow::Result<()> {
+    ensure!(
+        bench
+            .get(&["deployment", "istiod", "--namespace", SYSTEM])
+            .is_err(),
+        "the old control plane is left"
+    );
+    let found = bench.installations()?;
+    ensure!(
+        found.len() == 1 && found[0]["revision"] == REVISION && found[0]["version"] == NEWER,
+        "{found:#?}"
+    );
+    ensure!(found[0]["health"] == "healthy", "{found:#?}");
+    // Who names no revision gets the new one from now on.
+    let later = "later";
+    bench.kubectl(&["create", "namespace", later])?;
+    bench.kubectl(&["label", "namespace", later, "istio-injection=enabled"])?;
+    bench.kubectl(&["run", "pod", "--image=pod", "--namespace", later])?;
+    bench.with_revision(later, REVISION)?;
+    bench.kubectl(&["delete", "namespace", later])?;
+    Ok(())
+}
