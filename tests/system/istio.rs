@@ -2,6 +2,7 @@
 
 mod applications;
 mod canary;
+mod others;
 mod upgrades;
 mod with_helm;
 
@@ -21,8 +22,8 @@ use serde_json::{Value, json};
 use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial_with_charts};
 
-const VERSION: &str = "1.30.2";
-const SYSTEM: &str = "istio-system";
+pub const VERSION: &str = "1.30.2";
+pub const SYSTEM: &str = "istio-system";
 const LIMIT: Duration = Duration::from_mins(4);
 /// What Istio's charts want to be kept.
 const DEFINITIONS: usize = 15;
@@ -85,17 +86,25 @@ pub fn trials() -> Vec<Trial> {
             "istio::installed_by_us_is_upgraded_rolled_back_and_removed_by_helm",
             with_helm::goes_on,
         ),
+        trial_with_charts(
+            "istio::installed_by_plain_helm_is_taken_over_and_removed_on_explicit_word_only",
+            others::over_plain_helm,
+        ),
+        trial_with_charts(
+            "istio::half_there_in_five_ways_is_seen_and_mended",
+            others::half_removed,
+        ),
     ]
 }
 
 /// A host before a cluster, the charts as its mirror.
-struct Bench {
-    cluster: Arc<Cluster>,
-    host: Host,
+pub struct Bench {
+    pub cluster: Arc<Cluster>,
+    pub host: Host,
 }
 
 impl Bench {
-    fn new(charts: &Path) -> anyhow::Result<Self> {
+    pub fn new(charts: &Path) -> anyhow::Result<Self> {
         let cluster = cluster()?;
         let host = Host::builder()
             .kubeconfig(cluster.kubeconfig())
@@ -106,7 +115,7 @@ impl Bench {
         Ok(Self { cluster, host })
     }
 
-    fn perform(&self, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
+    pub fn perform(&self, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
         self.host
             .perform(&request(operation, parameters), "succeeded", LIMIT)
             .with_context(|| operation.to_owned())

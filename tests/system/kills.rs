@@ -5,6 +5,7 @@
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
 pub mod boundaries;
+mod meshes;
 mod queue;
 mod upgrades;
 
@@ -21,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::invented::{LIMIT, invented_host, request};
-use crate::{cluster, trial};
+use crate::{cluster, trial, trial_with_charts};
 
 /// How many points are tried unless `MESHERY_TEST_KILLS` says otherwise.
 const KILLS: u64 = 12;
@@ -52,6 +53,14 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::what_waited_begins_when_what_was_before_it_has_gone_on",
             queue::behind_what_goes_on,
+        ),
+        trial_with_charts(
+            "kills::istio_upgraded_and_killed_in_a_step_or_in_the_undo_is_the_one_version_or_the_other",
+            meshes::istio,
+        ),
+        trial_with_charts(
+            "kills::linkerd_upgraded_and_killed_in_a_step_or_in_the_undo_is_the_one_version_or_the_other",
+            meshes::linkerd,
         ),
         trial(
             "kills::a_cancel_that_was_answered_is_not_forgotten",

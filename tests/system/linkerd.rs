@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial_with_charts};
 
-const OLDER: &str = "edge-25.10.7";
-const NEWER: &str = "edge-26.8.3";
-const SYSTEM: &str = "linkerd";
+pub const OLDER: &str = "edge-25.10.7";
+pub const NEWER: &str = "edge-26.8.3";
+pub const SYSTEM: &str = "linkerd";
 const LIMIT: Duration = Duration::from_mins(4);
 /// What Linkerd's chart brings of the Gateway API, and wants to be kept.
 const KEPT: usize = 4;
@@ -146,13 +146,13 @@ fn trust(charts: &Path) -> anyhow::Result<()> {
 }
 
 /// A host before a cluster, the charts as its mirror.
-struct Bench {
-    cluster: Arc<Cluster>,
-    host: Host,
+pub struct Bench {
+    pub cluster: Arc<Cluster>,
+    pub host: Host,
 }
 
 impl Bench {
-    fn new(charts: &Path) -> anyhow::Result<Self> {
+    pub fn new(charts: &Path) -> anyhow::Result<Self> {
         Self::with(charts, |host| host)
     }
 
@@ -167,7 +167,7 @@ impl Bench {
         Ok(Self { cluster, host })
     }
 
-    fn perform(&self, adapter: &str, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
+    pub fn perform(&self, adapter: &str, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
         let request = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
         self.host
             .perform(&request, "succeeded", LIMIT)
@@ -222,7 +222,7 @@ impl Bench {
     }
 
     /// The trust anchors and the issuer, made as the plugin's README says that a person makes them.
-    fn give_trust(&self) -> anyhow::Result<()> {
+    pub fn give_trust(&self) -> anyhow::Result<()> {
         let trust = Trust::new()?;
         self.kubectl(&["create", "namespace", SYSTEM])?;
         let file = tempfile::NamedTempFile::new()?;

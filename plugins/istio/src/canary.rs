@@ -4,7 +4,7 @@
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::object::{annotation, name};
 use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
-use meshery_mesh_kit::{namespace, need, parameter, rollout, schema, webhook};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, rollout, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::Expand;
@@ -18,8 +18,8 @@ use crate::control_plane::{
     DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
 };
 use crate::install::{
-    adopt_parameter, deadline, deadline_parameter, injection_works, revision_named, revision_schema,
-    validation_works, version_parameter,
+    deadline, deadline_parameter, injection_works, revision_named, revision_schema, validation_works,
+    version_parameter,
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
@@ -65,7 +65,7 @@ pub fn operation() -> Operation {
                     ),
                 ),
                 ("values", values::parameter()),
-                adopt_parameter(),
+                adoption::parameter(),
                 deadline_parameter(),
             ],
             &[],

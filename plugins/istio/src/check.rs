@@ -1,13 +1,12 @@
 //! What speaks against an operation, or should be known, before it runs.
 
-use meshery_mesh_kit::application;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
+use meshery_mesh_kit::{adoption, application};
 use meshery_mesh_kit::{namespace, parameter, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
-use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
@@ -30,7 +29,6 @@ fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<St
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let wish = install::wish(request)?;
-    let adopt = parameter::flag(request, "adopt", false)?;
     let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
     for in_namespace in &wish.namespaces {
         findings.extend(namespace::terminating(facts, in_namespace));
@@ -46,7 +44,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     match detect::installations(facts) {
         Ok(installations) => {
             for found in &installations {
-                findings.push(beside(found, &wish, adopt));
+                findings.push(beside(found, &wish, of_others(request, found)?));
             }
         }
         // What is missing is among the gaps already.
@@ -58,7 +56,8 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         )),
     }
     findings.extend(definitions(facts, wish.plane.namespace));
-    findings.extend(webhooks_of_others(facts));
+    let is_own = |object: &Value| label(object, REVISION_LABEL).is_some();
+    findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)
 }
 
@@ -93,30 +92,12 @@ fn there(found: &Installation) -> String {
 }
 
 /// What somebody else has installed is changed on explicit word only.
-pub fn of_others(found: &Installation, adopt: bool) -> Option<Finding> {
-    if found.installed_by == "meshery" {
-        return None;
-    }
-    let there = there(found);
-    Some(if adopt {
-        finding(
-            "istio-adopted",
-            Severity::Warning,
-            format!("there is {there}: from now on it is managed here"),
-            "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
-        )
-    } else {
-        finding(
-            "istio-of-others",
-            Severity::Error,
-            format!("there is {there}"),
-            "go on managing it with what installed it, or say that it is to be taken over (parameter adopt)",
-        )
-    })
+pub fn of_others(request: &PlanRequest, found: &Installation) -> Result<Option<Finding>, PluginError> {
+    adoption::of_others(request, "istio", found, &there(found))
 }
 
 /// What an installation that is there means for another one.
-fn beside(found: &Installation, wish: &Wish<'_>, adopt: bool) -> Finding {
+fn beside(found: &Installation, wish: &Wish<'_>, others: Option<Finding>) -> Finding {
     let there = there(found);
     let version = wish.version.to_string();
     if !detect::is_of(found, wish.plane.revision) {
@@ -141,7 +122,7 @@ fn beside(found: &Installation, wish: &Wish<'_>, adopt: bool) -> Finding {
             ),
         );
     }
-    if let Some(finding) = of_others(found, adopt).filter(|finding| finding.severity == Severity::Error) {
+    if let Some(finding) = others.filter(|finding| finding.severity == Severity::Error) {
         return finding;
     }
     if found.version == version {
@@ -189,43 +170,6 @@ fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
     ))
 }
 
-/// Webhooks that are not Istio's and must see every new pod, but cannot be called.
-fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
-        if label(configuration, REVISION_LABEL).is_some() || !webhook::blocks_pods(configuration) {
-            continue;
-        }
-        let webhooks = webhook::read(configuration);
-        let known = |finding: &Finding| {
-            finding
-                .object
-                .as_ref()
-                .is_some_and(|object| object.name == webhooks.name)
-        };
-        if webhooks.without_ca_bundle.is_empty() || findings.iter().any(known) {
-            continue;
-        }
-        let mut found = finding(
-            "webhook-of-others",
-            Severity::Warning,
-            format!(
-                "{} must see every new pod and has no CA bundle: pods may be refused",
-                webhooks.name
-            ),
-            "repair or remove it first, if pods cannot be made in these namespaces",
-        );
-        found.object = Some(ObjectRef::new(
-            "admissionregistration.k8s.io/v1",
-            "MutatingWebhookConfiguration",
-            "",
-            name(configuration),
-        ));
-        findings.push(found);
-    }
-    findings
-}
-
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
@@ -233,15 +177,7 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings = gaps(facts);
     for release in &going {
         if !release.ours {
-            findings.push(finding(
-                "release-of-others",
-                Severity::Warning,
-                format!(
-                    "release {}/{} was not installed by Meshery",
-                    release.id.namespace, release.id.name
-                ),
-                "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
-            ));
+            findings.push(adoption::removed(request, &release.id)?);
         }
     }
     for left in of_istio(facts) {

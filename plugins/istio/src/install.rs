@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, probe};
-use meshery_mesh_kit::{namespace, need, parameter, schema, skew};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -70,7 +70,7 @@ pub fn operation() -> Operation {
                 ),
                 platform_parameter(),
                 ("values", values::parameter()),
-                adopt_parameter(),
+                adoption::parameter(),
                 deadline_parameter(),
             ],
             &[],
@@ -98,11 +98,6 @@ pub fn revision_schema(description: &str) -> Value {
 pub fn platform_parameter() -> (&'static str, Value) {
     let text = "Platform whose particulars the charts know; auto: by what the server says of itself";
     ("platform", schema::choice(text, &PLATFORMS))
-}
-
-pub fn adopt_parameter() -> (&'static str, Value) {
-    let text = "Also when somebody else has installed what is there: from then on it is managed here";
-    ("adopt", schema::flag(text, false))
 }
 
 pub fn deadline_parameter() -> (&'static str, Value) {

@@ -3,7 +3,7 @@
 use meshery_mesh_kit::object::{annotation, label, name, namespace as namespace_of};
 use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::{delete, remove_release};
-use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
@@ -55,6 +55,7 @@ pub fn operation() -> Operation {
                         false,
                     ),
                 ),
+                adoption::removal_parameter(),
                 (
                     "purge",
                     schema::flag(

@@ -3,7 +3,7 @@
 //! The sidecars that run keep their version until their pods are made anew: that is the user's to say when.
 
 use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::{need, parameter, schema};
+use meshery_mesh_kit::{adoption, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -13,8 +13,8 @@ use semver::Version;
 
 use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, shown};
 use crate::install::{
-    adopt_parameter, asked_revision, deadline, deadline_parameter, injection_works, revision_parameter,
-    validation_works, version_parameter,
+    asked_revision, deadline, deadline_parameter, injection_works, revision_parameter, validation_works,
+    version_parameter,
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
@@ -45,7 +45,7 @@ pub fn operation() -> Operation {
                     schema::flag("Upgrade the gateways of this control plane too, after it", true),
                 ),
                 ("values", values::parameter()),
-                adopt_parameter(),
+                adoption::parameter(),
                 deadline_parameter(),
             ],
             &[],
@@ -269,10 +269,7 @@ pub fn checked(
             remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
         });
     }
-    findings.extend(crate::check::of_others(
-        installed,
-        parameter::flag(request, "adopt", false)?,
-    ));
+    findings.extend(crate::check::of_others(request, installed)?);
     Ok(findings)
 }
 

@@ -3,13 +3,13 @@
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{application, namespace, parameter, webhook};
+use meshery_mesh_kit::{adoption, application, namespace, parameter, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
-use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
+use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS};
 use crate::{MESH, detect, injection, install, remove as removal, trust, versions};
@@ -25,7 +25,7 @@ pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Int
 }
 
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    before(request, |found, wish| Some(beside(found, wish)))
+    before(request, |found, wish, others| Some(beside(found, wish, others)))
 }
 
 pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
@@ -33,7 +33,7 @@ pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 }
 
 /// What an installation that is there means for the version that is wanted, in the namespace that is wanted.
-type Judge = fn(&Installation, &install::Wish) -> Option<Finding>;
+type Judge = fn(&Installation, &install::Wish, Option<Finding>) -> Option<Finding>;
 
 fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
@@ -41,7 +41,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
     findings.extend(namespace::terminating(facts, &wish.namespace));
     findings.extend(gaps(facts));
-    findings.extend(trust::before(facts, &wish.namespace));
+    findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
     if wish.line == "stable" {
         findings.push(finding(
             "linkerd-stable-ended",
@@ -62,7 +62,12 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
         ));
     }
     match detect::installations(facts) {
-        Ok(installations) => findings.extend(installations.iter().filter_map(|found| judge(found, &wish))),
+        Ok(installations) => {
+            for found in &installations {
+                let others = adoption::of_others(request, "linkerd", found, &described(found))?;
+                findings.extend(judge(found, &wish, others));
+            }
+        }
         Err(_) => findings.push(finding(
             "linkerd-unknown",
             Severity::Warning,
@@ -70,7 +75,8 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
             "use an identity that may list Deployments and webhook configurations",
         )),
     }
-    findings.extend(webhooks_of_others(facts));
+    let is_own = |object: &Value| label(object, CONTROL_PLANE_NS).is_some();
+    findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)
 }
 
@@ -85,7 +91,7 @@ fn described(found: &Installation) -> String {
     )
 }
 
-fn beside(found: &Installation, wish: &install::Wish) -> Finding {
+fn beside(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> Finding {
     let there = described(found);
     if found.namespace != wish.namespace {
         finding(
@@ -97,13 +103,8 @@ fn beside(found: &Installation, wish: &install::Wish) -> Finding {
                 found.namespace
             ),
         )
-    } else if found.installed_by != "meshery" {
-        finding(
-            "linkerd-of-others",
-            Severity::Error,
-            format!("there is {there}"),
-            "go on managing it with what installed it, or remove it first",
-        )
+    } else if let Some(others) = others.clone().filter(|others| others.severity == Severity::Error) {
+        others
     } else if found.version != wish.version.to_string() && !found.version.is_empty() {
         finding(
             "linkerd-other-version",
@@ -114,6 +115,8 @@ fn beside(found: &Installation, wish: &install::Wish) -> Finding {
             ),
             "go from one version to another by operation upgrade",
         )
+    } else if let Some(adopted) = others {
+        adopted
     } else {
         finding(
             "linkerd-installed",
@@ -124,7 +127,7 @@ fn beside(found: &Installation, wish: &install::Wish) -> Finding {
     }
 }
 
-fn over(found: &Installation, wish: &install::Wish) -> Option<Finding> {
+fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> Option<Finding> {
     let there = described(found);
     if found.namespace != wish.namespace {
         return None;
@@ -134,8 +137,14 @@ fn over(found: &Installation, wish: &install::Wish) -> Option<Finding> {
             "linkerd-of-others",
             Severity::Error,
             format!("there is {there}, which is of no Helm release"),
-            "upgrade it with what installed it",
+            "upgrade it with what installed it, or take it over first: operation install with adopt",
         ));
+    }
+    if others
+        .as_ref()
+        .is_some_and(|others| others.severity == Severity::Error)
+    {
+        return others;
     }
     let Ok(version) = Version::parse(&found.version) else {
         return Some(finding(
@@ -167,38 +176,7 @@ fn over(found: &Installation, wish: &install::Wish) -> Option<Finding> {
             "go by a version in between, or try it on another cluster first; proxies of both must work together meanwhile",
         ));
     }
-    None
-}
-
-/// Webhooks that are not Linkerd's and must see every new pod, but cannot be called.
-fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
-        let of_linkerd = label(configuration, CONTROL_PLANE_NS).is_some();
-        let read = webhook::read(configuration);
-        if of_linkerd || !webhook::blocks_pods(configuration) || read.without_ca_bundle.is_empty() {
-            continue;
-        }
-        let mut found = finding(
-            "webhook-of-others",
-            Severity::Warning,
-            format!(
-                "{} must see every new pod and has no CA bundle: pods may be refused",
-                read.name
-            ),
-            "repair or remove it first, if pods cannot be made in these namespaces",
-        );
-        found.object = Some(ObjectRef::new(
-            "admissionregistration.k8s.io/v1",
-            "MutatingWebhookConfiguration",
-            "",
-            name(configuration),
-        ));
-        if !findings.contains(&found) {
-            findings.push(found);
-        }
-    }
-    findings
+    others
 }
 
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
@@ -217,15 +195,7 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     findings.extend(gaps(facts));
     for release in removal::going(facts, in_namespace) {
         if !release.ours {
-            findings.push(finding(
-                "release-of-others",
-                Severity::Warning,
-                format!(
-                    "release {}/{} was not installed by Meshery",
-                    release.id.namespace, release.id.name
-                ),
-                "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back",
-            ));
+            findings.push(adoption::removed(request, &release.id)?);
         }
     }
     Ok(findings)

@@ -2,8 +2,8 @@
 
 use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
-use meshery_mesh_kit::step::{apply, holds, managed_by, probe, release, wait};
-use meshery_mesh_kit::{need, parameter, schema, skew};
+use meshery_mesh_kit::step::{apply, holds, keeping_values, managed_by, probe, release, wait};
+use meshery_mesh_kit::{adoption, need, parameter, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
@@ -109,6 +109,7 @@ pub fn operation() -> Operation {
                     "init_as_root",
                     schema::flag("Let the init container run as root, as nodes with Docker's runtime want it", false),
                 ),
+                adoption::parameter(),
                 deadline,
             ],
             &[],
@@ -126,7 +127,7 @@ pub fn upgrade_operation() -> Operation {
         description:
             "Upgrades Linkerd in place: definitions first, then the control plane, with the options it has"
                 .into(),
-        parameters: schema::object([version, line, namespace, deadline], &[]),
+        parameters: schema::object([version, line, namespace, adoption::parameter(), deadline], &[]),
         needs: needs(),
     }
 }
@@ -141,6 +142,8 @@ struct Install<'a> {
     gateway_api: Map<String, Value>,
     deadline_s: u32,
     images: &'a Images,
+    /// What was set when it was installed stays.
+    is_upgrade: bool,
 }
 
 /// Which options a control plane has, by the values that its chart has written down.
@@ -180,13 +183,17 @@ impl<'a> Install<'a> {
             gateway_api: gateway_api::values(facts, wish, in_namespace)?,
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
             images: &request.images,
+            is_upgrade: upgrade,
         })
     }
 
-    fn values(&self) -> Value {
-        let mut values = json!({
-            "identity": {"externalCA": true, "issuer": {"scheme": "kubernetes.io/tls"}},
-        });
+    /// The options, as values of the control plane's chart; those that an upgrade finds are there already.
+    fn options(&self) -> Value {
+        let mut values = json!({});
+        if self.is_upgrade {
+            return values;
+        }
+        values["identity"] = json!({"externalCA": true, "issuer": {"scheme": "kubernetes.io/tls"}});
         if self.cni {
             values["cniEnabled"] = true.into();
         }
@@ -196,6 +203,11 @@ impl<'a> Install<'a> {
         if self.ha {
             high_availability(&mut values);
         }
+        values
+    }
+
+    fn values(&self) -> Value {
+        let mut values = self.options();
         if !self.images.registry.is_empty() {
             let moved = |name: &str| Value::from(format!("{}/linkerd/{name}", self.images.registry));
             values["controllerImage"] = moved("controller");
@@ -214,15 +226,31 @@ impl<'a> Install<'a> {
         values
     }
 
+    fn release(
+        &self,
+        id: &str,
+        title: &str,
+        name: (&str, &str),
+        chart: &str,
+        values: Value,
+    ) -> Result<Step, PluginError> {
+        let step = release(id, title, name, self.release.chosen.chart(chart)?, values);
+        Ok(if self.is_upgrade {
+            keeping_values(step)
+        } else {
+            step
+        })
+    }
+
     fn steps(&self, facts: &Facts) -> Result<Vec<Step>, PluginError> {
         let mut steps = vec![marked(facts, self.namespace, self.cni)];
-        steps.push(release(
+        steps.push(self.release(
             "crds",
             "custom resource definitions",
             (self.namespace, CRDS),
-            self.release.chosen.chart(CRDS)?,
+            CRDS,
             gateway_api::of_chart(&self.gateway_api, self.release.line),
-        ));
+        )?);
         if self.cni {
             let mut cni = namespace::manifest(CNI);
             cni["metadata"]["labels"] = json!({"linkerd.io/cni-resource": "true", WEBHOOKS_DISABLED: "disabled",
@@ -230,13 +258,7 @@ impl<'a> Install<'a> {
             if namespace::state(facts, CNI) != State::Present {
                 steps.push(apply("cni-namespace", "namespace of the CNI plugin", vec![cni]));
             }
-            steps.push(release(
-                "cni",
-                "CNI plugin",
-                (CNI, CNI),
-                self.release.chosen.chart(CNI_CHART)?,
-                json!({}),
-            ));
+            steps.push(self.release("cni", "CNI plugin", (CNI, CNI), CNI_CHART, json!({}))?);
             let daemons = ObjectRef::new("apps/v1", "DaemonSet", CNI, CNI);
             steps.push(wait(
                 "cni-ready",
@@ -245,13 +267,13 @@ impl<'a> Install<'a> {
                 vec![holds(Rule::Ready, daemons)],
             ));
         }
-        steps.push(release(
+        steps.push(self.release(
             "control-plane",
             "control plane",
             (self.namespace, CONTROL_PLANE),
-            self.release.chosen.chart(CONTROL_PLANE)?,
+            CONTROL_PLANE,
             self.values(),
-        ));
+        )?);
         Ok(steps)
     }
 
@@ -358,6 +380,7 @@ pub struct Wish {
     pub namespace: String,
     pub skew: Option<Finding>,
     pub missing_definitions: Vec<String>,
+    pub is_upgrade: bool,
 }
 
 pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
@@ -368,6 +391,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
         skew: skew::outside(&mesh, kubernetes, &request.facts.cluster.version),
         namespace: install.namespace.to_owned(),
         line: install.release.line,
+        is_upgrade: install.is_upgrade,
         missing_definitions: gateway_api::missing(&request.facts, &install.gateway_api),
         version: install.release.chosen.version,
     })

@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, delete, managed_by, remove_release};
-use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
@@ -39,6 +39,7 @@ pub fn operation() -> Operation {
                     "namespace",
                     schema::namespace("Namespace of the control plane", NAMESPACE),
                 ),
+                adoption::removal_parameter(),
                 (
                     "custom-resources",
                     schema::flag(

@@ -2,7 +2,7 @@
 //! everybody restarted again, and only then the new one alone. `docs/plans/linkerd-trust-anchor-rotation.md` says why
 //! in this order.
 
-use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of, text};
+use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S, workloads};
 use meshery_mesh_kit::step::{
     ask, delete, expand, holding_back, id_for, leaving, material, restart, restart_in_undo, wait,
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::control_plane::{CONTROL_PLANE_NS, DEPLOYMENTS, NAMESPACE, TRUST_ROOTS, deployment, ready};
 use crate::identity::{self, ANCHOR};
-use crate::{MESH, detect, install};
+use crate::{MESH, detect, install, trust};
 
 /// Name of the operation.
 pub const ROTATE: &str = "rotate-anchor";
@@ -253,7 +253,7 @@ fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
             format!("there is no {place}: the anchors are somewhere else"),
         )
         .remedy("rotate them with whatever has made them")),
-        Some(object) if annotation(object, "meta.helm.sh/release-name").is_some() => Err(PluginError::new(
+        Some(_) if trust::is_of_chart(facts, target) => Err(PluginError::new(
             "linkerd-trust-in-chart",
             format!("{place} is part of a Helm release: its anchors come from the chart's values"),
         )

@@ -5,7 +5,7 @@
 //! cert-manager) also decides where the anchor's key lives; it need not be in the cluster at all.
 
 use meshery_mesh_kit::certificate::{self, Certificate};
-use meshery_mesh_kit::object::{name, namespace, text};
+use meshery_mesh_kit::object::{annotation, name, namespace, text};
 use meshery_mesh_kit::{need, readable};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
@@ -32,9 +32,31 @@ fn find<'a>(facts: &'a Facts, kind: &'a str, in_namespace: &str, wanted: &str) -
         .find(|object| name(object) == wanted && namespace(object) == in_namespace)
 }
 
-/// What speaks against installing with the anchors and the issuer that are there.
-pub fn before(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
+/// Whether a chart has made the anchors, from its values: they belong to its release.
+pub fn is_of_chart(facts: &Facts, in_namespace: &str) -> bool {
+    find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)
+        .is_some_and(|object| annotation(object, "meta.helm.sh/release-name").is_some())
+}
+
+/// What speaks against an installation with the anchors and the issuer that are there, or against its upgrade.
+pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if is_of_chart(facts, in_namespace) {
+        if !is_upgrade {
+            findings.push(finding(
+                "linkerd-trust-in-chart",
+                Severity::Error,
+                format!(
+                    "ConfigMap {in_namespace}/{TRUST_ROOTS} is part of a Helm release: an installation with anchors from outside \
+                     would delete it"
+                ),
+                "upgrade what is there (operation upgrade), which leaves its anchors as they are",
+            ));
+        }
+        // What the chart has made of the issuer is as the chart wants it.
+        findings.extend(anchors(facts, in_namespace));
+        return findings;
+    }
     let missing = |kind: &str, wanted: &str, what: &str| {
         let mut found = finding(
             "linkerd-trust-missing",

@@ -7,6 +7,7 @@
 //! object; a reference is made from what the caller knows it asked for.
 #![deny(missing_docs)]
 
+pub mod adoption;
 pub mod annotation;
 pub mod application;
 pub mod catalogue;

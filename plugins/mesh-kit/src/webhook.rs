@@ -1,8 +1,15 @@
 //! What a webhook configuration says about itself: whether the server can call it, and what happens if not.
 
+use std::collections::BTreeSet;
+
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
 use crate::object::{name, text};
+
+const KIND: &str = "MutatingWebhookConfiguration";
 
 /// The webhooks of one configuration, by what may be wrong with each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,6 +69,32 @@ pub fn blocks_pods(configuration: &Value) -> bool {
                 .flatten()
                 .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
     })
+}
+
+/// Mutating webhooks that are not the mesh's own and must see every new pod, but cannot be called.
+pub fn of_others(facts: &Facts, is_own: impl Fn(&Value) -> bool) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    facts
+        .objects("admissionregistration.k8s.io", KIND)
+        .filter(|configuration| !is_own(configuration) && blocks_pods(configuration))
+        .map(read)
+        .filter(|webhooks| !webhooks.without_ca_bundle.is_empty() && seen.insert(webhooks.name.clone()))
+        .map(|webhooks| Finding {
+            code: "webhook-of-others".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "{} must see every new pod and has no CA bundle: pods may be refused",
+                webhooks.name
+            ),
+            object: Some(ObjectRef::new(
+                "admissionregistration.k8s.io/v1",
+                KIND,
+                "",
+                &webhooks.name,
+            )),
+            remedy: "repair or remove it first, if pods cannot be made in these namespaces".into(),
+        })
+        .collect()
 }
 
 #[cfg(test)]

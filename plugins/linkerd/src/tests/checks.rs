@@ -148,3 +148,68 @@ fn an_annotation_that_would_do_nothing_or_clash_is_said() {
     let findings = Cluster::of("given").check("install-viz", json!({}));
     assert_eq!(codes(&findings, Severity::Error), ["linkerd-not-installed"]);
 }
+
+/// Installed by plain helm, which leaves no mark of ours.
+fn by_helm() -> Cluster {
+    let mut cluster = Cluster::of("installed").now(NOW);
+    for name in [
+        "linkerd-identity",
+        "linkerd-destination",
+        "linkerd-proxy-injector",
+        "linkerd-proxy-injector-webhook-config",
+        "linkerd-sp-validator-webhook-config",
+        "linkerd-policy-validator-webhook-config",
+        "servers.policy.linkerd.io",
+    ] {
+        cluster = cluster.change(name, |object| {
+            let annotations = object["metadata"]["annotations"].as_object_mut();
+            annotations.map(|annotations| annotations.remove("meshery.io/operation"));
+        });
+    }
+    cluster
+}
+
+#[test]
+fn what_helm_has_installed_is_changed_or_removed_on_explicit_word_only() {
+    let version = json!({"version": "edge-25.10.7"});
+    let with = |word: &str| json!({"version": "edge-25.10.7", word: true});
+    for operation in ["install", "upgrade"] {
+        assert_eq!(
+            codes(&by_helm().check(operation, version.clone()), Severity::Error),
+            ["linkerd-of-others"],
+            "{operation}"
+        );
+        let adopted = by_helm().check(operation, with("adopt"));
+        assert!(codes(&adopted, Severity::Error).is_empty(), "{adopted:?}");
+        assert!(
+            codes(&adopted, Severity::Warning).contains(&"linkerd-adopted"),
+            "{adopted:?}"
+        );
+    }
+    let refused = by_helm().check("remove", json!({}));
+    assert!(
+        codes(&refused, Severity::Error).contains(&"release-of-others"),
+        "{refused:?}"
+    );
+    let allowed = by_helm().check("remove", json!({"of-others": true}));
+    assert!(codes(&allowed, Severity::Error).is_empty(), "{allowed:?}");
+}
+
+#[test]
+fn anchors_that_a_chart_has_made_stay_with_it() {
+    let of_chart = Cluster::of("installed")
+        .now(NOW)
+        .change("linkerd-identity-trust-roots", |object| {
+            object["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "linkerd-control-plane"});
+        })
+        .change("linkerd-identity-issuer", |secret| {
+            secret["type"] = "Opaque".into()
+        });
+    let version = json!({"version": "edge-25.10.7"});
+    assert_eq!(
+        codes(&of_chart.check("install", version.clone()), Severity::Error),
+        ["linkerd-trust-in-chart"]
+    );
+    let upgraded = of_chart.check("upgrade", version);
+    assert!(codes(&upgraded, Severity::Error).is_empty(), "{upgraded:?}");
+}

@@ -1,0 +1,80 @@
+//! What somebody else has installed: changed, or removed, on explicit word only.
+
+use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::plan::PlanRequest;
+use serde_json::Value;
+
+use crate::ownership::ReleaseId;
+use crate::{parameter, schema};
+
+const ADOPT: &str = "adopt";
+const OF_OTHERS: &str = "of-others";
+/// What is to be done before either.
+const NOBODY_ELSE: &str =
+    "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back";
+
+/// The parameter by which an installation is taken over.
+pub fn parameter() -> (&'static str, Value) {
+    let text = "Also when somebody else has installed what is there: from then on it is managed here";
+    (ADOPT, schema::flag(text, false))
+}
+
+/// The parameter by which a removal takes what somebody else has installed.
+pub fn removal_parameter() -> (&'static str, Value) {
+    let text = "Also remove releases that somebody else has installed";
+    (OF_OTHERS, schema::flag(text, false))
+}
+
+/// Whether an installation that is there, `described` in words, may be changed; nothing is to be said when it is ours. Codes
+/// begin with the mesh's own word.
+pub fn of_others(
+    request: &PlanRequest,
+    word: &str,
+    found: &Installation,
+    described: &str,
+) -> Result<Option<Finding>, PluginError> {
+    if found.installed_by == "meshery" {
+        return Ok(None);
+    }
+    let (code, severity, message, remedy) = if parameter::flag(request, ADOPT, false)? {
+        let message = format!("there is {described}: from now on it is managed here");
+        ("adopted", Severity::Warning, message, NOBODY_ELSE)
+    } else {
+        let remedy =
+            "go on managing it with what installed it, or say that it is to be taken over (parameter adopt)";
+        (
+            "of-others",
+            Severity::Error,
+            format!("there is {described}"),
+            remedy,
+        )
+    };
+    Ok(Some(Finding {
+        code: format!("{word}-{code}"),
+        severity,
+        message,
+        object: None,
+        remedy: remedy.into(),
+    }))
+}
+
+/// What is to be said of removing a release that is not ours.
+pub fn removed(request: &PlanRequest, release: &ReleaseId) -> Result<Finding, PluginError> {
+    let (severity, remedy) = if parameter::flag(request, OF_OTHERS, false)? {
+        (Severity::Warning, NOBODY_ELSE)
+    } else {
+        let remedy = "remove it with what installed it, or say that it is to go (parameter of-others)";
+        (Severity::Error, remedy)
+    };
+    Ok(Finding {
+        code: "release-of-others".into(),
+        severity,
+        message: format!(
+            "release {}/{} was not installed by Meshery",
+            release.namespace, release.name
+        ),
+        object: None,
+        remedy: remedy.into(),
+    })
+}

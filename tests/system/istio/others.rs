@@ -1,0 +1,127 @@
+//! What somebody else has installed, and what somebody has half removed.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::istiod::Istiod;
+use serde_json::{Value, json};
+
+use super::{Bench, SYSTEM, VERSION, request};
+use crate::namespace::{eventually, succeeded};
+
+impl Bench {
+    fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        succeeded(
+            self.cluster
+                .run_helm(&[arguments, &["--namespace", SYSTEM]].concat()),
+        )
+        .with_context(|| format!("helm {}", arguments.join(" ")))
+    }
+
+    fn refused(&self, operation: &str, parameters: &Value, code: &str) -> anyhow::Result<()> {
+        let answer = self
+            .host
+            .post("/api/v1/operations", &request(operation, parameters))?;
+        let said = answer.text();
+        ensure!(
+            said.contains(code),
+            "{operation} is not refused for {code}: {said}"
+        );
+        Ok(())
+    }
+
+    fn is(&self, health: &str) -> anyhow::Result<Value> {
+        eventually(|| {
+            let found = self.installations()?;
+            ensure!(found.len() == 1 && found[0]["health"] == health, "{found:#?}");
+            Ok(found.into_iter().next().unwrap_or_default())
+        })
+    }
+}
+
+/// What plain helm has installed is left alone without a word; taken over, it is ours, with helm's own history going on.
+pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    for (name, chart) in [("istio-base", "base"), ("istiod", "istiod")] {
+        let archive = charts.join(format!("istio/{chart}-{VERSION}.tgz"));
+        bench.helm(&["install", name, &archive.to_string_lossy(), "--create-namespace"])?;
+    }
+    let found = bench.is("healthy")?;
+    ensure!(found["installed_by"] == "helm", "{found:#}");
+
+    let wish = json!({"version": VERSION, "profile": "minimal"});
+    bench.refused("install", &wish, "istio-of-others")?;
+    bench.refused("upgrade", &json!({"version": "1.30.3"}), "istio-of-others")?;
+    bench.refused("remove", &json!({}), "release-of-others")?;
+    let adopted = json!({"version": VERSION, "profile": "minimal", "adopt": true});
+    bench.perform("install", &adopted)?;
+    let found = bench.is("healthy")?;
+    istiod.trouble()?;
+    let history = bench.helm(&["history", "istiod"])?;
+    ensure!(
+        history.contains("superseded") && history.contains("deployed"),
+        "{found:#}\n{history}"
+    );
+    bench.perform("remove", &json!({"of-others": true, "purge": true}))?;
+    ensure!(bench.installations()?.is_empty());
+    let left = bench.helm(&["list", "--all", "--short"])?;
+    ensure!(left.trim().is_empty(), "{left}");
+    Ok(())
+}
+
+/// Five ways in which an installation may be half there: each is seen, and mended by installing the same again.
+pub fn half_removed(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let wish = json!({"version": VERSION, "profile": "minimal"});
+    bench.perform("install", &wish)?;
+    let in_system = format!("--namespace={SYSTEM}");
+    for (what, gone, health) in [
+        (
+            "the control plane",
+            vec!["deployment", "istiod", &in_system],
+            "incomplete",
+        ),
+        (
+            "the injector",
+            vec!["mutatingwebhookconfiguration", "istio-sidecar-injector"],
+            "incomplete",
+        ),
+        (
+            "the rights",
+            vec![
+                "clusterrole,clusterrolebinding",
+                "istiod-clusterrole-istio-system",
+            ],
+            "healthy",
+        ),
+        (
+            "a definition",
+            vec!["crd", "peerauthentications.security.istio.io"],
+            "healthy",
+        ),
+        (
+            "helm's record",
+            vec!["secret", &in_system, "--selector=owner=helm,name=istiod"],
+            "healthy",
+        ),
+    ] {
+        bench.kubectl(&[&["delete"], &gone[..]].concat())?;
+        bench.is(health).with_context(|| what.to_owned())?;
+        bench.perform("install", &wish).with_context(|| what.to_owned())?;
+        bench.is("healthy").with_context(|| what.to_owned())?;
+        bench
+            .kubectl(&[&["get", "--output=name"], &gone[..]].concat())
+            .and_then(|there| {
+                ensure!(!there.trim().is_empty(), "it is not back");
+                Ok(())
+            })
+            .with_context(|| what.to_owned())?;
+    }
+    istiod.trouble()?;
+    bench.kubectl(&["delete", "deployment", "istiod", &in_system])?;
+    bench.perform("remove", &json!({"purge": true}))?;
+    ensure!(bench.installations()?.is_empty());
+    Ok(())
+}
