@@ -34,6 +34,14 @@ impl Trust {
         })
     }
 
+    /// Both as the chart's values.
+    pub fn values(&self) -> Value {
+        json!({
+            "identityTrustAnchorsPEM": self.anchor,
+            "identity": {"issuer": {"tls": {"crtPEM": self.issuer, "keyPEM": self.key}}},
+        })
+    }
+
     /// The ConfigMap with the anchors and the Secret with the issuer.
     pub fn manifests(&self, namespace: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "List", "items": [

@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 const DEFINITIONS: usize = 15;
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial_with_charts(
             "istio::is_previewed_installed_used_and_removed_but_for_what_it_keeps",
             whole_life,
@@ -94,7 +94,15 @@ pub fn trials() -> Vec<Trial> {
             "istio::half_there_in_five_ways_is_seen_and_mended",
             others::half_removed,
         ),
-    ]
+    ];
+    // Minutes, and nothing that is not tried with two of them.
+    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+        trials.push(trial_with_charts(
+            "istio::twenty_namespaces_go_over_one_by_one_and_back",
+            canary::of_twenty_namespaces,
+        ));
+    }
+    trials
 }
 
 /// A host before a cluster, the charts as its mirror.

@@ -1,5 +1,6 @@
 //! Linkerd, installed from its real charts on the real control plane by the real host; its webhooks are played.
 
+mod others;
 mod rotation;
 
 use std::path::Path;
@@ -43,6 +44,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "linkerd::the_anchor_is_rotated_and_what_would_be_cut_off_stops_that",
             rotation::rotated,
+        ),
+        trial_with_charts(
+            "linkerd::installed_by_plain_helm_is_upgraded_and_removed_on_explicit_word_only",
+            others::over_plain_helm,
         ),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
     ]

@@ -192,3 +192,59 @@ fn moved(bench: &Bench) -> anyhow::Result<()> {
     bench.kubectl(&["delete", "namespace", later])?;
     Ok(())
 }
+
+const NAMESPACES: usize = 20;
+
+/// A mesh of many namespaces goes over one by one, and back.
+pub fn of_twenty_namespaces(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let old = Istiod::start(&bench.cluster, SYSTEM)?;
+    let new = Istiod::start_revision(&bench.cluster, SYSTEM, REVISION)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    let namespaces: Vec<String> = (1..=NAMESPACES)
+        .map(|number| format!("team-{number:02}"))
+        .collect();
+    for namespace in &namespaces {
+        bench.kubectl(&["create", "namespace", namespace])?;
+        bench.perform("inject", &json!({"namespace": namespace}))?;
+        let of_namespace = format!("--namespace={namespace}");
+        bench.kubectl(&["create", "deployment", "web", "--image=web", &of_namespace])?;
+        bench.with_revision(namespace, "default")?;
+    }
+    let found = bench.installations()?;
+    ensure!(
+        found[0]["namespaces"].as_array().map(Vec::len) == Some(NAMESPACES),
+        "{found:#?}"
+    );
+    let id = bench
+        .host
+        .plan(&request("upgrade-canary", &json!({"version": NEWER})))?;
+    bench.host.order(&id, "run")?;
+    let mut gates = Vec::new();
+    let record = loop {
+        match bench.host.next_gate(&id, &gates, LIMIT)? {
+            Ok(gate) => {
+                bench.host.order(&id, "approve")?;
+                gates.push(gate);
+            }
+            Err(record) => break record,
+        }
+    };
+    ensure!(
+        record["state"] == "succeeded",
+        "{record:#}\n{}",
+        bench.host.story(&id)
+    );
+    ensure!(gates.len() == NAMESPACES + 1, "{gates:?}");
+    for namespace in &namespaces {
+        bench.with_revision(namespace, REVISION)?;
+    }
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    for namespace in &namespaces {
+        bench.with_revision(namespace, "default")?;
+    }
+    let all: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    bench.kubectl(&[&["delete", "namespace", "--wait=false"], &all[..]].concat())?;
+    old.trouble()?;
+    new.trouble()
+}

@@ -1,0 +1,98 @@
+//! What plain helm has installed, with anchors in its values: left alone without a word, and upgraded with all that was set.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::linkerd::Linkerd;
+use meshery_tests::snapshot::Snapshot;
+use meshery_tests::trust::Trust;
+use serde_json::{Value, json};
+
+use super::{Bench, LIMIT, NEWER, SYSTEM, text};
+use crate::namespace::{eventually, succeeded};
+
+const OF_CHARTS: &str = "2025.10.7";
+
+pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    let helm = |arguments: &[&str]| {
+        succeeded(
+            bench
+                .cluster
+                .run_helm(&[arguments, &["--namespace", SYSTEM]].concat()),
+        )
+        .with_context(|| format!("helm {}", arguments.join(" ")))
+    };
+    let file = tempfile::NamedTempFile::with_suffix(".json")?;
+    let mut values = Trust::new()?.values();
+    values["controllerLogLevel"] = "debug".into();
+    std::fs::write(file.path(), values.to_string())?;
+    let (values, charts) = (file.path().to_string_lossy(), charts.join("linkerd"));
+    let archive = |chart: &str| charts.join(format!("{chart}-{OF_CHARTS}.tgz"));
+    let (crds, plane) = (archive("linkerd-crds"), archive("linkerd-control-plane"));
+    let crds = crds.to_string_lossy();
+    helm(&[
+        "install",
+        "linkerd-crds",
+        &crds,
+        "--create-namespace",
+        "--set=installGatewayAPI=true",
+    ])?;
+    let plane = plane.to_string_lossy();
+    helm(&["install", "linkerd-control-plane", &plane, "--values", &values])?;
+    eventually(|| {
+        let found = bench.installation()?.context("an installation")?;
+        ensure!(
+            found["installed_by"] == "helm" && found["health"] == "healthy",
+            "{found:#}"
+        );
+        Ok(())
+    })?;
+
+    let refused = |operation: &str, parameters: &Value, code: &str| -> anyhow::Result<()> {
+        let request = json!({"adapter": "linkerd", "operation": operation, "parameters": parameters});
+        let said = bench.host.post("/api/v1/operations", &request)?.text();
+        ensure!(
+            said.contains(code),
+            "{operation} is not refused for {code}: {said}"
+        );
+        Ok(())
+    };
+    let older = format!("edge-{}", OF_CHARTS.trim_start_matches("20"));
+    refused("upgrade", &json!({"version": NEWER}), "linkerd-of-others")?;
+    refused(
+        "install",
+        &json!({"version": older, "adopt": true}),
+        "linkerd-trust-in-chart",
+    )?;
+    refused("remove", &json!({}), "release-of-others")?;
+
+    let before = Snapshot::take(&bench.cluster)?;
+    let trust = || -> anyhow::Result<(Value, Value)> {
+        let roots = bench.get(&["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM])?;
+        let issuer = bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+        Ok((roots["data"].clone(), issuer["data"].clone()))
+    };
+    let given = trust()?;
+    let upgraded = bench.perform("linkerd", "upgrade", &json!({"version": NEWER, "adopt": true}))?;
+    linkerd.trouble()?;
+    ensure!(trust()? == given, "anchors and issuer stay");
+    let config = bench.get(&["configmap", "linkerd-config", "--namespace", SYSTEM])?;
+    ensure!(
+        text(&config["data"]["values"]).contains("controllerLogLevel: debug"),
+        "what was set stays: {config:#}"
+    );
+    bench.host.take_back(text(&upgraded["id"]), "undone", LIMIT)?;
+    eventually(|| {
+        let mut differences = before.differences_of_remade(&Snapshot::take(&bench.cluster)?);
+        differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
+        ensure!(differences.is_empty(), "{}", differences.join("\n"));
+        Ok(())
+    })?;
+    bench.perform("linkerd", "remove", &json!({"of-others": true}))?;
+    ensure!(bench.installation()?.is_none());
+    let left = helm(&["list", "--all", "--short"])?;
+    ensure!(left.trim().is_empty(), "{left}");
+    Ok(())
+}
