@@ -92,7 +92,7 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     })?;
     bench.perform("linkerd", "remove", &json!({"of-others": true}))?;
     ensure!(bench.installation()?.is_none());
-    let left = helm(&["list", "--all", "--short"])?;
+    let left = helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
     Ok(())
 }
