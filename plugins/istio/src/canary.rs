@@ -4,7 +4,7 @@
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::object::{annotation, name};
 use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
-use meshery_mesh_kit::{adoption, namespace, need, parameter, rollout, schema, webhook};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, rollout, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::Expand;
@@ -35,6 +35,7 @@ pub const CANARY: &str = "upgrade-canary";
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}")];
     needs.extend(detect::needs());
+    needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: CANARY.into(),
         category: Category::Configure,

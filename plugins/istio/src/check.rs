@@ -1,9 +1,10 @@
 //! What speaks against an operation, or should be known, before it runs.
 
+use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::{adoption, application};
-use meshery_mesh_kit::{namespace, parameter, webhook};
+use meshery_mesh_kit::{namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
@@ -15,6 +16,48 @@ use crate::install::Wish;
 use crate::releases::{Part, of_istio};
 use crate::sample::App;
 use crate::{MESH, detect, injection, install, remove as removal};
+
+/// Where more is written about findings, by their codes.
+pub const PAGES: Pages = &[
+    (
+        "kubernetes-version",
+        "https://istio.io/latest/docs/releases/supported-releases/",
+    ),
+    (
+        "istio-revision",
+        "https://istio.io/latest/docs/setup/upgrade/canary/",
+    ),
+    (
+        "istio-labels-of-others",
+        "https://istio.io/latest/docs/setup/upgrade/canary/",
+    ),
+    (
+        "upgrade-skips-versions",
+        "https://istio.io/latest/docs/setup/upgrade/",
+    ),
+    ("downgrade", "https://istio.io/latest/docs/setup/upgrade/"),
+    (
+        "proxies-unsupported",
+        "https://istio.io/latest/docs/setup/upgrade/",
+    ),
+    (
+        "namespaces-in-mesh",
+        "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
+    ),
+    (
+        "label-of-others",
+        "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
+    ),
+    (
+        "istio-no-ambient",
+        "https://istio.io/latest/docs/ambient/install/helm/",
+    ),
+];
+/// About all else.
+pub const PAGE: &str = "https://istio.io/latest/docs/setup/install/helm/";
+
+/// What the chart asks for by itself: thousandths of a processor, and MiB of memory.
+const ISTIOD_REQUESTS: (u64, u64) = (500, 2048);
 
 fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
     Finding {
@@ -40,6 +83,8 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             "the CNI plugin and the nodes' proxies reach into their node",
         ));
     }
+    let namespaces: Vec<&str> = wish.namespaces.iter().map(String::as_str).collect();
+    findings.extend(room(request, &namespaces, wish.ambient));
     findings.extend(gaps(facts));
     match detect::installations(facts) {
         Ok(installations) => {
@@ -59,6 +104,28 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let is_own = |object: &Value| label(object, REVISION_LABEL).is_some();
     findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)
+}
+
+/// Whether there is room for a control plane as its chart asks for it, unless somebody has said how much it is to ask for.
+pub fn room(request: &PlanRequest, namespaces: &[&str], uses_cni: bool) -> Vec<Finding> {
+    let said = request.parameters.get("values").is_some_and(|values| {
+        ["/istiod/resources", "/istiod/pilot/resources"]
+            .iter()
+            .any(|path| values.pointer(path).is_some())
+    });
+    let small = said
+        || request
+            .parameters
+            .get("profile")
+            .is_some_and(|profile| profile == "demo");
+    let (cpu_m, memory_mib) = if small { (10, 100) } else { ISTIOD_REQUESTS };
+    let wish = precheck::Wish {
+        namespaces,
+        cpu_m,
+        memory_mib,
+        uses_cni,
+    };
+    precheck::findings(&request.facts, &wish)
 }
 
 /// Whether the namespace would refuse pods that need more than it allows.

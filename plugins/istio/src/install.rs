@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, probe};
-use meshery_mesh_kit::{adoption, namespace, need, parameter, schema, skew};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -30,6 +30,11 @@ pub fn operation() -> Operation {
     ];
     needs.extend(detect::needs());
     needs.push(detect::webhooks_of_all());
+    needs.extend(precheck::needs(&[
+        "{namespace}",
+        "{gateway_namespace}",
+        "{egress_namespace}",
+    ]));
     Operation {
         name: "install".into(),
         category: Category::Install,

@@ -31,7 +31,7 @@ mod values;
 mod versions;
 mod vet;
 
-use meshery_mesh_kit::custom;
+use meshery_mesh_kit::{custom, documentation};
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
@@ -249,7 +249,8 @@ impl MeshAdapter for Istio {
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
-        (entry(&request.operation)?.check)(&request)
+        let findings = (entry(&request.operation)?.check)(&request)?;
+        Ok(documentation::added(findings, check::PAGES, check::PAGE))
     }
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {

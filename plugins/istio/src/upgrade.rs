@@ -3,7 +3,7 @@
 //! The sidecars that run keep their version until their pods are made anew: that is the user's to say when.
 
 use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::{adoption, need, parameter, schema};
+use meshery_mesh_kit::{adoption, need, parameter, precheck, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -26,6 +26,7 @@ use crate::{MESH, detect, proxies, versions};
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}")];
     needs.extend(detect::needs());
+    needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: "upgrade".into(),
         category: Category::Configure,
@@ -269,6 +270,7 @@ pub fn checked(
             remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
         });
     }
+    findings.extend(crate::check::room(request, &[&installed.namespace], false));
     findings.extend(crate::check::of_others(request, installed)?);
     Ok(findings)
 }

@@ -1,9 +1,10 @@
 //! What speaks against an operation, or should be known, before it runs: in the spirit of `linkerd check --pre`.
 
+use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{adoption, application, namespace, parameter, webhook};
+use meshery_mesh_kit::{adoption, application, namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
@@ -13,6 +14,40 @@ use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS};
 use crate::{MESH, detect, injection, install, remove as removal, trust, versions};
+
+/// Where more is written about findings, by their codes.
+pub const PAGES: Pages = &[
+    (
+        "kubernetes-version",
+        "https://linkerd.io/2-edge/reference/k8s-versions/",
+    ),
+    (
+        "linkerd-trust-missing",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-issuer-type",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-anchor-expires",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-anchor-expired",
+        "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
+    ),
+    (
+        "linkerd-gateway-api-missing",
+        "https://linkerd.io/2-edge/features/gateway-api/",
+    ),
+    ("linkerd-stable-ended", "https://linkerd.io/releases/"),
+    ("linkerd-skew", "https://linkerd.io/2-edge/tasks/upgrade/"),
+    ("linkerd-downgrade", "https://linkerd.io/2-edge/tasks/upgrade/"),
+    ("namespaces-in-mesh", "https://linkerd.io/2-edge/tasks/uninstall/"),
+];
+/// About all else.
+pub const PAGE: &str = "https://linkerd.io/2-edge/tasks/install-helm/";
 
 pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
     Finding {
@@ -40,6 +75,15 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let wish = install::wish(request)?;
     let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
     findings.extend(namespace::terminating(facts, &wish.namespace));
+    // Only with high availability does the chart say what its pods ask for.
+    let (cpu_m, memory_mib) = if wish.ha { (100, 50) } else { (0, 0) };
+    let room = precheck::Wish {
+        namespaces: &[&wish.namespace],
+        cpu_m,
+        memory_mib,
+        uses_cni: wish.cni,
+    };
+    findings.extend(precheck::findings(facts, &room));
     findings.extend(gaps(facts));
     findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
     if wish.line == "stable" {

@@ -3,7 +3,7 @@
 use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::step::{apply, holds, keeping_values, managed_by, probe, release, wait};
-use meshery_mesh_kit::{adoption, need, parameter, schema, skew};
+use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, skew};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
@@ -67,6 +67,7 @@ fn needs() -> Vec<Need> {
     needs.extend(gateway_api::needs());
     needs.extend(detect::needs());
     needs.push(detect::webhooks_of_all());
+    needs.extend(precheck::needs(&["{namespace}"]));
     needs
 }
 
@@ -381,6 +382,8 @@ pub struct Wish {
     pub skew: Option<Finding>,
     pub missing_definitions: Vec<String>,
     pub is_upgrade: bool,
+    pub ha: bool,
+    pub cni: bool,
 }
 
 pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
@@ -392,6 +395,8 @@ pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
         namespace: install.namespace.to_owned(),
         line: install.release.line,
         is_upgrade: install.is_upgrade,
+        ha: install.ha,
+        cni: install.cni,
         missing_definitions: gateway_api::missing(&request.facts, &install.gateway_api),
         version: install.release.chosen.version,
     })

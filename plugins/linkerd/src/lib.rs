@@ -23,6 +23,7 @@ mod tests;
 mod trust;
 mod versions;
 
+use meshery_mesh_kit::documentation;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
@@ -228,7 +229,8 @@ impl MeshAdapter for Linkerd {
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
-        (entry(&request.operation)?.check)(&request)
+        let findings = (entry(&request.operation)?.check)(&request)?;
+        Ok(documentation::added(findings, check::PAGES, check::PAGE))
     }
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {

@@ -122,7 +122,7 @@ fn time(tag: u8, content: &[u8]) -> Option<String> {
 }
 
 /// Seconds since 1970 of a moment in RFC 3339, in UTC; fractions do not count.
-fn seconds(moment: &str) -> Option<i64> {
+pub(crate) fn seconds(moment: &str) -> Option<i64> {
     let number = |from: usize, to: usize| moment.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let clock = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;

@@ -192,3 +192,28 @@ fn bookinfo_is_checked_for_what_it_needs_and_what_is_in_its_way() {
         is("sample-of-others", Severity::Warning)
     );
 }
+
+#[test]
+fn a_cluster_without_room_is_told_of_before_the_installation() {
+    let cluster = Cluster::of("cramped");
+    assert_eq!(
+        found(&cluster, "install", json!({"profile": "minimal"})),
+        vec![
+            ("no-node-large-enough".to_owned(), Severity::Warning),
+            ("quota-wants-limits".to_owned(), Severity::Warning),
+            ("clock-skew".to_owned(), Severity::Warning),
+        ]
+    );
+    let less =
+        json!({"profile": "minimal", "values": {"istiod": {"resources": {"requests": {"memory": "200Mi"}}}}});
+    let found_less = found(&cluster, "install", less);
+    assert!(
+        !found_less.iter().any(|(code, _)| code == "no-node-large-enough"),
+        "{found_less:?}"
+    );
+    let ambient = found(&cluster, "install", json!({"profile": "ambient"}));
+    assert!(
+        ambient.contains(&("cni-exclusive".to_owned(), Severity::Error)),
+        "{ambient:?}"
+    );
+}

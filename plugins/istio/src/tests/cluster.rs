@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meshery_plugin_api::message::expansion::{Expand, Expansion};
 use meshery_plugin_api::message::facts::{ChartFact, Facts, Need, Readability};
-use meshery_plugin_api::message::finding::{Finding, Installation};
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{PluginError, testkit};
 use serde_json::Value;
@@ -80,7 +80,11 @@ impl Cluster {
     }
 
     pub fn check(&self, operation: &str, given: Value) -> Vec<Finding> {
-        self.0.check(&Istio, operation, given).unwrap()
+        let findings = self.0.check(&Istio, operation, given).unwrap();
+        let documented =
+            |finding: &Finding| finding.severity == Severity::Info || finding.remedy.contains("https://");
+        assert!(findings.iter().all(documented), "{findings:#?}");
+        findings
     }
 
     pub fn detect(&self) -> Result<Vec<Installation>, PluginError> {

@@ -203,7 +203,7 @@ fn anchors_that_a_chart_has_made_stay_with_it() {
             object["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "linkerd-control-plane"});
         })
         .change("linkerd-identity-issuer", |secret| {
-            secret["type"] = "Opaque".into()
+            secret["type"] = "Opaque".into();
         });
     let version = json!({"version": "edge-25.10.7"});
     assert_eq!(

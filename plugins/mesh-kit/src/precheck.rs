@@ -1,0 +1,339 @@
+//! Whether a cluster has what an installation asks for: nodes with room, quotas that let its pods in, a network plugin that
+//! lets others in, clocks that agree.
+//!
+//! Whether the identity may write what the plan writes is the preview's to say, object by object: the server itself is asked.
+
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use serde_json::Value;
+
+use crate::certificate::seconds;
+use crate::need;
+use crate::object::{name, namespace as namespace_of, text};
+
+/// From how many seconds on clocks differ enough to be named: certificates are valid from the moment they are made.
+const SKEW_S: i64 = 60;
+/// In which namespace each node renews its Lease every ten seconds.
+const NODE_LEASES: &str = "kube-node-lease";
+/// Where Cilium says how it deals with other plugins of the nodes' network.
+const CILIUM: (&str, &str) = ("kube-system", "cilium-config");
+
+/// What an installation asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish<'a> {
+    /// Namespaces that get pods.
+    pub namespaces: &'a [&'a str],
+    /// What its largest pod asks for: thousandths of a processor.
+    pub cpu_m: u64,
+    /// The same for memory, in MiB.
+    pub memory_mib: u64,
+    /// Whether it puts a plugin into the nodes' network.
+    pub uses_cni: bool,
+}
+
+/// What has to be read for it; namespaces as [`Need::namespace`] has them.
+pub fn needs(namespaces: &[&str]) -> Vec<Need> {
+    let mut needs = vec![
+        need::everywhere("", "Node", "", Detail::Full),
+        need::within(NODE_LEASES, "coordination.k8s.io", "Lease", "", Detail::Full),
+        need::one(CILIUM.0, "", "ConfigMap", CILIUM.1, Detail::Full),
+    ];
+    needs.extend(
+        namespaces
+            .iter()
+            .map(|namespace| need::within(namespace, "", "ResourceQuota", "", Detail::Full)),
+    );
+    needs
+}
+
+/// What speaks against it. Of what could not be read nothing is said here.
+pub fn findings(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(room(facts, wish));
+    findings.extend(quotas(facts, wish));
+    findings.extend(wish.uses_cni.then(|| network(facts)).flatten());
+    findings.extend(clocks(facts));
+    findings
+}
+
+fn finding(
+    code: &str,
+    severity: Severity,
+    object: Option<ObjectRef>,
+    message: String,
+    remedy: &str,
+) -> Finding {
+    Finding {
+        code: code.into(),
+        severity,
+        message,
+        object,
+        remedy: remedy.into(),
+    }
+}
+
+/// Whether a node would take the largest pod if it were empty. A cluster without nodes may get them when pods ask.
+fn room(facts: &Facts, wish: &Wish<'_>) -> Option<Finding> {
+    let mut nodes = facts.objects("", "Node").peekable();
+    nodes.peek()?;
+    let mut ready = nodes.filter(|node| takes_pods(node)).peekable();
+    if ready.peek().is_none() {
+        return Some(finding(
+            "no-node-ready",
+            Severity::Warning,
+            None,
+            "no node is ready and takes pods".into(),
+            "`kubectl get nodes` says which are not; see https://kubernetes.io/docs/concepts/architecture/nodes/",
+        ));
+    }
+    let allocatable = |node: &Value, what: &str| quantity(text(node, &format!("/status/allocatable/{what}")));
+    let fits = |node: &Value| {
+        // A node that does not say how much it has is not doubted.
+        allocatable(node, "cpu").is_none_or(|milli| milli >= u128::from(wish.cpu_m))
+            && allocatable(node, "memory")
+                .is_none_or(|milli| milli / 1000 >= u128::from(wish.memory_mib) << 20)
+    };
+    (!ready.any(fits)).then(|| {
+        finding(
+            "no-node-large-enough",
+            Severity::Warning,
+            None,
+            format!(
+                "no node has {} m of processors and {} MiB of memory for pods",
+                wish.cpu_m, wish.memory_mib
+            ),
+            "add a larger node, or have the chart ask for less (values); see \
+             https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
+        )
+    })
+}
+
+fn takes_pods(node: &Value) -> bool {
+    let list = |pointer: &str| node.pointer(pointer).and_then(Value::as_array);
+    let is_ready = list("/status/conditions")
+        .into_iter()
+        .flatten()
+        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True");
+    let repels = list("/spec/taints")
+        .into_iter()
+        .flatten()
+        .any(|taint| ["NoSchedule", "NoExecute"].contains(&text(taint, "/effect")));
+    let cordoned = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
+    is_ready && !repels && !cordoned
+}
+
+/// What is left of quotas, and whether they refuse pods that name no limits.
+fn quotas(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let of_wish = |quota: &&Value| wish.namespaces.contains(&namespace_of(quota));
+    for quota in facts.objects("", "ResourceQuota").filter(of_wish) {
+        let object = ObjectRef::new("v1", "ResourceQuota", namespace_of(quota), name(quota));
+        let left = |what: &str| {
+            let value = |part: &str| {
+                let map = quota.pointer(&format!("/status/{part}"))?;
+                quantity(map.get(what)?.as_str()?)
+            };
+            Some(value("hard")?.saturating_sub(value("used").unwrap_or(0)))
+        };
+        let short: Vec<&str> = [
+            ("pods", 1_000),
+            ("cpu", u128::from(wish.cpu_m)),
+            ("requests.cpu", u128::from(wish.cpu_m)),
+            ("memory", (u128::from(wish.memory_mib) << 20) * 1_000),
+            ("requests.memory", (u128::from(wish.memory_mib) << 20) * 1_000),
+        ]
+        .into_iter()
+        .filter(|(what, wanted)| left(what).is_some_and(|left| left < *wanted))
+        .map(|(what, _)| what)
+        .collect();
+        if !short.is_empty() {
+            findings.push(finding(
+                "quota-exceeded",
+                Severity::Warning,
+                Some(object.clone()),
+                format!("{object} has too little left of {}", short.join(", ")),
+                "raise it, or choose another namespace; see https://kubernetes.io/docs/concepts/policy/resource-quotas/",
+            ));
+        }
+        let hard = quota.pointer("/spec/hard").and_then(Value::as_object);
+        if hard.is_some_and(|hard| hard.keys().any(|key| key.starts_with("limits."))) {
+            findings.push(finding(
+                "quota-wants-limits",
+                Severity::Warning,
+                Some(object.clone()),
+                format!("{object} refuses pods whose containers name no limits"),
+                "have the chart name limits (values), or give the namespace a LimitRange; see \
+                 https://kubernetes.io/docs/concepts/policy/limit-range/",
+            ));
+        }
+    }
+    findings
+}
+
+/// Cilium takes away what other plugins put beside it, unless it is told not to.
+fn network(facts: &Facts) -> Option<Finding> {
+    let config = facts
+        .objects("", "ConfigMap")
+        .find(|object| namespace_of(object) == CILIUM.0 && name(object) == CILIUM.1)?;
+    (text(config, "/data/cni-exclusive") == "true").then(|| {
+        finding(
+            "cni-exclusive",
+            Severity::Error,
+            Some(ObjectRef::new("v1", "ConfigMap", CILIUM.0, CILIUM.1)),
+            "Cilium keeps the nodes' network to itself (cni-exclusive): the CNI plugin would be taken out again".into(),
+            "set cni.exclusive=false in Cilium's values; see https://docs.cilium.io/en/stable/network/servicemesh/istio/",
+        )
+    })
+}
+
+/// The newest Lease of a node was renewed just now, seen from the right clock.
+fn clocks(facts: &Facts) -> Option<Finding> {
+    let renewed = facts
+        .objects("coordination.k8s.io", "Lease")
+        .filter(|lease| namespace_of(lease) == NODE_LEASES)
+        .filter_map(|lease| Some((seconds(text(lease, "/spec/renewTime"))?, name(lease))));
+    let (newest, node) = renewed.max()?;
+    let ahead = newest - seconds(&facts.now)?;
+    // Leases in the past may as well be of nodes that are gone.
+    (ahead > SKEW_S).then(|| {
+        finding(
+            "clock-skew",
+            Severity::Warning,
+            Some(ObjectRef::new("v1", "Node", "", node)),
+            format!("the clock of node {node} is {ahead} s ahead of this host's"),
+            "set both by NTP: a certificate counts only from the moment on that its maker's clock showed",
+        )
+    })
+}
+
+/// A quantity of Kubernetes in thousandths.
+fn quantity(quantity: &str) -> Option<u128> {
+    let digits = quantity
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(quantity.len());
+    let (number, unit) = quantity.split_at(digits);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let milli = whole.parse::<u128>().ok()?.checked_mul(1000)? + fraction.parse::<u128>().ok()?;
+    let factor = match unit {
+        "m" => return Some(milli / 1000),
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return None,
+    };
+    milli.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use meshery_plugin_api::message::facts::KindFacts;
+    use serde_json::json;
+
+    use super::*;
+
+    fn facts(objects: &[(&str, &str, Value)]) -> Facts {
+        let kinds = objects.iter().map(|(group, kind, object)| KindFacts {
+            need: Need {
+                group: (*group).into(),
+                kind: (*kind).into(),
+                ..Need::default()
+            },
+            objects: vec![object.clone()],
+            ..KindFacts::default()
+        });
+        Facts {
+            now: "2026-11-27T00:00:00Z".into(),
+            kinds: kinds.collect(),
+            ..Facts::default()
+        }
+    }
+
+    const WISH: Wish<'_> = Wish {
+        namespaces: &["mesh"],
+        cpu_m: 500,
+        memory_mib: 2048,
+        uses_cni: true,
+    };
+
+    fn codes(objects: &[(&str, &str, Value)]) -> Vec<String> {
+        let found = findings(&facts(objects), &WISH);
+        assert!(found.iter().all(|finding| !finding.remedy.is_empty()));
+        found.into_iter().map(|finding| finding.code).collect()
+    }
+
+    fn node(ready: &str, memory: &str) -> (&'static str, &'static str, Value) {
+        let node = json!({"metadata": {"name": "a"}, "status": {
+            "conditions": [{"type": "Ready", "status": ready}],
+            "allocatable": {"cpu": "2", "memory": memory}}});
+        ("", "Node", node)
+    }
+
+    #[test]
+    fn nodes_that_are_not_ready_or_too_small_are_named_and_none_at_all_is_nothing_to_say() {
+        assert!(codes(&[]).is_empty());
+        assert!(codes(&[node("True", "4Gi")]).is_empty());
+        assert_eq!(codes(&[node("False", "4Gi")]), ["no-node-ready"]);
+        assert_eq!(codes(&[node("True", "1500Mi")]), ["no-node-large-enough"]);
+        let mut cordoned = node("True", "4Gi");
+        cordoned.2["spec"]["unschedulable"] = true.into();
+        assert_eq!(codes(&[cordoned]), ["no-node-ready"]);
+    }
+
+    #[test]
+    fn quotas_with_too_little_left_or_that_want_limits_are_named() {
+        let quota = |namespace: &str, used: &str, more: &str| {
+            let mut hard = json!({"requests.memory": "4Gi"});
+            if !more.is_empty() {
+                hard[more] = "8".into();
+            }
+            let quota = json!({"metadata": {"name": "q", "namespace": namespace}, "spec": {"hard": hard},
+                "status": {"hard": hard, "used": {"requests.memory": used}}});
+            ("", "ResourceQuota", quota)
+        };
+        assert!(codes(&[quota("mesh", "1Gi", "")]).is_empty());
+        assert_eq!(codes(&[quota("mesh", "3Gi", "")]), ["quota-exceeded"]);
+        assert_eq!(codes(&[quota("mesh", "0", "limits.cpu")]), ["quota-wants-limits"]);
+        assert!(codes(&[quota("other", "4Gi", "limits.cpu")]).is_empty());
+    }
+
+    #[test]
+    fn a_network_that_lets_no_other_plugin_in_is_an_error() {
+        let config = |exclusive: &str| {
+            let config = json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"},
+                "data": {"cni-exclusive": exclusive}});
+            ("", "ConfigMap", config)
+        };
+        assert_eq!(codes(&[config("true")]), ["cni-exclusive"]);
+        assert!(codes(&[config("false")]).is_empty());
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_ahead_is_named() {
+        let lease = |renewed: &str| {
+            let lease = json!({"metadata": {"name": "a", "namespace": "kube-node-lease"},
+                "spec": {"renewTime": renewed}});
+            ("coordination.k8s.io", "Lease", lease)
+        };
+        assert!(codes(&[lease("2026-11-27T00:00:50.000000Z")]).is_empty());
+        assert!(codes(&[lease("2026-11-26T23:00:00.000000Z")]).is_empty());
+        assert_eq!(codes(&[lease("2026-11-27T00:02:00.000000Z")]), ["clock-skew"]);
+    }
+
+    #[test]
+    fn quantities_are_read_in_all_their_units() {
+        assert_eq!(quantity("500m"), Some(500));
+        assert_eq!(quantity("2"), Some(2_000));
+        assert_eq!(quantity("1.5"), Some(1_500));
+        assert_eq!(quantity("2Ki"), Some(2_048_000));
+        assert_eq!(quantity("1G"), Some(1_000_000_000_000));
+        assert_eq!(quantity("many"), None);
+    }
+}
