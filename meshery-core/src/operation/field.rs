@@ -145,13 +145,16 @@ pub(super) fn restore(fields: &[Field], now: &Value) -> Restoration {
     for field in fields.iter().filter(|field| !is_data(field)) {
         restore_field(field, now, &mut restoration);
     }
-    // A certificate, its key and who has signed it belong together: all of it goes back, or nothing.
+    // A certificate, its key, who has signed it and what annotations say of that belong together: all of the data goes
+    // back, or nothing at all.
     let mut data = Restoration::default();
     for field in fields.iter().filter(is_data) {
         restore_field(field, now, &mut data);
     }
     if data.taken.is_empty() {
         restoration.patch.append(&mut data.patch);
+    } else {
+        restoration.patch.clear();
     }
     restoration.taken.append(&mut data.taken);
     restoration
@@ -273,6 +276,21 @@ mod tests {
         assert_eq!(paths("Secret", "new"), (2, Vec::new()));
         assert_eq!(paths("Secret", "theirs"), (0, vec!["data.tls.crt".to_owned()]));
         assert_eq!(paths("ConfigMap", "theirs"), (1, vec!["data.tls.crt".to_owned()]));
+    }
+
+    #[test]
+    fn what_annotations_say_of_data_that_stays_stays_too() {
+        let before =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {"tls.crt": "old"}});
+        let mut after = before.clone();
+        after["metadata"]["annotations"] = json!({"signed-by": "new"});
+        after["data"]["tls.crt"] = json!("new");
+        let fields = changed(&before, &after);
+        assert_eq!(restore(&fields, &after).patch.len(), 2);
+        after["data"]["tls.crt"] = json!("renewed");
+        let restoration = restore(&fields, &after);
+        assert!(restoration.patch.is_empty(), "{restoration:?}");
+        assert_eq!(restoration.taken, ["data.tls.crt"]);
     }
 
     #[test]

@@ -100,6 +100,18 @@ pub(super) async fn overtaken<'a>(
     Ok(overtaken)
 }
 
+/// Why a step stays: one that comes after it does, and does not work without it.
+pub(super) fn held_by(plan: &StoredPlan, step: &str, holding: &[&str]) -> Option<String> {
+    if holding.is_empty() {
+        return None;
+    }
+    let followers = plan.followers(step);
+    let held = holding.iter().find(|held| followers.contains(*held))?;
+    Some(format!(
+        "step {held} could not be taken back, and does not work without it"
+    ))
+}
+
 /// Whether an object is taken back before everything else: one that the run made and that can refuse others.
 fn goes_first(object: &ObjectHistory) -> bool {
     object.before.is_none() && wave_of(&object.object) == wave::ADMISSION
@@ -155,14 +167,8 @@ impl Undo {
         // Steps that could not be taken back, and without which those before them do not work.
         let mut holding: Vec<&str> = Vec::new();
         for step in &mut done {
-            if !holding.is_empty() {
-                let followers = self.plan.followers(&step.step.id);
-                let held = holding.iter().find(|held| followers.contains(*held));
-                step.stays = step.stays.take().or_else(|| {
-                    held.map(|held| {
-                        format!("step {held} could not be taken back, and does not work without it")
-                    })
-                });
+            if step.stays.is_none() {
+                step.stays = held_by(&self.plan, &step.step.id, &holding);
             }
             let whole = self.step(step).await?;
             if !whole && step.step.holds_back {

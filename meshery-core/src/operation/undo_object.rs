@@ -21,6 +21,8 @@ use crate::cluster::release::marks::release_of;
 use crate::cluster::take_over::take_over;
 use crate::problem::Problem;
 
+/// What is said of fields that are not given back.
+pub(super) const CHANGED_SINCE: &str = "fields that somebody has changed since stay as they are";
 /// How often an object that changes under our hands is read again.
 const ATTEMPTS: usize = 8;
 /// Before it is looked at again whether a write of which nothing was heard was carried out.
@@ -419,9 +421,6 @@ fn restored(taken: &[String], result: Reversal) -> Taken {
     if taken.is_empty() {
         Taken::Back(result, None)
     } else {
-        Taken::Left(format!(
-            "fields that somebody has changed since stay as they are: {}",
-            taken.join(", ")
-        ))
+        Taken::Left(format!("{CHANGED_SINCE}: {}", taken.join(", ")))
     }
 }

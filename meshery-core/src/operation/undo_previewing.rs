@@ -18,7 +18,8 @@ use super::preview::{Certainty, Change, Preview, PreviewedObject};
 use super::previewing::{blank, count};
 use super::resolve::MANAGER;
 use super::stored_plan::{StoredPlan, StoredStep, Work, open_value};
-use super::undo::{of_plan, overtaken};
+use super::undo::{held_by, of_plan, overtaken};
+use super::undo_object::CHANGED_SINCE;
 use crate::cluster::Cluster;
 use crate::cluster::diff::diff;
 use crate::cluster::object::Patch;
@@ -72,6 +73,7 @@ impl Operations {
             .buffered(AT_A_TIME)
             .try_collect()
             .await?;
+        hold_back(&plan, &history, &mut objects);
         for step in &plan.steps {
             if let Work::RestartInUndo { workloads } = &step.work
                 && history.has_written_after(&plan, &step.id)
@@ -103,6 +105,30 @@ impl Operations {
             notes,
             needs_consent: Vec::new(),
         })
+    }
+}
+
+/// Keeps what belongs to steps without which one that stays would not work.
+fn hold_back(plan: &StoredPlan, history: &History, objects: &mut [PreviewedObject]) {
+    let mut holding: Vec<&str> = Vec::new();
+    for of_step in history.steps.iter().rev() {
+        let Some(step) = plan.step(&of_step.id) else {
+            continue;
+        };
+        let why = held_by(plan, &step.id, &holding);
+        let mut whole = why.is_none();
+        for object in objects.iter_mut().filter(|object| object.step == step.id) {
+            if let Some(why) = &why {
+                object.change = Change::Keep;
+                object.note = Some(why.clone());
+                object.diff.clear();
+            }
+            let partly = |note: &String| note.starts_with(CHANGED_SINCE);
+            whole &= object.change != Change::Keep && !object.note.as_ref().is_some_and(partly);
+        }
+        if !whole && step.holds_back {
+            holding.push(&step.id);
+        }
     }
 }
 
@@ -265,10 +291,7 @@ impl UndoPreviewing<'_> {
         let restoration = restore(&fields, now);
         let mut previewed = blank(touched.step, touched.object, Change::Update, Certainty::Verified);
         if !restoration.taken.is_empty() {
-            previewed.note = Some(format!(
-                "fields that somebody has changed since stay as they are: {}",
-                restoration.taken.join(", ")
-            ));
+            previewed.note = Some(format!("{CHANGED_SINCE}: {}", restoration.taken.join(", ")));
         }
         if restoration.patch.is_empty() {
             previewed.change = if restoration.taken.is_empty() {

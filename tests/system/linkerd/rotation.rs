@@ -144,6 +144,21 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
 
     // The whole rotation can be taken back, but not while the issuer is one that came later: the new anchor, under which
     // that is, is believed on.
+    let shown = bench
+        .host
+        .get(&format!("/api/v1/operations/{id}/undo-preview"))?
+        .expect(200)?;
+    let fate = |reference: &str| {
+        let objects = shown["objects"].as_array().into_iter().flatten();
+        let mut found = objects.filter(|object| object["ref"] == reference);
+        found.next().map_or("", |object| text(&object["change"]))
+    };
+    for kept in [
+        "v1/Secret/linkerd/linkerd-identity-issuer",
+        "v1/Secret/linkerd/linkerd-trust-anchor-2",
+    ] {
+        ensure!(fate(kept) == "keep", "{kept} is not said to stay: {shown:#}");
+    }
     bench.host.take_back(&id, "undo-incomplete", LIMIT)?;
     bench.believed(&[&old, &new])?;
     bench.signed_by(&new)?;
