@@ -15,5 +15,6 @@ pub mod material;
 pub mod object_ref;
 pub mod plan;
 
-/// Version of the message schemas that this crate writes (semver; 0.x until the hardest plans have proved it).
-pub const SCHEMA: &str = "0.1.0";
+/// Version of the message schemas that this crate writes (semver). Fields come with minor versions and have defaults; what
+/// means something else than before is a major one.
+pub const SCHEMA: &str = "1.0.0";

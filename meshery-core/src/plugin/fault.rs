@@ -106,6 +106,14 @@ pub enum LoadFault {
         /// Range of the host.
         accepted: String,
     },
+    /// Writes messages of another schema.
+    #[error("its messages are of schema {found}, this host takes {accepted}")]
+    SchemaVersion {
+        /// Version of the plugin.
+        found: String,
+        /// Range of the host.
+        accepted: String,
+    },
     /// Another provider is configured.
     #[error("it is a provider named \"{name}\", the one configured is \"{configured}\"")]
     OtherProvider {
@@ -228,6 +236,7 @@ impl LoadFault {
             Self::BadManifest { .. } => "plugin-bad-manifest",
             Self::UnknownKind => "plugin-unknown-kind",
             Self::ApiVersion { .. } => "plugin-api-version",
+            Self::SchemaVersion { .. } => "plugin-schema-version",
             Self::OtherProvider { .. } => "plugin-other-provider",
             Self::DuplicateName { .. } => "plugin-duplicate-name",
             Self::Cache { .. } => "plugin-cache",
@@ -271,7 +280,7 @@ impl LoadFault {
             | Self::AbiLayout { .. }
             | Self::ManifestDiffers { .. } => "build the plugin again with the published meshery-plugin-api",
             Self::UnknownKind => "use a newer host",
-            Self::ApiVersion { .. } | Self::AbiMajor { .. } => {
+            Self::ApiVersion { .. } | Self::SchemaVersion { .. } | Self::AbiMajor { .. } => {
                 "use a plugin built for this host's plugin API, or a host built for the plugin's"
             }
             Self::OtherProvider { .. } => "name it in the settings to use it; nothing needs to be done otherwise",

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Manifest, PluginKind};
 use ring::digest::{SHA256, digest};
 
@@ -166,18 +167,23 @@ fn check(manifest: &Manifest) -> Result<(), LoadFault> {
         why: format!("its {what} \"{text}\" is not a version"),
     };
     semver::Version::parse(&manifest.version).map_err(|_| bad("version", &manifest.version))?;
-    let api = semver::Version::parse(&manifest.api).map_err(|_| bad("plugin API", &manifest.api))?;
-    let ours = meshery_plugin_api::VERSION;
     // Older and newer ones of the same major version both fit.
-    let accepted = semver::Version::parse(ours).map_or(1, |ours| ours.major);
-    if api.major == accepted {
-        Ok(())
-    } else {
-        Err(LoadFault::ApiVersion {
-            found: manifest.api.clone(),
-            accepted: format!("{accepted}.x (it has {ours})"),
-        })
+    let fits = |what: &str, found: &str, ours: &str| {
+        let version = semver::Version::parse(found).map_err(|_| bad(what, found))?;
+        let accepted = semver::Version::parse(ours).map_or(1, |ours| ours.major);
+        Ok((version.major == accepted, format!("{accepted}.x (it has {ours})")))
+    };
+    let (fit, accepted) = fits("plugin API", &manifest.api, meshery_plugin_api::VERSION)?;
+    if !fit {
+        let found = manifest.api.clone();
+        return Err(LoadFault::ApiVersion { found, accepted });
     }
+    let (fit, accepted) = fits("schema", &manifest.schema, SCHEMA)?;
+    if !fit {
+        let found = manifest.schema.clone();
+        return Err(LoadFault::SchemaVersion { found, accepted });
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -230,9 +236,17 @@ mod tests {
             name: "x".into(),
             version: "0.1.0".into(),
             api: "1.99.0".into(),
+            schema: "1.7.0".into(),
             ..Manifest::default()
         };
         assert_eq!(check(&manifest), Ok(()));
+        manifest.schema = "0.1.0".into();
+        assert!(
+            check(&manifest)
+                .unwrap_err()
+                .to_string()
+                .contains("schema 0.1.0, this host takes 1.x")
+        );
         manifest.api = "2.0.0".into();
         assert!(
             check(&manifest)

@@ -94,6 +94,10 @@ fn wrong_files(isolation: Isolation) -> anyhow::Result<()> {
         &patched("\"api\":\"1.0.0\"", "\"api\":\"2.0.0\"")?,
     )?;
     place.put(
+        "next-schema.so",
+        &patched("\"schema\":\"1.0.0\"", "\"schema\":\"2.0.0\"")?,
+    )?;
+    place.put(
         "other-version.so",
         &patched("\"version\":\"0.1.0\"", "\"version\":\"0.2.0\"")?,
     )?;
@@ -131,6 +135,7 @@ fn wrong_files(isolation: Isolation) -> anyhow::Result<()> {
         ("unknown-kind.so", "plugin-unknown-kind", "does not know"),
         ("bad-name.so", "plugin-bad-manifest", "MISBEHAVING"),
         ("next-major.so", "plugin-api-version", "plugin API 2.0.0"),
+        ("next-schema.so", "plugin-schema-version", "schema 2.0.0"),
         ("writable.so", "plugin-writable-by-others", "mode 666"),
         ("other-version.so", "plugin-duplicate-name", "misbehaving.so"),
         ("second.so", "plugin-duplicate-name", "misbehaving.so"),
