@@ -34,7 +34,8 @@ impl Resolver<'_> {
             waves.push(instances);
         }
         let mut last = None;
-        for target in delete.targets {
+        for mut target in delete.targets {
+            self.place_target(&mut target.object).await;
             rights::check(self.adapter, step, &target.object, &Value::Null, &self.bounds)?;
             let wave = wave_of(&target.object);
             if last != Some(wave) {
@@ -54,6 +55,18 @@ impl Resolver<'_> {
             kept: Vec::new(),
             removes: None,
         })
+    }
+
+    /// A cluster-wide object is in no namespace, whatever the plan says: as with objects that are applied. Of a kind
+    /// that is not served there is nothing to delete.
+    async fn place_target(&self, object: &mut ObjectRef) {
+        if object.namespace.is_empty() {
+            return;
+        }
+        let kind = self.cluster.resolve(&object.group, &object.version, &object.kind);
+        if kind.await.is_ok_and(|kind| !kind.namespaced) {
+            object.namespace.clear();
+        }
     }
 
     /// The custom resources of these definitions.
