@@ -1,6 +1,7 @@
 //! The engine of Meshery, embeddable: plugins, clusters, operations.
 #![deny(missing_docs)]
 
+pub mod applications;
 pub mod bundle;
 pub mod cluster;
 mod host_identity;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Installation};
 
+use crate::applications::Applications;
 use crate::cluster::chart::Charts;
 use crate::cluster::clusters::Uploaded;
 use crate::cluster::{Cluster, Clusters, ContextInfo};
@@ -55,6 +56,7 @@ struct Inner {
     plugins: Arc<Plugins>,
     clusters: Clusters,
     charts: Charts,
+    applications: Applications,
     store: Option<Store>,
     uploads: Option<Arc<Uploads>>,
     operations: Option<Operations>,
@@ -93,6 +95,11 @@ impl Meshery {
     /// The charts that can be had.
     pub fn charts(&self) -> &Charts {
         &self.inner.charts
+    }
+
+    /// The applications that the host's owner has put down.
+    pub fn applications(&self) -> &Applications {
+        &self.inner.applications
     }
 
     /// Documents, content and journals; a problem when no provider is loaded.

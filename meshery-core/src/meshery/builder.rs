@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::key_watch::{self, KeyId};
 use super::uploads::Uploads;
 use super::{Inner, Meshery};
+use crate::applications::Applications;
 use crate::cluster::chart::{ChartSettings, Charts, Downloads};
 use crate::cluster::lease::{LeaseSettings, TERMS};
 use crate::cluster::{Clusters, KubeconfigSource};
@@ -20,6 +21,9 @@ use crate::operation::{EngineSettings, Operations, Retention, Then};
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
+
+/// Folder of applications in the data folder.
+const APPLICATIONS: &str = "applications";
 
 /// Settings of the engine. Everything but the data folder has a default.
 #[derive(Debug, Clone)]
@@ -43,12 +47,17 @@ impl MesheryBuilder {
                 kept: Some(plugins.data.clone()),
                 ..ChartSettings::default()
             },
-            plugins,
             kubeconfig: KubeconfigSource::Default,
             take_up: true,
             accept_key: false,
             rotate_key: false,
-            engine: EngineSettings::default(),
+            engine: EngineSettings {
+                applications: Applications::new(plugins.data.join(APPLICATIONS)),
+                images: ImageSource::default(),
+                lease: LeaseSettings::default(),
+                retention: Retention::default(),
+            },
+            plugins,
         }
     }
 
@@ -131,6 +140,13 @@ impl MesheryBuilder {
         self
     }
 
+    /// Where applications are, a folder of YAML files for each: `applications` in the data folder, unless this says
+    /// otherwise.
+    pub fn applications(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.engine.applications = Applications::new(folder.into());
+        self
+    }
+
     /// Whether operations that were interrupted are taken up as their policy says; they are unless this says no.
     pub fn take_up_interrupted(mut self, take_up: bool) -> Self {
         self.take_up = take_up;
@@ -173,6 +189,13 @@ impl MesheryBuilder {
         let data = self.plugins.data.clone();
         self.engine.images.check()?;
         make_folder(&data)?;
+        let applications = self.engine.applications.clone();
+        if applications.folder() == data.join(APPLICATIONS) {
+            // So that it is there to put something into.
+            if let Err(problem) = make_folder(applications.folder()) {
+                tracing::warn!(code = %problem.code, "{problem}");
+            }
+        }
         let key_file = data.join("host.key");
         if self.rotate_key {
             HostKey::retire(&key_file)?;
@@ -220,6 +243,7 @@ impl MesheryBuilder {
                 plugins,
                 clusters,
                 charts,
+                applications,
                 store,
                 uploads,
                 operations,
@@ -259,7 +283,7 @@ fn make_folder(path: &std::path::Path) -> Result<(), Problem> {
             Problem::new(
                 ProblemKind::Internal,
                 "data-folder",
-                format!("the data folder {} cannot be made: {error}", path.display()),
+                format!("the folder {} cannot be made: {error}", path.display()),
             )
             .remedy("choose a folder that can be written to")
         })

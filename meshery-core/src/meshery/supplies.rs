@@ -84,6 +84,7 @@ impl Meshery {
             },
             parameters,
             images: Images::default(),
+            files: Vec::new(),
         };
         let plan = adapter.plan(&request).await?;
         plan_check::check(&plan, &adapter.descriptor().rights)?;

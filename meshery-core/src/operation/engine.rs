@@ -21,6 +21,7 @@ use super::seal::HostKey;
 use super::state::OperationState;
 use super::stored::{KIND, Stored, read_content};
 use super::stored_plan::{StoredPlan, Work};
+use crate::applications::Applications;
 use crate::cluster::chart::Charts;
 use crate::cluster::lease::LeaseSettings;
 use crate::cluster::{Cluster, Clusters};
@@ -50,8 +51,10 @@ pub(super) const UNENDED: [OperationState; 6] = [
 const LETTING_GO: Duration = Duration::from_secs(15);
 
 /// What its owner has set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct EngineSettings {
+    /// What there is to deploy beside what adapters bring.
+    pub applications: Applications,
     /// Where images come from unless an operation says otherwise.
     pub images: ImageSource,
     /// How hosts take turns at a cluster.
@@ -65,6 +68,7 @@ pub(super) struct Engine {
     pub plugins: Arc<Plugins>,
     pub clusters: Clusters,
     pub charts: Charts,
+    pub applications: Applications,
     pub key: Arc<HostKey>,
     /// Where images come from unless an operation says otherwise.
     pub images: ImageSource,
@@ -139,6 +143,7 @@ impl Engine {
             plugins,
             clusters,
             charts,
+            applications: settings.applications,
             key,
             images: settings.images,
             host,

@@ -22,6 +22,7 @@ use super::rights::Bounds;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use super::stored_plan::{StoredStep, unreadable};
+use crate::applications;
 use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
@@ -47,6 +48,10 @@ impl Engine {
         )?;
         let images = new.images.unwrap_or_else(|| self.images.clone());
         images.check()?;
+        let files = match applications::named(&operation.parameters, &parameters) {
+            Some(application) => self.applications.files(application).await?,
+            None => Vec::new(),
+        };
         let cluster = self.clusters.connect(new.context.as_deref()).await?;
         let needs = filled(operation, &parameters);
         let request = PlanRequest {
@@ -54,6 +59,7 @@ impl Engine {
             facts: read_facts(&cluster, &self.charts, &needs).await?,
             parameters,
             images: images.told(),
+            files,
         };
         let findings = adapter.check(&request).await?;
         refuse(&findings)?;

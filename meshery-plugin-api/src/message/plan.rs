@@ -27,6 +27,24 @@ pub struct PlanRequest {
     /// makes later, by whatever its charts take for that.
     #[serde(skip_serializing_if = "Images::is_usual")]
     pub images: Images,
+    /// The files of the application that a parameter names, in the order of their names. A parameter names one when
+    /// its JSON Schema has the format [`APPLICATION`]; the core looks for it where the host's owner keeps
+    /// applications, so an adapter never sees a path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<TextFile>,
+}
+
+/// The format, in an operation's JSON Schema, of a parameter that names an application of the host's owner.
+pub const APPLICATION: &str = "application";
+
+/// A file as it comes with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TextFile {
+    /// Its name within its folder.
+    pub name: String,
+    /// What is in it. It may hold secrets: an error says where, and not what stands there.
+    pub text: String,
 }
 
 /// Where images come from, when not from where they are named.
