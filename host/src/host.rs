@@ -144,6 +144,9 @@ fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
     for folder in &settings.plugins {
         builder = builder.plugin_folder(folder);
     }
+    if !settings.applications.as_os_str().is_empty() {
+        builder = builder.applications(&settings.applications);
+    }
     if !settings.mirror.as_os_str().is_empty() {
         builder = builder.mirror(&settings.mirror);
     }

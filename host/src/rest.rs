@@ -1,6 +1,7 @@
 //! The REST interface: every route is in the table below, each resource in a file of its own.
 
 mod adapters;
+mod applications;
 mod bundle;
 mod clusters;
 mod documents;
@@ -33,6 +34,7 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/adapters", get(adapters::list))
         .route("/api/v1/adapters/{name}", get(adapters::show))
+        .route("/api/v1/applications", get(applications::list))
         .route("/api/v1/clusters", get(clusters::list).post(clusters::add))
         .route(
             "/api/v1/clusters/{context}",

@@ -32,6 +32,8 @@ pub struct Settings {
     pub plugins: Vec<PathBuf>,
     /// Where plugins run.
     pub isolation: Isolation,
+    /// Where applications are, a folder of YAML files for each; `applications` in the data folder when empty.
+    pub applications: PathBuf,
     /// A folder of chart archives; empty for none.
     pub mirror: PathBuf,
     /// The helm program; searched on PATH when empty.
@@ -176,6 +178,7 @@ impl Default for Settings {
             data: std::env::home_dir().unwrap_or_default().join(".meshery"),
             plugins: Vec::new(),
             isolation: Isolation::Auto,
+            applications: PathBuf::new(),
             mirror: PathBuf::new(),
             helm: PathBuf::new(),
             offline: false,

@@ -68,7 +68,7 @@ pub enum SettingsError {
 
 /// The keys whose values are paths, taken from the settings file's folder or, in flags and the environment, from
 /// the present one.
-const PATHS: [&str; 4] = ["data", "plugins", "mirror", "helm"];
+const PATHS: [&str; 5] = ["data", "plugins", "applications", "mirror", "helm"];
 
 impl Effective {
     /// Reads all sources. `environment` are the variables of the process.
