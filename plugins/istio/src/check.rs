@@ -453,7 +453,7 @@ pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, P
             "install Istio first (operation install), or deploy without `expose`",
         ));
     }
-    findings.extend(application::clashes(facts, app.sample, target)?);
+    findings.extend(application::clashes(facts, &app.sample.in_namespace(target)?));
     Ok(findings)
 }
 

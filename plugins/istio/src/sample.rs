@@ -78,10 +78,7 @@ pub fn deploy_operation(app: &App) -> Operation {
         description: format!("Deploys the sample application {}", sample.title),
         parameters: schema::object(
             [
-                application::namespace_parameter(
-                    sample,
-                    "Namespace of the application; made if it is not there",
-                ),
+                sample.namespace_parameter("Namespace of the application; made if it is not there"),
                 (
                     "inject",
                     schema::flag("Label the namespace first, so that the pods get sidecars", false),
@@ -116,13 +113,7 @@ pub fn remove_operation(app: &App) -> Operation {
             "Removes the sample application {}, as far as Meshery made it",
             sample.title
         ),
-        parameters: schema::object(
-            [application::namespace_parameter(
-                sample,
-                "Namespace of the application",
-            )],
-            &[],
-        ),
+        parameters: schema::object([sample.namespace_parameter("Namespace of the application")], &[]),
         needs: needs(sample),
     }
 }
@@ -152,7 +143,7 @@ pub fn deploy(request: &PlanRequest, app: &App) -> Result<Plan, PluginError> {
         more.push(apply("routes", "the way in", routes(app.sample, target, &host)));
         exposed = Some(host);
     }
-    let mut plan = application::deploy(request, app.sample, into_mesh, more)?;
+    let mut plan = application::deploy(request, &app.sample.in_namespace(target)?, into_mesh, more)?;
     match exposed.as_deref() {
         None | Some("*") => {}
         Some(host) => plan.notes.push(format!(
@@ -194,7 +185,7 @@ pub fn remove(request: &PlanRequest, app: &App) -> Result<Plan, PluginError> {
     let out_of_mesh = labelled.then(|| app.injection.take_back("label", target));
     application::remove(
         request,
-        app.sample,
+        &app.sample.in_namespace(target)?,
         route_targets(&request.facts, app.sample, target),
         out_of_mesh.into_iter().collect(),
     )

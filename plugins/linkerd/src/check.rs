@@ -313,7 +313,7 @@ pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Findi
         findings.extend(injector(facts));
         findings.extend(annotations(facts, target));
     }
-    findings.extend(application::clashes(facts, sample, target)?);
+    findings.extend(application::clashes(facts, &sample.in_namespace(target)?));
     Ok(findings)
 }
 

@@ -59,10 +59,7 @@ pub fn deploy_operation(app: &App) -> Operation {
         description: format!("Deploys the sample application {}", sample.title),
         parameters: schema::object(
             [
-                application::namespace_parameter(
-                    sample,
-                    "Namespace of the application; made if it is not there",
-                ),
+                sample.namespace_parameter("Namespace of the application; made if it is not there"),
                 (
                     "inject",
                     schema::flag(
@@ -87,13 +84,7 @@ pub fn remove_operation(app: &App) -> Operation {
             "Removes the sample application {}, as far as Meshery made it",
             sample.title
         ),
-        parameters: schema::object(
-            [application::namespace_parameter(
-                sample,
-                "Namespace of the application",
-            )],
-            &[],
-        ),
+        parameters: schema::object([sample.namespace_parameter("Namespace of the application")], &[]),
         needs: needs(sample),
     }
 }
@@ -110,7 +101,7 @@ pub fn deploy(request: &PlanRequest, app: &App) -> Result<Plan, PluginError> {
     if parameter::flag(request, "inject", false)? {
         into_mesh.push(app.annotation.set("annotation", target, "enabled"));
     }
-    application::deploy(request, app.sample, into_mesh, Vec::new())
+    application::deploy(request, &app.sample.in_namespace(target)?, into_mesh, Vec::new())
 }
 
 pub fn remove(request: &PlanRequest, app: &App) -> Result<Plan, PluginError> {
@@ -118,5 +109,10 @@ pub fn remove(request: &PlanRequest, app: &App) -> Result<Plan, PluginError> {
     let ours = namespace::find(&request.facts, target)
         .is_some_and(|object| annotation(object, app.annotation.mark).is_some());
     let out_of_mesh = ours.then(|| app.annotation.take_back("annotation", target));
-    application::remove(request, app.sample, Vec::new(), out_of_mesh.into_iter().collect())
+    application::remove(
+        request,
+        &app.sample.in_namespace(target)?,
+        Vec::new(),
+        out_of_mesh.into_iter().collect(),
+    )
 }

@@ -4,26 +4,17 @@
 //! common to all their objects (namespace, labels) is added here and not repeated in each file.
 
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Readiness, Target};
+use meshery_plugin_api::message::facts::Need;
 use serde_json::Value;
 
-use crate::manifest;
-use crate::object::{name, namespace};
-use crate::ownership::is_ours;
-use crate::readable::kind_is_whole;
-use crate::workload::{deployments_ready, services_answer};
+use crate::application::{self, Application, Codes};
+use crate::{manifest, schema};
 
 /// Label that all objects of a sample carry.
 const PART_OF: &str = "app.kubernetes.io/part-of";
 
-/// The kinds that samples consist of, by group, version and kind, in the order of their removal.
-const KINDS: [(&str, &str, &str); 3] = [
-    ("apps", "apps/v1", "Deployment"),
-    ("", "v1", "Service"),
-    ("", "v1", "ServiceAccount"),
-];
+/// The kinds that samples consist of, by group and kind.
+const KINDS: [(&str, &str); 3] = [("apps", "Deployment"), ("", "Service"), ("", "ServiceAccount")];
 
 /// A sample application.
 #[derive(Debug, Clone, Copy)]
@@ -165,78 +156,31 @@ impl Sample {
         Ok(manifests)
     }
 
-    /// What must hold once it is deployed: every Deployment ready, every Service with an endpoint.
-    pub fn ready(&self, namespace: &str) -> Result<Vec<Readiness>, PluginError> {
-        let manifests = self.manifests(namespace)?;
-        let of = |kind: &'static str| {
-            let of_kind = manifests.iter().filter(move |object| object["kind"] == kind);
-            of_kind.map(name)
-        };
-        let mut ready = deployments_ready(namespace, of("Deployment"));
-        ready.extend(services_answer(namespace, of("Service")));
-        Ok(ready)
+    /// The sample as it is to be in a namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Result<Application, PluginError> {
+        Ok(Application {
+            title: self.title.into(),
+            namespace: namespace.into(),
+            objects: self.manifests(namespace)?,
+            step: self.name.into(),
+            codes: Codes {
+                not_deployed: format!("{}-not-deployed", self.name),
+                of_others: "sample-of-others",
+            },
+            mark: None,
+        })
     }
 
     /// What must be read to know what of it is there, and what of others has the same names. `namespace` may have
     /// braces.
     pub fn needs(&self, namespace: &str) -> Vec<Need> {
-        KINDS
-            .iter()
-            .map(|(group, _, kind)| Need {
-                group: (*group).into(),
-                kind: (*kind).into(),
-                namespace: namespace.into(),
-                name: String::new(),
-                selector: String::new(),
-                detail: Detail::Metadata,
-            })
-            .collect()
+        application::needs(namespace, KINDS)
     }
 
-    /// Its objects in a namespace as the facts show them, to be deleted if we made them. Of a kind that was not
-    /// read as a whole, all objects are taken to be there.
-    pub fn targets(&self, facts: &Facts, in_namespace: &str) -> Result<Vec<Target>, PluginError> {
-        let manifests = self.manifests(in_namespace)?;
-        let mut targets = Vec::new();
-        for (group, api_version, kind) in KINDS {
-            let whole = kind_is_whole(facts, group, kind);
-            for object in manifests.iter().filter(|object| object["kind"] == kind) {
-                if !whole || find(facts, (group, kind), in_namespace, name(object)).is_some() {
-                    targets.push(Target {
-                        object: ObjectRef::new(api_version, kind, in_namespace, name(object)),
-                        when: Condition::Ours,
-                    });
-                }
-            }
-        }
-        Ok(targets)
+    /// The parameter of every operation about it that says where it is.
+    pub fn namespace_parameter(&self, description: &str) -> (&'static str, Value) {
+        ("namespace", schema::namespace(description, self.name))
     }
-
-    /// Its objects in a namespace that somebody else made.
-    pub fn of_others(&self, facts: &Facts, in_namespace: &str) -> Result<Vec<ObjectRef>, PluginError> {
-        let manifests = self.manifests(in_namespace)?;
-        let mut others = Vec::new();
-        for (group, api_version, kind) in KINDS {
-            for object in manifests.iter().filter(|object| object["kind"] == kind) {
-                let found = find(facts, (group, kind), in_namespace, name(object));
-                if found.is_some_and(|object| !is_ours(object)) {
-                    others.push(ObjectRef::new(api_version, kind, in_namespace, name(object)));
-                }
-            }
-        }
-        Ok(others)
-    }
-}
-
-fn find<'a>(
-    facts: &'a Facts,
-    (group, kind): (&'a str, &'a str),
-    in_namespace: &str,
-    wanted: &str,
-) -> Option<&'a Value> {
-    facts
-        .objects(group, kind)
-        .find(|object| namespace(object) == in_namespace && name(object) == wanted)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 use std::collections::BTreeSet;
 
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::plan::Condition;
+
 use super::*;
+use crate::object::{name, namespace};
 
 fn named(sample: &Sample, kind: &str) -> BTreeSet<String> {
     sample
@@ -75,7 +79,7 @@ fn every_object_is_in_the_namespace_and_every_selector_finds_its_pods() {
 
 #[test]
 fn of_a_kind_that_was_not_read_all_objects_are_targets() {
-    let targets = BOOKINFO.targets(&Facts::default(), "shop").unwrap();
+    let targets = BOOKINFO.in_namespace("shop").unwrap().targets(&Facts::default());
     assert_eq!(targets.len(), 14);
     assert!(targets.iter().all(|target| target.when == Condition::Ours));
 }
@@ -93,7 +97,7 @@ fn each_sample_has_its_services_and_what_runs_behind_them() {
     ] {
         assert_eq!(named(sample, "Service"), services);
         assert_eq!(named(sample, "Deployment"), deployments);
-        let ready = sample.ready("shop").unwrap();
+        let ready = sample.in_namespace("shop").unwrap().ready();
         assert_eq!(ready.len(), services.len() + deployments.len(), "{}", sample.name);
     }
 }
