@@ -86,7 +86,8 @@ pub fn namespace<'a>(request: &'a PlanRequest, name: &str, default: &'a str) -> 
     Ok(namespace)
 }
 
-fn is_dns_label(text: &str) -> bool {
+/// Whether a text is the name of a namespace, or could be.
+pub(crate) fn is_dns_label(text: &str) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();
     bytes.len() <= LABEL_LENGTH
