@@ -17,6 +17,7 @@ use crate::canary_expansion::{DEFAULT_MOVES, MAY_GO, MOVED, MOVES, MOVES_BACK, U
 use crate::control_plane::{
     DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
 };
+use crate::dropped::{self, Names};
 use crate::install::{
     deadline, deadline_parameter, injection_works, revision_named, revision_schema, validation_works,
     version_parameter,
@@ -170,12 +171,20 @@ impl<'a> Canary<'a> {
     fn labels(&self, facts: &Facts, member: &str, number: usize, replace: bool) -> Option<Vec<Step>> {
         let label = (REVISION_LABEL, self.revision.as_str());
         let object = namespace::find(facts, member)?;
+        let dropped = dropped::wanting(object);
         let ours: Vec<_> = injection::all_of_ours()
             .filter(|injection| annotation(object, injection.mark).is_some())
+            .chain(dropped.iter().map(Names::injection))
             .collect();
         if !ours.is_empty() {
             let steps = ours.iter().enumerate().map(|(at, injection)| {
-                let id = id_for(if at == 0 { "label" } else { "label-too" }, member, number + at);
+                // The digit is in the word, so that none is the id of a namespace that begins with it.
+                let word = if at == 0 {
+                    "label".to_owned()
+                } else {
+                    format!("label{}", at + 1)
+                };
+                let id = id_for(&word, member, number);
                 injection.enable_with(&id, member, label)
             });
             return Some(steps.collect());

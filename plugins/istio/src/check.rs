@@ -1,10 +1,11 @@
 //! What speaks against an operation, or should be known, before it runs.
 
+use meshery_mesh_kit::adoption;
+use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::{adoption, application};
-use meshery_mesh_kit::{namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{dropped, namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
@@ -429,14 +430,7 @@ fn injector(facts: &Facts) -> Option<Finding> {
 pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", app.sample.name)?;
-    let mut findings = gaps(facts);
-    findings.extend(namespace::terminating(facts, target));
-    if parameter::flag(request, "inject", false)? {
-        findings.extend(injector(facts));
-        if let Some(object) = namespace::find(facts, target) {
-            findings.extend(labels(object, target));
-        }
-    }
+    let mut findings = application(request, &app.sample.in_namespace(target)?)?;
     let served = |kind: &str| {
         let suffix = format!("/{kind}");
         facts
@@ -453,7 +447,26 @@ pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, P
             "install Istio first (operation install), or deploy without `expose`",
         ));
     }
-    findings.extend(application::clashes(facts, &app.sample.in_namespace(target)?));
+    Ok(findings)
+}
+
+pub fn deploy_application(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    application(request, &dropped::read(request)?)
+}
+
+/// What is in the way of any application.
+fn application(request: &PlanRequest, application: &Application) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = application.namespace.as_str();
+    let mut findings = gaps(facts);
+    findings.extend(namespace::terminating(facts, target));
+    if parameter::flag(request, "inject", false)? {
+        findings.extend(injector(facts));
+        if let Some(object) = namespace::find(facts, target) {
+            findings.extend(labels(object, target));
+        }
+    }
+    findings.extend(clashes(facts, application));
     Ok(findings)
 }
 

@@ -13,18 +13,17 @@ use crate::install::{asked_revision, revision_parameter};
 use crate::sample;
 
 /// The label, set because somebody asked for just that.
-pub const INJECTION: Injection = Injection {
+pub const INJECTION: Injection<'static> = Injection {
     key: INJECTION_LABEL,
     value: "enabled",
     manager: "meshery-injection",
     mark: "istio.meshery.io/injection",
 };
 
-/// The label by every reason that there is for it here.
-pub fn all_of_ours() -> impl Iterator<Item = Injection> {
-    [INJECTION]
-        .into_iter()
-        .chain(sample::APPS.map(|app| app.injection))
+/// The label by every reason that there is for it here, but for [applications that were dropped](crate::dropped).
+pub fn all_of_ours<'a>() -> impl Iterator<Item = Injection<'a>> {
+    let of_apps = sample::APPS.map(|app| -> Injection<'a> { app.injection });
+    [INJECTION].into_iter().chain(of_apps)
 }
 
 /// Label of namespaces that are in the mesh without sidecars.

@@ -1,5 +1,5 @@
 //! The Istio adapter: installs and removes Istio from its Helm charts, takes namespaces into the mesh, deploys
-//! Bookinfo, and recognises installations, whoever made them.
+//! applications, and recognises installations, whoever made them.
 //!
 //! It is pure: everything it knows comes with the request, and all it returns is data. `install` and `remove`
 //! say what a whole operation does; `control_plane` knows Istio's names for things; `detect` reads facts.
@@ -11,6 +11,7 @@ mod canary_expansion;
 mod check;
 mod control_plane;
 mod detect;
+mod dropped;
 mod envoy_filter;
 mod gateway;
 mod injection;
@@ -198,6 +199,20 @@ const OPERATIONS: &[&[Entry]] = &[
     &sample!("httpbin", sample::HTTPBIN),
     &sample!("imagehub", sample::IMAGE_HUB),
     &sample!("emojivoto", sample::EMOJIVOTO),
+    &[
+        Entry {
+            name: "deploy-application",
+            describe: dropped::deploy_operation,
+            plan: dropped::deploy,
+            check: check::deploy_application,
+        },
+        Entry {
+            name: "remove-application",
+            describe: dropped::remove_operation,
+            plan: dropped::remove,
+            check: check::nothing_more,
+        },
+    ],
 ];
 
 fn entries() -> impl Iterator<Item = &'static Entry> {

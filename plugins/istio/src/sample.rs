@@ -26,7 +26,7 @@ const DOMAIN: &str = "meshery.internal";
 pub struct App {
     pub sample: &'static Sample,
     /// The label, set because this application wants it.
-    pub injection: Injection,
+    pub injection: Injection<'static>,
 }
 
 pub const BOOKINFO: App = App {
@@ -61,7 +61,7 @@ pub const EMOJIVOTO: App = App {
 /// All of them.
 pub const APPS: [&App; 4] = [&BOOKINFO, &HTTPBIN, &IMAGE_HUB, &EMOJIVOTO];
 
-const fn wanted_by(manager: &'static str, mark: &'static str) -> Injection {
+const fn wanted_by(manager: &'static str, mark: &'static str) -> Injection<'static> {
     Injection {
         key: INJECTION_LABEL,
         value: "enabled",

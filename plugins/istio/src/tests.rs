@@ -5,6 +5,7 @@ mod checks;
 mod cluster;
 mod configuring;
 mod detection;
+mod dropped;
 mod plans;
 mod rights;
 mod samples;

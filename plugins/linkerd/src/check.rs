@@ -1,10 +1,11 @@
 //! What speaks against an operation, or should be known, before it runs: in the spirit of `linkerd check --pre`.
 
+use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{adoption, application, namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{adoption, dropped, namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
@@ -305,15 +306,25 @@ fn injector(facts: &Facts) -> Option<Finding> {
 }
 
 pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Finding>, PluginError> {
-    let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", sample.name)?;
+    application(request, &sample.in_namespace(target)?)
+}
+
+pub fn deploy_application(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    application(request, &dropped::read(request)?)
+}
+
+/// What is in the way of any application.
+fn application(request: &PlanRequest, application: &Application) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = application.namespace.as_str();
     let mut findings = gaps(facts);
     findings.extend(namespace::terminating(facts, target));
     if parameter::flag(request, "inject", false)? {
         findings.extend(injector(facts));
         findings.extend(annotations(facts, target));
     }
-    findings.extend(application::clashes(facts, &sample.in_namespace(target)?));
+    findings.extend(clashes(facts, application));
     Ok(findings)
 }
 

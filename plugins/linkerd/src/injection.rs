@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, WEBHOOKS};
 
 /// The annotation, set because somebody asked for just that.
-pub const ANNOTATION: Annotation = Annotation {
+pub const ANNOTATION: Annotation<'static> = Annotation {
     key: INJECT,
     manager: "meshery-injection",
     mark: "linkerd.meshery.io/injection",

@@ -1,5 +1,5 @@
 //! The Linkerd adapter: installs, upgrades and removes Linkerd from its Helm charts, takes namespaces and workloads into the
-//! mesh, deploys sample applications, and recognises installations, whoever made them.
+//! mesh, deploys applications, and recognises installations, whoever made them.
 //!
 //! It is pure: everything it knows comes with the request, and all it returns is data. `trust` says what is known of the
 //! trust anchors and the issuer, which are apart from the charts; `versions` tells the lines edge and stable apart.
@@ -8,6 +8,7 @@
 mod check;
 mod control_plane;
 mod detect;
+mod dropped;
 mod extension;
 mod gateway_api;
 mod identity;
@@ -172,6 +173,20 @@ const OPERATIONS: &[&[Entry]] = &[
     &sample!(sample::HTTPBIN, "deploy-httpbin", "remove-httpbin"),
     &sample!(sample::IMAGE_HUB, "deploy-imagehub", "remove-imagehub"),
     &sample!(sample::EMOJIVOTO, "deploy-emojivoto", "remove-emojivoto"),
+    &[
+        Entry {
+            name: "deploy-application",
+            describe: dropped::deploy_operation,
+            plan: dropped::deploy,
+            check: check::deploy_application,
+        },
+        Entry {
+            name: "remove-application",
+            describe: dropped::remove_operation,
+            plan: dropped::remove,
+            check: check::nothing_more,
+        },
+    ],
 ];
 
 fn operations() -> impl Iterator<Item = &'static Entry> {

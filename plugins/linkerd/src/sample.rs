@@ -16,7 +16,7 @@ use crate::injection::injector_need;
 pub struct App {
     pub sample: &'static Sample,
     /// The annotation, set because this application wants it.
-    annotation: Annotation,
+    annotation: Annotation<'static>,
 }
 
 const fn app(sample: &'static Sample, manager: &'static str, mark: &'static str) -> App {

@@ -1,6 +1,7 @@
 mod checks;
 mod cluster;
 mod detection;
+mod dropped;
 mod plans;
 mod rights;
 mod versions;

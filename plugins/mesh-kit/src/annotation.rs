@@ -11,16 +11,16 @@ use crate::step::{apply, managed_by};
 
 /// An annotation, and in whose name it is set.
 #[derive(Debug, Clone, Copy)]
-pub struct Annotation {
+pub struct Annotation<'a> {
     /// Its key.
-    pub key: &'static str,
+    pub key: &'a str,
     /// Field manager; one for each mesh and reason.
-    pub manager: &'static str,
+    pub manager: &'a str,
     /// Key of a second annotation that tells whose the first is.
-    pub mark: &'static str,
+    pub mark: &'a str,
 }
 
-impl Annotation {
+impl Annotation<'_> {
     /// Sets it on a namespace.
     pub fn set(&self, id: &str, namespace: &str, value: &str) -> Step {
         let mut object = namespace::manifest(namespace);
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    const MARK: Annotation = Annotation {
+    const MARK: Annotation<'static> = Annotation {
         key: "lattice/inject",
         manager: "meshery-lattice",
         mark: "lattice.meshery.io/inject",

@@ -2,7 +2,7 @@
 //!
 //! A mesh adds how a namespace is taken in, and perhaps objects of its own kinds that lead to the application; all else is
 //! here. What was there before, or was made by others, stays. Where the objects come from is not known here: see
-//! [`crate::sample`] and `dropped`.
+//! [`crate::sample`] and [`crate::dropped`].
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::SCHEMA;

@@ -12,18 +12,18 @@ use crate::step::{apply, managed_by};
 
 /// A label that takes the pods of a namespace into a mesh.
 #[derive(Debug, Clone, Copy)]
-pub struct Injection {
+pub struct Injection<'a> {
     /// Key of the label.
-    pub key: &'static str,
+    pub key: &'a str,
     /// Its value.
-    pub value: &'static str,
+    pub value: &'a str,
     /// Field manager; one for each mesh and reason.
-    pub manager: &'static str,
+    pub manager: &'a str,
     /// Key of an annotation that is set with the label, so that facts tell whose it is; empty for none.
-    pub mark: &'static str,
+    pub mark: &'a str,
 }
 
-impl Injection {
+impl Injection<'_> {
     /// Labels the namespace.
     pub fn enable(&self, id: &str, namespace: &str) -> Step {
         self.enable_with(id, namespace, (self.key, self.value))
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    const INJECTION: Injection = Injection {
+    const INJECTION: Injection<'static> = Injection {
         key: "lattice",
         value: "on",
         manager: "meshery-injection-lattice",

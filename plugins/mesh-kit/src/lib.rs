@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod certificate;
 pub mod custom;
 pub mod documentation;
+pub mod dropped;
 pub mod injection;
 pub mod manifest;
 pub mod namespace;

@@ -82,6 +82,37 @@ fn the_new_one_begins_with_the_values_of_the_old_one_and_without_its_other_names
 }
 
 #[test]
+fn the_label_is_changed_in_the_name_of_each_that_has_set_it() {
+    let wanted = Cluster::of("installed").change("shop", |shop| {
+        for mark in [
+            "bookinfo.istio.meshery.io/injection",
+            "httpbin.istio.meshery.io/injection",
+            "store.application.istio.meshery.io/injection",
+        ] {
+            shop["metadata"]["annotations"][mark] = "enabled".into();
+        }
+    });
+    let plan = planned(&wanted, to("1.30.3"));
+    let managers: Vec<(&str, &str)> = plan
+        .steps
+        .iter()
+        .filter(|step| step.id.ends_with("-shop"))
+        .filter_map(|step| match &step.action {
+            Action::Apply(apply) => Some((step.id.as_str(), apply.manager.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        managers,
+        [
+            ("label-shop", "meshery-injection-bookinfo"),
+            ("label2-shop", "meshery-injection-httpbin"),
+            ("label3-shop", "meshery-istio-injection-store"),
+        ]
+    );
+}
+
+#[test]
 fn a_namespace_that_somebody_else_has_labelled_stays_unless_its_label_is_to_be_taken_over() {
     let others = Cluster::of("installed");
     let plan = planned(&others, to("1.30.3"));
