@@ -138,6 +138,13 @@ impl Operation {
         self.parameters["properties"].get(name)
     }
 
+    /// The parameter whose schema has this format.
+    pub fn parameter_of_format(&self, format: &str) -> Option<String> {
+        let mut properties = self.properties();
+        let (name, _) = properties.find(|(_, schema)| schema["format"] == format)?;
+        Some(name.clone())
+    }
+
     pub fn parameter_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.properties().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();

@@ -1,5 +1,6 @@
 //! The command line, declared in one place. Parsing does no work: it only says what was asked for.
 
+mod app;
 mod operation_set;
 
 use std::ffi::OsString;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use app::{App, AppCommand};
 pub use operation_set::{OnMemberFailure, OperationSetCommand, SetChange};
 
 const EXIT_CODES: &str = "\
@@ -104,7 +106,7 @@ pub enum Command {
     /// Plan, deploy, remove and detect a mesh.
     #[command(subcommand)]
     Mesh(MeshCommand),
-    /// Deploy and remove sample applications.
+    /// List, deploy and remove applications: samples, and those dropped beside the host.
     #[command(subcommand)]
     App(AppCommand),
     /// Operations: everything that was planned, runs or has run.
@@ -258,32 +260,6 @@ pub struct Mesh {
     pub namespace: Option<String>,
     #[command(flatten)]
     pub request: Request,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AppCommand {
-    /// Deploys a sample application: preview, confirmation, run, and a wait until it is ready.
-    Deploy(App),
-    /// Removes a sample application: preview, confirmation, run.
-    Remove(App),
-}
-
-#[derive(Debug, Args)]
-pub struct App {
-    /// Name of the application, for example bookinfo.
-    pub name: String,
-    /// Adapter whose application it is; not needed while only one has it.
-    #[arg(long, visible_alias = "adapter", value_name = "NAME")]
-    pub mesh: Option<String>,
-    /// Namespace of the application.
-    #[arg(long)]
-    pub namespace: Option<String>,
-    #[command(flatten)]
-    pub request: Request,
-    #[command(flatten)]
-    pub show: Show,
-    #[command(flatten)]
-    pub run: Running,
 }
 
 /// What all requests for an operation have.

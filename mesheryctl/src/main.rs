@@ -2,6 +2,7 @@
 //! it shows it reads leniently from the host's answers, and `-o json|yaml` hands those on as they are.
 
 mod adapter;
+mod application;
 mod arguments;
 mod client;
 mod command;

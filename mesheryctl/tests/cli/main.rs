@@ -7,6 +7,7 @@
 
 mod answers;
 mod change;
+mod dropped;
 mod fake_host;
 mod lists;
 mod program;
