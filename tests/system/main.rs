@@ -6,6 +6,7 @@
 
 mod air_gapped;
 mod api_faults;
+mod applications;
 mod charts;
 mod cluster;
 mod conformance;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     let trials = [
         air_gapped::trials(),
         api_faults::trials(),
+        applications::trials(),
         charts::trials(),
         cluster::trials(),
         conformance::trials(),
