@@ -503,6 +503,33 @@ fn beside_istio(charts: &Path) -> anyhow::Result<()> {
     let record = bench.host.get(&format!("/api/v1/operations/{id}"))?.expect(200)?;
     ensure!(codes(&record["findings"]).contains(&"two-meshes"), "{record:#}");
 
+    // So does what is dropped beside the host, taken in by either.
+    let front = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "front"}, "spec": {
+        "selector": {"matchLabels": {"app": "front"}}, "template": {"metadata": {"labels": {"app": "front"}},
+            "spec": {"containers": [{"name": "front", "image": "front"}]}}}});
+    let folder = bench.host.data().join("applications/front");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("front.yaml"), front.to_string())?;
+    for (mesh, namespace, proxy) in [
+        ("istio", "gallery", "istio-proxy"),
+        ("linkerd", "museum", "linkerd-proxy"),
+    ] {
+        let place = json!({"application": "front", "namespace": namespace});
+        let mut taken_in = place.clone();
+        taken_in["inject"] = true.into();
+        bench.perform(mesh, "deploy-application", &taken_in)?;
+        bench.all_have(namespace, &[proxy])?;
+        bench.perform(mesh, "remove-application", &place)?;
+        let left = bench.kubectl(&[
+            "get",
+            "namespace",
+            namespace,
+            "--ignore-not-found",
+            "--output=name",
+        ])?;
+        ensure!(left.is_empty(), "{left}");
+    }
+
     bench.perform("linkerd", "remove", &json!({}))?;
     ensure!(
         authority == bench.webhook_calls("istio-sidecar-injector")?,
