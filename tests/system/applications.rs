@@ -251,6 +251,10 @@ fn come_and_go(adapter: &str) -> anyhow::Result<()> {
     } else {
         host.perform(&deploy, "succeeded", LIMIT)?;
         bench.get(&["toyboxs.applications.example.com", "box"])?;
+        let mut removal = request("remove-application", "shop");
+        removal["adapter"] = "linkerd".into();
+        host.post("/api/v1/operations", &removal)?
+            .problem(403, "beyond-rights")?;
         host.perform(&request("remove-application", "shop"), "succeeded", LIMIT)?;
     }
     before.await_same(&bench.cluster).context("a cluster-wide object")

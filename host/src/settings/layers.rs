@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn later_sources_win() {
-        let toml = "listen = \"127.0.0.1:1\"\nmirror = \"charts\"\n[limits]\nconnections = 7\n";
+        let toml = "listen = \"127.0.0.1:1\"\nmirror = \"charts\"\napplications = \"mine\"\n[limits]\nconnections = 7\n";
         let environment = [("MESHERY_LISTEN", "127.0.0.1:2"), ("MESHERY_OFFLINE", "true")];
         let flags = Flags {
             listen: Some("127.0.0.1:3".parse().unwrap()),
@@ -378,6 +378,8 @@ mod tests {
         assert_eq!(settings.limits.connections, 7);
         assert!(settings.offline);
         assert!(settings.mirror.is_absolute() && settings.mirror.ends_with("charts"));
+        let beside = settings.mirror.with_file_name("mine");
+        assert_eq!(settings.applications, beside);
         let printed = effective.to_string();
         let line = |start: &str| printed.lines().find(|l| l.starts_with(start)).unwrap().to_owned();
         assert!(line("listen").ends_with("# --listen"), "{printed}");
