@@ -99,7 +99,7 @@ pub enum Category {
     Install,
     /// Removes a mesh.
     Remove,
-    /// Deploys or removes a sample application.
+    /// Deploys or removes an application: a sample, or one of the host's owner.
     SampleApplication,
     /// Configures a mesh.
     Configure,

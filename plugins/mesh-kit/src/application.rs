@@ -117,15 +117,19 @@ pub fn deploy(
             ready,
         ));
     }
-    let notes = application.left_over(&request.facts).into_iter();
-    let notes = notes.map(|object| {
-        format!("{object} is of an earlier deployment and not of this one; it stays until it is removed.")
-    });
+    let left_over = application.left_over(&request.facts);
+    let mut notes: Vec<String> = left_over
+        .iter()
+        .map(|object| {
+            format!("{object} is of an earlier deployment and not of this one; it stays until it is removed.")
+        })
+        .collect();
+    notes.extend(application.shared());
     Ok(plan(
         format!("Deploy {} in namespace {target}", application.title),
         steps,
         verify,
-        notes.collect(),
+        notes,
     ))
 }
 
@@ -163,11 +167,12 @@ pub fn remove(
             vec![namespace::removal(target)],
         ));
     }
-    let notes = application
-        .of_others(facts)
+    let of_others = application.of_others(facts);
+    let mut notes: Vec<String> = of_others
         .iter()
         .map(|object| format!("{object} was made by somebody else and stays."))
         .collect();
+    notes.extend(application.shared());
     Ok(plan(
         format!("Remove {} from namespace {target}", application.title),
         steps,
@@ -256,6 +261,21 @@ impl Application {
             .filter(|object| object.kind != "Namespace")
             .filter(|object| find(facts, object).is_some_and(|found| !is_ours(found)))
             .collect()
+    }
+
+    /// For whoever has it in more than one namespace.
+    fn shared(&self) -> Option<String> {
+        let references = self.objects.iter().filter_map(ObjectRef::of);
+        let shared: Vec<String> = references
+            .filter(|object| object.namespace.is_empty() && object.kind != "Namespace")
+            .map(|object| format!("{} {}", object.kind, object.name))
+            .collect();
+        (!shared.is_empty()).then(|| {
+            format!(
+                "Cluster-wide, and so the same for this application in every namespace that it is in: {}.",
+                shared.join(", ")
+            )
+        })
     }
 
     /// Objects that we made of it and that it does not consist of any more.

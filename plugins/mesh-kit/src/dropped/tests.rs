@@ -108,6 +108,12 @@ fn everything_goes_to_the_namespace_that_was_chosen_and_what_is_cluster_wide_to_
             "v1/Service/shop/external",
         ]
     );
+    assert_eq!(plan.notes.len(), 1, "{:?}", plan.notes);
+    assert!(
+        plan.notes[0].contains("ClusterRoleBinding web"),
+        "{:?}",
+        plan.notes
+    );
     let object = |at: usize| &application.objects[at];
     assert_eq!(object(1)["subjects"][0]["namespace"], "shop");
     assert_eq!(object(1)["subjects"][1]["namespace"], "elsewhere");
