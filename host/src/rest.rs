@@ -7,6 +7,7 @@ mod clusters;
 mod documents;
 mod events;
 mod health;
+mod once;
 mod operation_sets;
 mod operations;
 mod plans;

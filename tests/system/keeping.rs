@@ -112,7 +112,11 @@ fn retention() -> anyhow::Result<()> {
     let second = done(&host)?;
     let newest = done(&host)?;
     let pruned = host.post("/api/v1/operations/prune", &json!({}))?.expect(200)?;
-    ensure!(pruned["operations"] == 2, "{pruned:#}");
+    // Some may have gone by themselves: the host looks from time to time.
+    ensure!(
+        pruned["operations"].as_u64().is_some_and(|gone| gone <= 2),
+        "{pruned:#}"
+    );
     for gone in [&oldest, &second] {
         let path = format!("/api/v1/operations/{gone}");
         host.get(&path)?.problem(404, "unknown-operation")?;

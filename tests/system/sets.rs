@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::invented::{LIMIT, invented_host, request};
 use crate::mesheryctl::{ctl, has};
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -359,10 +359,37 @@ fn refused() -> anyhow::Result<()> {
         .get("/api/v1/operation-sets/01J00000000000000000000000")?
         .problem(404, "unknown-operation-set")?;
     ensure!(ground.host.get("/api/v1/operation-sets")?.expect(200)?["items"] == json!([]));
+    // With a key, the same request twice is one set.
+    let asked = json!({"adapter": "invented", "operation": "many", "contexts": ["one", "two"],
+        "parameters": {"namespace": ground.space, "objects": 1, "steps": 1}});
+    let client = ground.host.client()?;
+    let keyed = |asked: &Value| {
+        client.send(
+            "POST",
+            "/api/v1/operation-sets",
+            &[("idempotency-key", "once")],
+            Some(asked),
+        )
+    };
+    let first = keyed(&asked)?.expect(201)?;
+    ensure!(keyed(&asked)?.expect(200)?["id"] == first["id"]);
+    let mut other = asked.clone();
+    other["at_a_time"] = 2.into();
+    keyed(&other)?.problem(409, "idempotency-key-reused")?;
+    let sets = ground.host.get("/api/v1/operation-sets")?.expect(200)?;
+    ensure!(sets["items"].as_array().map(Vec::len) == Some(1), "{sets:#}");
+    let cancel = format!(
+        "/api/v1/operation-sets/{}/cancel",
+        first["id"].as_str().context("an id")?
+    );
+    ground.host.post(&cancel, &json!({}))?.expect(202)?;
+
     // What had been planned on the clusters that could be reached is not left for somebody to run.
-    let left = ground.host.get("/api/v1/operations?state=planned")?.expect(200)?;
-    ensure!(left["items"] == json!([]), "{left:#}");
-    Ok(())
+    eventually(|| {
+        let left = ground.host.get("/api/v1/operations?state=planned")?.expect(200)?;
+        ensure!(left["items"] == json!([]), "{left:#}");
+        Ok(())
+    })
 }
 
 fn commands() -> anyhow::Result<()> {

@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use meshery_core::operation::{NewOperationSet, OperationSet, OperationSetPage, Selection};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::body::{self, Asked};
 use crate::failure::Result;
+use crate::rest::once;
 
 type Accepted = (StatusCode, Json<OperationSet>);
 
@@ -19,11 +20,16 @@ fn accepted(set: OperationSet) -> Accepted {
 
 pub async fn plan(
     State(app): State<App>,
+    headers: HeaderMap,
     body::Json(new): body::Json<NewOperationSet>,
 ) -> Result<impl IntoResponse> {
-    let set = app.meshery.operations()?.plan_set(new).await?;
+    let operations = app.meshery.operations()?;
+    let (set, replayed) = match once::key(&headers) {
+        None => (operations.plan_set(new).await?, false),
+        Some(key) => operations.plan_set_once(&key, new).await?,
+    };
     let location = format!("/api/v1/operation-sets/{}", set.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(set)))
+    Ok(once::made(location, set, replayed))
 }
 
 pub async fn list(

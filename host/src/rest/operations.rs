@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use meshery_core::operation::{NewOperation, OperationPage, OperationRecord, Preview, Pruned, Selection};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::body::{self, Asked};
 use crate::failure::Result;
+use crate::rest::once;
 
 type Accepted = (StatusCode, Json<OperationRecord>);
 
@@ -18,36 +19,18 @@ fn accepted(record: OperationRecord) -> Accepted {
     (StatusCode::ACCEPTED, Json(record))
 }
 
-/// Names a request, so that it can be repeated without a second operation.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Says that this answer is to a request that came before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
 pub async fn plan(
     State(app): State<App>,
     headers: HeaderMap,
     body::Json(new): body::Json<NewOperation>,
 ) -> Result<impl IntoResponse> {
     let operations = app.meshery.operations()?;
-    let (record, replayed) = match headers.get(IDEMPOTENCY_KEY) {
+    let (record, replayed) = match once::key(&headers) {
         None => (operations.plan(new).await?, false),
-        Some(key) => {
-            let key = String::from_utf8_lossy(key.as_bytes());
-            operations.plan_once(&key, new).await?
-        }
-    };
-    let status = if replayed {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
+        Some(key) => operations.plan_once(&key, new).await?,
     };
     let location = format!("/api/v1/operations/{}", record.id);
-    let replayed = if replayed { "true" } else { "false" };
-    Ok((
-        status,
-        [(header::LOCATION, location), (REPLAYED, replayed.to_owned())],
-        Json(record),
-    ))
+    Ok(once::made(location, record, replayed))
 }
 
 /// What is asked of an operation that is to be given up.

@@ -1,4 +1,4 @@
-//! The same request twice is one operation: a caller names its request by a key, and gets the operation that it has
+//! The same request twice is one operation, or one set of them: a caller names its request by a key, and gets what it has
 //! made already instead of a second one.
 //!
 //! What is kept of a key is a digest of it, beside a digest of the request that is salted with the key: neither says
@@ -10,7 +10,6 @@ use std::time::Duration;
 use meshery_plugin_api::message::document::{Document, Expect, Write};
 use serde::{Deserialize, Serialize};
 
-use super::record::NewOperation;
 use super::stored_plan::unreadable;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{Store, sha256};
@@ -37,7 +36,7 @@ struct Kept {
 }
 
 impl Request {
-    pub fn new(key: &str, owner: &str, new: &NewOperation) -> Result<Self, Problem> {
+    pub fn new(key: &str, owner: &str, new: &impl Serialize) -> Result<Self, Problem> {
         let fits = !key.is_empty() && key.len() <= LONGEST && key.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
             return Err(Problem::new(
@@ -54,13 +53,15 @@ impl Request {
         })
     }
 
-    /// The operation that this request has made already.
+    /// The operation, or the set, that this request has made already.
     pub async fn made(&self, store: &Store) -> Result<Option<String>, Problem> {
         let Some(document) = store.get(KIND, &self.id).await? else {
             return Ok(None);
         };
         let kept: Kept = serde_json::from_value(document.body).map_err(|error| unreadable(&error))?;
-        if store.get(super::stored::KIND, &kept.operation).await?.is_none() {
+        if store.get(super::stored::KIND, &kept.operation).await?.is_none()
+            && store.get(super::set::KIND, &kept.operation).await?.is_none()
+        {
             // It is no more, and its key is worth nothing without it.
             store.delete(KIND, &self.id).await?;
             return Ok(None);
@@ -103,6 +104,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::operation::record::NewOperation;
 
     fn new(namespace: &str) -> NewOperation {
         let asked = json!({"adapter": "a", "operation": "o", "parameters": {"namespace": namespace}});

@@ -9,7 +9,7 @@ mod order;
 mod stored;
 
 pub use order::OperationSetPage;
-pub(super) use stored::prune_sets;
+pub(super) use stored::{KIND, prune_sets};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

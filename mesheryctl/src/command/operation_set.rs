@@ -260,7 +260,7 @@ pub async fn plan_and_run(
 
 async fn preview(client: &Client, console: &mut Console, asked: &Value) -> Result<(Set, Value), Failure> {
     note(console, "planning...")?;
-    let set = Set::read(&client.post(&[PATH], Some(asked), Patience::Long).await?)?;
+    let set = Set::read(&client.make(&[PATH], asked).await?)?;
     note(console, "previewing...")?;
     let previews = client
         .post(&[PATH, &set.id, "preview"], None, Patience::Long)

@@ -8,6 +8,7 @@ use meshery_plugin_api::message::document::Query;
 use super::stored::{KIND, StoredMember, StoredSet};
 use super::{Member, MemberPreview, NewOperationSet, OperationSet, Order, Standing, standing, state_of};
 use crate::operation::clock;
+use crate::operation::once::Request;
 use crate::operation::operations::{Operations, Selection};
 use crate::operation::record::{NewOperation, OperationRecord};
 use crate::operation::state::OperationState;
@@ -30,6 +31,38 @@ pub struct OperationSetPage {
 impl Operations {
     /// Plans an operation on each of several clusters. When that fails on one of them, none is planned.
     pub async fn plan_set(&self, new: NewOperationSet) -> Result<OperationSet, Problem> {
+        self.plan_members(new, None).await
+    }
+
+    /// The same for a request that has a key of the caller's: when it comes again, within a day, the set that it has made
+    /// is what it gets, and `true`.
+    pub async fn plan_set_once(
+        &self,
+        key: &str,
+        new: NewOperationSet,
+    ) -> Result<(OperationSet, bool), Problem> {
+        let owner = self.engine.store.user().await?.name;
+        let request = Request::new(key, &owner, &new)?;
+        if let Some(id) = request.made(&self.engine.store).await? {
+            return Ok((self.set(&id).await?, true));
+        }
+        match self.plan_members(new, Some(&request)).await {
+            // The same request came at the same time, and was faster.
+            Err(problem) if problem.code == "revision-conflict" => {
+                let Some(id) = request.made(&self.engine.store).await? else {
+                    return Err(problem);
+                };
+                Ok((self.set(&id).await?, true))
+            }
+            planned => Ok((planned?, false)),
+        }
+    }
+
+    async fn plan_members(
+        &self,
+        new: NewOperationSet,
+        request: Option<&Request>,
+    ) -> Result<OperationSet, Problem> {
         check(&new)?;
         let id = ulid::Ulid::generate().to_string();
         let planning: Vec<_> = new
@@ -95,7 +128,10 @@ impl Operations {
             updated: created.clone(),
             created,
         };
-        if let Err(problem) = set.create(&self.engine.store).await {
+        let beside = request
+            .map(|request| request.write(&set.owner, &set.id))
+            .transpose()?;
+        if let Err(problem) = set.create(&self.engine.store, beside).await {
             self.drop_planned(&planned).await;
             return Err(problem);
         }

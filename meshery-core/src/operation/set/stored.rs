@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshery_plugin_api::message::document::{Document, Expect, Query};
+use meshery_plugin_api::message::document::{Document, Expect, Query, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,8 +74,16 @@ pub(super) struct StoredMember {
 }
 
 impl StoredSet {
-    pub async fn create(&self, store: &Store) -> Result<(), Problem> {
-        store.put(self.document()?, Expect::Absent).await.map(drop)
+    /// Stores a new one, and `beside` with it.
+    pub async fn create(&self, store: &Store, beside: Option<Write>) -> Result<(), Problem> {
+        let set = Write::Put {
+            document: self.document()?,
+            expect: Expect::Absent,
+        };
+        store
+            .write([Some(set), beside].into_iter().flatten().collect())
+            .await
+            .map(drop)
     }
 
     pub async fn load(store: &Store, id: &str) -> Result<Self, Problem> {
