@@ -31,6 +31,7 @@ mod plugins;
 mod proxy;
 mod random;
 mod releases;
+mod secret_refs;
 mod secrets;
 mod sets;
 
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         proxy::trials(),
         random::trials(),
         releases::trials(),
+        secret_refs::trials(),
         secrets::trials(),
         sets::trials(),
     ]

@@ -34,13 +34,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// What is planted, in the forms in which it may come out.
-struct Marker {
-    text: String,
+pub struct Marker {
+    pub text: String,
     forms: Vec<(String, String)>,
 }
 
 impl Marker {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let text = format!("mArKeR-{name}-{:x}-pLaNtEd-hErE", std::process::id());
         let mut forms = vec![("as it is".to_owned(), text.clone())];
         // Base64 looks different by where in the text it begins; its ends depend on the neighbours.
@@ -57,7 +57,7 @@ impl Marker {
         Self { text, forms }
     }
 
-    fn is_absent(&self, place: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    pub fn is_absent(&self, place: &str, bytes: &[u8]) -> anyhow::Result<()> {
         // All forms are ASCII, which stays what it is.
         let text = String::from_utf8_lossy(bytes);
         for (form, wanted) in &self.forms {
@@ -72,7 +72,7 @@ impl Marker {
 }
 
 /// Everything of a host that somebody may see or steal.
-fn search(host: &Host, markers: &[&Marker], operations: &[String]) -> anyhow::Result<()> {
+pub fn search(host: &Host, markers: &[&Marker], operations: &[String]) -> anyhow::Result<()> {
     let absent = |place: &str, bytes: &[u8]| {
         markers
             .iter()

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::Meshery;
 use crate::cluster::chart::{Chart, RenderRequest};
 use crate::images::{NamedImage, named};
+use crate::operation::secret_ref::References;
 use crate::operation::{clock, filled, parameters};
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
@@ -65,6 +66,8 @@ impl Meshery {
             }
             given.insert("version".into(), wanted.version.as_str().into());
         }
+        // No cluster is asked: what stands for a secret is as good as the secret.
+        let references = References::take(&operation.parameters, &mut given)?;
         let parameters = parameters::check(adapter.name(), &operation.name, &operation.parameters, given)?;
         let charts = self.charts();
         let request = PlanRequest {
@@ -122,7 +125,7 @@ impl Meshery {
             mesh: adapter.descriptor().mesh.clone(),
             versions: adapter.descriptor().versions.clone(),
             summary: plan.summary,
-            parameters: parameters::shown(&operation.parameters, &request.parameters),
+            parameters: parameters::shown(&operation.parameters, &request.parameters, &references),
             charts: taken,
             images: named(objects.iter()),
         })

@@ -64,6 +64,7 @@ impl StepRun<'_> {
     ) -> Result<(), Problem> {
         let mut waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
         self.run.fill(uses, &mut waves)?;
+        self.run.put_secrets(&mut waves).await?;
         for wave in waves {
             let definitions = definitions(&wave);
             let mut batches = Vec::new();
@@ -129,7 +130,9 @@ impl StepRun<'_> {
         let todos: Vec<_> = todos
             .into_iter()
             .map(|todo| async {
+                let reference = todo.reference.clone();
                 let result = self.apply_one(manager, todo).await;
+                let result = result.map_err(|problem| self.run.plan.veiled(&reference, problem));
                 if result.is_err() {
                     self.run.halt.cancel();
                 }

@@ -19,16 +19,19 @@ pub enum Consent {
     Recreate,
     /// A release on which somebody was killed in mid-work is taken over.
     RecoverRelease,
+    /// A secret that a parameter refers to comes to stand in the open, in an object that is no Secret.
+    ExposedSecret,
 }
 
 impl Consent {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Lookup,
         Self::Adopt,
         Self::Foreign,
         Self::Recreate,
         Self::RecoverRelease,
+        Self::ExposedSecret,
     ];
 
     fn bit(self) -> u8 {
@@ -43,6 +46,7 @@ impl Consent {
             Self::Foreign => "foreign",
             Self::Recreate => "recreate",
             Self::RecoverRelease => "recover-release",
+            Self::ExposedSecret => "exposed-secret",
         }
     }
 

@@ -90,10 +90,18 @@ impl Conduct {
         let mut told = outputs.all();
         // The data of Secrets is handed to no adapter.
         told.retain(|name, _| known.get(name) == Some(&false));
-        let expansion = self.ask(&adapter, cluster, expand, told).await?;
+        let mut expansion = self.ask(&adapter, cluster, expand, told).await?;
         let declared = &adapter.descriptor().rights;
         plan_check::check_expansion(expand, &expansion, declared, &known)?;
-        let notes = expansion.notes.clone();
+        let plan = self.plan();
+        for step in &mut expansion.steps {
+            step.title = plan.references.told(&step.title);
+        }
+        let notes: Vec<String> = expansion
+            .notes
+            .iter()
+            .map(|note| plan.references.told(note))
+            .collect();
         let resolver = Resolver {
             operation: self.live.id(),
             adapter: adapter.name(),
@@ -105,6 +113,7 @@ impl Conduct {
                 within: Some(&expand.within),
             },
             images: &self.record.images,
+            references: &plan.references,
         };
         let resolved = resolver.resolve(within_the_plan(&step.id, expansion)).await?;
         if let Some(needed) = resolved

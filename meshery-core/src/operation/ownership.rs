@@ -189,7 +189,7 @@ mod tests {
         let bare = json!({"metadata": {"name": "x"}});
         let argo = json!({"metadata": {"labels": {"argocd.argoproj.io/instance": "x"}}});
         let flux = json!({"metadata": {"labels": {"helm.toolkit.fluxcd.io/name": "x"}}});
-        let plan = StoredPlan { steps: Vec::new() };
+        let plan = StoredPlan::default();
         let consent = |now: &Value, release| objection(now, release, &plan).map(|(consent, _)| consent);
         assert_eq!(consent(&bare, None), None);
         assert_eq!(consent(&marked("ours"), Some(&ours)), None);

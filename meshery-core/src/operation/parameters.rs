@@ -9,7 +9,8 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use self::sensitive::{Telling, telling};
+pub(super) use self::sensitive::{Telling, telling};
+use super::secret_ref::{References, is_only_references};
 use crate::problem::{Problem, ProblemKind};
 
 /// Longest part of a value, or of a list of names, that is repeated to who sent it; in characters.
@@ -21,15 +22,50 @@ const NAMED: usize = 10;
 /// What stands in the place of a sensitive value.
 const HIDDEN: &str = "(not shown)";
 
-/// The parameters that may be secret, or have something inside them that may.
-pub(crate) fn withheld(schema: &Value, parameters: &Map<String, Value>) -> Vec<String> {
-    let mut names: Vec<String> = parameters
-        .keys()
-        .filter(|name| telling(schema, &[name.as_str()]) != Telling::Value)
-        .cloned()
+/// Of parameters as they are shown, those of which something is not: it may be secret. A reference to a Secret is none.
+pub(crate) fn withheld(schema: &Value, shown: &Map<String, Value>) -> Vec<String> {
+    let mut names: Vec<String> = shown
+        .iter()
+        .filter(|(name, value)| is_withheld(schema, &mut vec![(*name).clone()], value))
+        .map(|(name, _)| name.clone())
         .collect();
     names.sort();
     names
+}
+
+fn is_withheld(schema: &Value, place: &mut Vec<String>, value: &Value) -> bool {
+    let names: Vec<&str> = place.iter().map(String::as_str).collect();
+    let telling = telling(schema, &names);
+    let mut inside = |name: String, value: &Value| {
+        place.push(name);
+        let is_withheld = is_withheld(schema, place, value);
+        place.pop();
+        is_withheld
+    };
+    match (telling, value) {
+        (Telling::Value, _) => false,
+        (Telling::FaultAt(_), value) => !is_only_references(value),
+        (Telling::Fault, Value::Object(fields)) => {
+            fields.iter().any(|(name, value)| inside(name.clone(), value))
+        }
+        (Telling::Fault, Value::Array(items)) => items
+            .iter()
+            .enumerate()
+            .any(|(number, value)| inside(number.to_string(), value)),
+        (Telling::Fault, _) => true,
+    }
+}
+
+/// The parameters with the defaults of those that were not given.
+pub(super) fn filled(schema: &Value, mut parameters: Map<String, Value>) -> Map<String, Value> {
+    fill(schema, &mut parameters);
+    parameters
+}
+
+/// A place, for people.
+pub(super) fn place_in_words(place: &[String]) -> String {
+    let names: Vec<&str> = place.iter().map(String::as_str).collect();
+    brief(&path_of(&names))
 }
 
 /// Fills in defaults and checks.
@@ -181,24 +217,63 @@ fn fill(schema: &Value, parameters: &mut Map<String, Value>) {
     }
 }
 
-/// The parameters as they may be shown and kept: of sensitive ones, only that they were given.
-pub(crate) fn shown(schema: &Value, parameters: &Map<String, Value>) -> Map<String, Value> {
+/// The parameters as they may be shown and kept: of sensitive ones, only that they were given, and what they refer to.
+pub(crate) fn shown(
+    schema: &Value,
+    parameters: &Map<String, Value>,
+    references: &References,
+) -> Map<String, Value> {
     let mut shown = parameters.clone();
     for (name, value) in &mut shown {
-        hide(schema, &mut vec![name.clone()], value);
+        hide(schema, &mut vec![name.clone()], value, references);
     }
     shown
 }
 
-fn hide(schema: &Value, place: &mut Vec<String>, value: &mut Value) {
+/// A sensitive value of which only the references are shown, and the way to them.
+fn only_references(value: &Value, references: &References) -> Value {
+    let hidden = Value::from(HIDDEN);
+    match value {
+        Value::String(text) => references.written(text).unwrap_or(hidden),
+        Value::Array(items) => {
+            let shown: Vec<Value> = items
+                .iter()
+                .map(|item| only_references(item, references))
+                .collect();
+            if shown.iter().all(|item| *item == hidden) {
+                return hidden;
+            }
+            Value::Array(shown)
+        }
+        Value::Object(fields) => {
+            let mut shown: Map<String, Value> = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), only_references(field, references)))
+                .collect();
+            // The names of what is secret are a part of it.
+            let all = shown.len();
+            shown.retain(|_, field| *field != hidden);
+            if shown.is_empty() {
+                return hidden;
+            }
+            if shown.len() < all {
+                shown.insert(HIDDEN.into(), hidden);
+            }
+            Value::Object(shown)
+        }
+        _ => hidden,
+    }
+}
+
+fn hide(schema: &Value, place: &mut Vec<String>, value: &mut Value, references: &References) {
     let names: Vec<&str> = place.iter().map(String::as_str).collect();
     match telling(schema, &names) {
         Telling::Value => {}
-        Telling::FaultAt(_) => *value = HIDDEN.into(),
+        Telling::FaultAt(_) => *value = only_references(value, references),
         Telling::Fault => {
             let mut inside = |name: String, value: &mut Value| {
                 place.push(name);
-                hide(schema, place, value);
+                hide(schema, place, value, references);
                 place.pop();
             };
             match value {
@@ -270,7 +345,32 @@ mod tests {
             "namespace": {"type": "string"}}});
         let given = json!({"password": "x", "registry": {"token": "y"}, "namespace": "z"});
         let given = given.as_object().cloned().unwrap();
-        assert_eq!(withheld(&schema, &given), ["password", "registry"]);
+        let shown = shown(&schema, &given, &References::default());
+        assert_eq!(withheld(&schema, &shown), ["password", "registry"]);
+    }
+
+    #[test]
+    fn references_are_shown_and_exported_and_what_is_beside_them_is_not() {
+        let schema = json!({"type": "object", "properties": {
+            "password": {"type": "string", "writeOnly": true},
+            "values": {"properties": {"a": {"writeOnly": true}, "b": {"writeOnly": true}}, "default": {}}}});
+        let reference = json!({"secretRef": {"namespace": "n", "name": "s", "key": "k"}});
+        let given = json!({"password": reference, "values": {
+            "a": {"deep": [{"token": reference}]}, "b": {"token": reference, "open": "marker", "list": [1]}}});
+        let Value::Object(mut given) = given.clone() else {
+            unreachable!()
+        };
+        let wanted = given.clone();
+        let references = References::take(&schema, &mut given).unwrap();
+        assert_ne!(given, wanted);
+        let mut shown = shown(&schema, &given, &references);
+        assert_eq!(shown["password"], reference);
+        assert_eq!(shown["values"]["a"], wanted["values"]["a"]);
+        assert_eq!(shown["values"]["b"], json!({"token": reference, HIDDEN: HIDDEN}));
+        assert_eq!(withheld(&schema, &shown), ["values"]);
+        shown["values"].as_object_mut().unwrap().remove("b");
+        assert!(withheld(&schema, &shown).is_empty());
+        assert!(withheld(&schema, json!({"values": {}}).as_object().unwrap()).is_empty());
     }
 
     #[test]
@@ -393,7 +493,7 @@ mod tests {
         else {
             panic!("parameters are an object")
         };
-        let shown = Value::Object(shown(&schema, &given));
+        let shown = Value::Object(shown(&schema, &given, &References::default()));
         assert!(!shown.to_string().contains("marker"), "{shown}");
         assert_eq!(shown["name"], "a");
         assert_eq!(shown["registry"], json!({"user": "u", "password": HIDDEN}));

@@ -7,7 +7,7 @@ use meshery_plugin_api::message::document::Write;
 use meshery_plugin_api::message::facts::Need;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
-use meshery_plugin_api::plan_check;
+use meshery_plugin_api::{PluginError, plan_check};
 use serde_json::{Map, Value};
 
 use super::clock;
@@ -19,6 +19,7 @@ use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
 use super::resolve::Resolver;
 use super::rights::Bounds;
+use super::secret_ref::References;
 use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use super::stored_plan::{StoredStep, unreadable};
@@ -40,19 +41,27 @@ impl Engine {
         let operation = adapter
             .operation(&new.operation)
             .ok_or_else(|| unknown_operation(&adapter, &new.operation))?;
-        let parameters = parameters::check(
-            adapter.name(),
-            &operation.name,
-            &operation.parameters,
-            new.parameters,
-        )?;
+        let mut given = new.parameters;
+        let references = References::take(&operation.parameters, &mut given)?;
+        let check = |given| parameters::check(adapter.name(), &operation.name, &operation.parameters, given);
         let images = new.images.unwrap_or_else(|| self.images.clone());
         images.check()?;
+        let (parameters, cluster) = if references.is_empty() {
+            let checked = check(given)?;
+            (checked, self.clusters.connect(new.context.as_deref()).await?)
+        } else {
+            let cluster = self.clusters.connect(new.context.as_deref()).await?;
+            // Whether a secret fits is seen only with the secret.
+            let mut whole = given.clone();
+            let values = references.read(&cluster, |_| true).await?;
+            values.put_into_map(&mut whole);
+            check(whole)?;
+            (parameters::filled(&operation.parameters, given), cluster)
+        };
         let files = match applications::named(&operation.parameters, &parameters) {
             Some(application) => self.applications.files(application).await?,
             None => Vec::new(),
         };
-        let cluster = self.clusters.connect(new.context.as_deref()).await?;
         let needs = filled(operation, &parameters);
         let request = PlanRequest {
             operation: new.operation,
@@ -61,12 +70,20 @@ impl Engine {
             images: images.told(),
             files,
         };
-        let findings = adapter.check(&request).await?;
+        let told = |error: PluginError| references.told_in(error.into());
+        let mut findings = adapter.check(&request).await.map_err(told)?;
+        for finding in &mut findings {
+            finding.message = references.told(&finding.message);
+        }
         refuse(&findings)?;
-        let plan = adapter.plan(&request).await?;
-        plan_check::check(&plan, &adapter.descriptor().rights)?;
+        let mut plan = adapter.plan(&request).await.map_err(told)?;
+        plan_check::check(&plan, &adapter.descriptor().rights).map_err(told)?;
+        for step in plan.steps.iter_mut().chain(&mut plan.verify) {
+            step.title = references.told(&step.title);
+        }
         let id = ulid::Ulid::generate().to_string();
-        let (summary, mut notes) = (plan.summary.clone(), plan.notes.clone());
+        let summary = references.told(&plan.summary);
+        let mut notes: Vec<String> = plan.notes.iter().map(|note| references.told(note)).collect();
         let resolver = Resolver {
             operation: &id,
             adapter: adapter.name(),
@@ -78,6 +95,7 @@ impl Engine {
                 within: None,
             },
             images: &images,
+            references: &references,
         };
         let resolved = resolver.resolve(plan).await?;
         notes.extend(resolved.notes);
@@ -106,7 +124,7 @@ impl Engine {
                     sha256: handle.sha256().to_owned(),
                 },
                 operation: request.operation,
-                parameters: parameters::shown(&operation.parameters, &request.parameters),
+                parameters: parameters::shown(&operation.parameters, &request.parameters, &references),
                 cluster: ClusterUsed {
                     uid: cluster.uid().to_owned(),
                     context: cluster.context().to_owned(),

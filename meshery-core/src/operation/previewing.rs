@@ -62,11 +62,12 @@ impl Previewing<'_> {
         for step in &self.plan.steps {
             let objects: Vec<Value> = match &step.work {
                 Work::Apply { content, .. } | Work::Hooks { content, .. } => {
-                    load_waves(self.store, self.key, &self.record.id, content)
-                        .await?
-                        .into_iter()
-                        .flatten()
-                        .collect()
+                    let waves = load_waves(self.store, self.key, &self.record.id, content).await?;
+                    let mut objects: Vec<Value> = waves.into_iter().flatten().collect();
+                    let mut whole: Vec<&mut Value> = objects.iter_mut().collect();
+                    let references = &self.plan.references;
+                    references.put_into(self.cluster, &mut whole).await?;
+                    objects
                 }
                 _ => Vec::new(),
             };
@@ -92,11 +93,15 @@ impl Previewing<'_> {
             );
             // What a later step finds is what an earlier one has made.
             if writes && touched.insert(object.previewed.object.clone()) {
-                relied.saw(object.previewed.object.clone(), object.now.as_ref());
+                let is_hidden = self.plan.hides(&object.previewed.object);
+                relied.saw(object.previewed.object.clone(), object.now.as_ref(), is_hidden);
             }
         }
         risks.sort_by_key(|risk| risk.severity);
-        let objects: Vec<PreviewedObject> = found.into_iter().map(|object| object.previewed).collect();
+        let objects: Vec<PreviewedObject> = found
+            .into_iter()
+            .map(|object| self.plan.shown(object.previewed))
+            .collect();
         let preview = Preview {
             operation: self.record.id.clone(),
             time: clock::now(),

@@ -91,7 +91,7 @@ impl Resolver<'_> {
         let chart = self.charts.fetch(&release.chart).await?;
         let existing = self.existing(&name, resolved).await?;
         let values = Box::pin(self.values(release, &existing)).await?;
-        let request = RenderRequest {
+        let mut request = RenderRequest {
             release: release.name.clone(),
             namespace: release.namespace.clone(),
             values: values.clone(),
@@ -99,7 +99,7 @@ impl Resolver<'_> {
             api_versions: self.cluster.apis(),
             is_upgrade: existing.is_installed(),
         };
-        let mut rendered = self.charts.render(&chart, &request).await?;
+        let mut rendered = self.rendered(&chart, &mut request, resolved).await?;
         if !mover.is_idle() {
             rendered.rewrite(|object| mover.change(object));
         }
@@ -113,7 +113,10 @@ impl Resolver<'_> {
                 ),
             });
         }
-        resolved.notes.extend(chart.unknown_values(&values));
+        let unknown = chart.unknown_values(&values);
+        resolved
+            .notes
+            .extend(unknown.iter().map(|note| self.references.told(note)));
         let kept = {
             let chart = chart.clone();
             tokio::task::spawn_blocking(move || chart.kept())
@@ -126,7 +129,7 @@ impl Resolver<'_> {
             namespace: &release.namespace,
             revision: existing.next(),
             chart: kept,
-            config: &values,
+            config: &request.values,
             manifest: &rendered.manifest,
             hooks: rendered
                 .hooks
@@ -327,12 +330,7 @@ impl Resolver<'_> {
             self.place(step, &mut object, Some(name), &HashMap::new()).await?;
             let reference = super::resolve::reference_of(step, &object)?;
             rights::check(self.adapter, step, &reference, &object, &self.bounds)?;
-            objects.push(super::stored_plan::store_value(
-                self.key,
-                self.operation,
-                &reference,
-                object,
-            )?);
+            objects.push(self.kept(resolved, &reference, object)?);
             plans.push(HookPlan {
                 object: reference,
                 source: hook.source.clone(),

@@ -22,8 +22,8 @@ pub(super) struct Relied(HashMap<ObjectRef, Option<Seen>>);
 
 impl Relied {
     /// Keeps how an object was.
-    pub fn saw(&mut self, object: ObjectRef, state: Option<&Value>) {
-        let seen = state.map(|state| Seen::of(&object, state));
+    pub fn saw(&mut self, object: ObjectRef, state: Option<&Value>, is_hidden: bool) {
+        let seen = state.map(|state| Seen::of(state, is_hidden));
         self.0.insert(object, seen);
     }
 
@@ -128,6 +128,7 @@ mod tests {
         relied.saw(
             reference.clone(),
             Some(&json!({"metadata": {"resourceVersion": "1"}, "data": {"k": "1"}})),
+            false,
         );
         let touched = json!({"metadata": {"resourceVersion": "2"}, "data": {"k": "1"}, "status": {}});
         relied.check(&reference, Some(&touched)).unwrap();
@@ -140,7 +141,7 @@ mod tests {
     fn what_appeared_since_is_refused_unless_we_made_it() {
         let reference: ObjectRef = "v1/ConfigMap/a/b".parse().unwrap();
         let mut relied = Relied::default();
-        relied.saw(reference.clone(), None);
+        relied.saw(reference.clone(), None, false);
         let mut now = json!({"metadata": {"name": "b"}});
         assert!(is_stale(
             &relied.check_absent(&reference, &now, "op").unwrap_err()

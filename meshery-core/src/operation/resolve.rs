@@ -10,6 +10,7 @@ use meshery_plugin_api::message::plan::{Action, Apply, Plan, Step};
 use serde_json::Value;
 
 use super::consent::NeededConsent;
+use super::entry::Stored;
 use super::gate::check_moment;
 use super::mark::text;
 use super::material::Made;
@@ -17,7 +18,8 @@ use super::ownership::minded;
 use super::release_steps::{Chain, Rendering};
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
-use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, store_value, unreadable};
+use super::secret_ref::References;
+use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, seal_value, store_value, unreadable};
 use crate::cluster::chart::Charts;
 use crate::cluster::{Cluster, wave};
 use crate::images::{ImageSource, Mover};
@@ -47,6 +49,8 @@ pub(super) struct Resolver<'a> {
     pub key: &'a HostKey,
     pub bounds: Bounds<'a>,
     pub images: &'a ImageSource,
+    /// What the placeholders stand for that the adapter was given.
+    pub references: &'a References,
 }
 
 /// Objects of a step, in waves.
@@ -70,7 +74,10 @@ impl Brought {
 impl Resolver<'_> {
     pub async fn resolve(&self, plan: Plan) -> Result<Resolved, Problem> {
         let mut resolved = Resolved {
-            plan: StoredPlan { steps: Vec::new() },
+            plan: StoredPlan {
+                references: self.references.clone(),
+                ..StoredPlan::default()
+            },
             contents: Vec::new(),
             notes: Vec::new(),
             needs_consent: Vec::new(),
@@ -79,6 +86,9 @@ impl Resolver<'_> {
         let mut brought: HashMap<String, Brought> = HashMap::new();
         let mut mover = Mover::new(self.images);
         let mut made = Made::default();
+        for step in plan.steps.iter().chain(&plan.verify) {
+            self.check_placeholders(step)?;
+        }
         for step in &plan.steps {
             let of_step = match &step.action {
                 Action::Apply(apply) => {
@@ -86,6 +96,7 @@ impl Resolver<'_> {
                     for object in &mut objects {
                         mover.change(object);
                     }
+                    self.look_for_placeholders(&step.id, &objects, &mut resolved);
                     Brought::Objects(objects)
                 }
                 Action::Material(material) => {
@@ -228,7 +239,7 @@ impl Resolver<'_> {
                         "which of the two is meant cannot be told",
                     ));
                 }
-                stored_wave.push(store_value(self.key, self.operation, &reference, object)?);
+                stored_wave.push(self.kept(resolved, &reference, object)?);
                 of_wave.push(reference);
             }
             references.push(of_wave);
@@ -244,6 +255,20 @@ impl Resolver<'_> {
             release: release.cloned(),
             uses: Vec::new(),
         })
+    }
+
+    /// An object of the plan as it is stored.
+    pub(super) fn kept(
+        &self,
+        resolved: &Resolved,
+        reference: &ObjectRef,
+        object: Value,
+    ) -> Result<Stored<Value>, Problem> {
+        if resolved.plan.hides(reference) {
+            seal_value(self.key, self.operation, object)
+        } else {
+            Ok(Stored::Plain(object))
+        }
     }
 
     /// Puts an object into its namespace, and refuses one that is in none or in one that it cannot be in.

@@ -23,7 +23,7 @@ use super::policy::Policy;
 use super::record::StepState;
 use super::relied::Relied;
 use super::seal::HostKey;
-use super::stored_plan::{StoredPlan, StoredStep, Work, open_value, store_value};
+use super::stored_plan::{StoredPlan, StoredStep, Work, open_value, seal_value};
 use crate::cluster::Cluster;
 use crate::cluster::error::LEASE_LOST;
 use crate::problem::{Problem, ProblemKind};
@@ -252,7 +252,11 @@ impl Run {
 
     /// A value as it may be stored.
     pub fn stored<T: Serialize>(&self, object: &ObjectRef, value: T) -> Result<Stored<T>, Problem> {
-        store_value(&self.key, self.id(), object, value)
+        if self.plan.hides(object) {
+            seal_value(&self.key, self.id(), value)
+        } else {
+            Ok(Stored::Plain(value))
+        }
     }
 
     /// A stored value again.

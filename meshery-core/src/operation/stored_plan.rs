@@ -12,16 +12,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::entry::Stored;
+use super::preview::PreviewedObject;
 use super::record::{GateRecord, Left, StepRecord, StepState, UndoKind};
 use super::seal::HostKey;
+use super::secret_ref::References;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, Store};
 
 /// A plan, ready to run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct StoredPlan {
     /// In the plan's order.
     pub steps: Vec<StoredStep>,
+    /// What the placeholders in the objects stand for.
+    #[serde(default, skip_serializing_if = "References::is_empty")]
+    pub references: References,
+    /// Objects that are no Secrets, and hold what references lead to: they are kept sealed and not shown either. Those
+    /// without a namespace are meant in whichever they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<ObjectRef>,
 }
 
 /// One step of it.
@@ -218,6 +227,17 @@ impl StoredStep {
 }
 
 impl StoredPlan {
+    /// Whether an object holds what may be in no record and no answer.
+    pub fn hides(&self, object: &ObjectRef) -> bool {
+        holds_secrets(object)
+            || self.exposed.iter().any(|exposed| {
+                let same_place = exposed.namespace.is_empty() || exposed.namespace == object.namespace;
+                same_place
+                    && (&exposed.group, &exposed.kind, &exposed.name)
+                        == (&object.group, &object.kind, &object.name)
+            })
+    }
+
     /// The steps that wait for this one, directly or by others.
     pub fn followers(&self, id: &str) -> HashSet<&str> {
         let mut followers: HashSet<&str> = HashSet::new();
@@ -236,6 +256,42 @@ impl StoredPlan {
                 return followers;
             }
             followers.extend(more);
+        }
+    }
+
+    /// What a preview may tell of an object: of one with a secret in the open, which of its fields change.
+    pub fn shown(&self, mut previewed: PreviewedObject) -> PreviewedObject {
+        let object = &previewed.object;
+        if holds_secrets(object) || !self.hides(object) {
+            return previewed;
+        }
+        for field in &mut previewed.diff {
+            (field.before, field.after) = (None, None);
+        }
+        previewed.error = previewed
+            .error
+            .map(|problem| self.veiled(&previewed.object, problem));
+        let note = "a secret would be in it in the open: which fields change is shown, and not how";
+        previewed.note = Some(match previewed.note {
+            Some(other) => format!("{other}; {note}"),
+            None => note.to_owned(),
+        });
+        previewed
+    }
+
+    /// What went wrong with an object, without what the server says of its fields when they hold a secret in the open.
+    pub fn veiled(&self, object: &ObjectRef, problem: Problem) -> Problem {
+        let by_server = matches!(problem.kind, ProblemKind::Invalid | ProblemKind::Forbidden);
+        if !by_server || holds_secrets(object) || !self.hides(object) {
+            return problem;
+        }
+        Problem {
+            message: format!(
+                "the server refuses {object}; what it says is not shown, because a secret is in the object"
+            ),
+            cause: String::new(),
+            remedy: "plan it with a value in the place of the reference to see what the server says".into(),
+            ..problem
         }
     }
 
@@ -302,6 +358,7 @@ impl StoredPlan {
         }
         let at = at.map_or(self.steps.len(), |at| at + 1);
         self.steps.splice(at..at, expansion.steps);
+        self.exposed.extend(expansion.exposed);
         Ok(self)
     }
 
@@ -321,6 +378,11 @@ pub(super) fn holds_secrets(object: &ObjectRef) -> bool {
     object.group.is_empty() && object.kind == "Secret"
 }
 
+/// Whether it is an object whose data is secret.
+pub(super) fn is_secret(object: &Value) -> bool {
+    object["apiVersion"] == "v1" && object["kind"] == "Secret"
+}
+
 /// What sealed content of an operation is bound to.
 fn purpose(operation: &str) -> String {
     format!("operation {operation}")
@@ -333,9 +395,19 @@ pub(super) fn store_value<T: Serialize>(
     object: &ObjectRef,
     value: T,
 ) -> Result<Stored<T>, Problem> {
-    if !holds_secrets(object) {
-        return Ok(Stored::Plain(value));
+    if holds_secrets(object) {
+        seal_value(key, operation, value)
+    } else {
+        Ok(Stored::Plain(value))
     }
+}
+
+/// Seals a value.
+pub(super) fn seal_value<T: Serialize>(
+    key: &HostKey,
+    operation: &str,
+    value: T,
+) -> Result<Stored<T>, Problem> {
     let text = serde_json::to_vec(&value).map_err(|error| unreadable(&error))?;
     key.seal(&purpose(operation), &text).map(Stored::Sealed)
 }

@@ -345,6 +345,14 @@ impl Undo {
         for object in &mut applied {
             outputs.fill(uses, object)?;
         }
+        let mut whole: Vec<&mut Value> = applied.iter_mut().collect();
+        // An undo does without what is not there any more: then fields that came from there stay as they are.
+        let filled = self.plan.references.put_into(&self.cluster, &mut whole).await;
+        if let Err(problem) = filled
+            && problem.retryable
+        {
+            return Err(problem);
+        }
         Ok(applied
             .into_iter()
             .filter_map(|manifest| Some((ObjectRef::of(&manifest)?, manifest)))

@@ -98,7 +98,7 @@ impl Operations {
             time: clock::now(),
             summary: format!("Take back: {}", stored.record.summary),
             counts: count(&objects),
-            objects,
+            objects: objects.into_iter().map(|object| plan.shown(object)).collect(),
             risks: Vec::new(),
             findings: Vec::new(),
             point_of_no_return: None,

@@ -27,7 +27,7 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
 /// What may be told of the value at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(in crate::operation) enum Telling {
     /// The value.
     Value,
     /// Only what is wrong with it: something inside it is sensitive.
@@ -38,7 +38,7 @@ pub(super) enum Telling {
 }
 
 /// What may be told of the value at `place`, the names and numbers that lead to it.
-pub(super) fn telling(root: &Value, place: &[&str]) -> Telling {
+pub(in crate::operation) fn telling(root: &Value, place: &[&str]) -> Telling {
     let mut schemas = applying(root, vec![root]);
     for (depth, name) in place.iter().enumerate() {
         if schemas.iter().any(|schema| is_sensitive(root, schema)) {

@@ -1,0 +1,98 @@
+//! A chart whose values refer to Secrets: rendered with the secrets, and once more without, to see where they go.
+
+use super::exposure::{Exposure, Sought, TELLING};
+use super::resolve::{Resolved, Resolver};
+use super::secret_values::holds_text;
+use crate::cluster::chart::{Chart, RenderRequest, Rendered};
+use crate::problem::{Problem, ProblemKind};
+
+impl Resolver<'_> {
+    /// Renders a chart, and puts into the request what its values refer to.
+    pub(super) async fn rendered(
+        &self,
+        chart: &Chart,
+        request: &mut RenderRequest,
+        resolved: &mut Resolved,
+    ) -> Result<Rendered, Problem> {
+        let wanted = |placeholder: &str| {
+            request
+                .values
+                .values()
+                .any(|value| holds_text(value, placeholder))
+        };
+        let values = self.references.read(self.cluster, wanted).await?;
+        if values.is_empty() {
+            return Ok(self.charts.render(chart, request).await?);
+        }
+        let placeholders = request.clone();
+        values.put_into_map(&mut request.values);
+        let (with, without) = tokio::join!(
+            self.charts.render(chart, request),
+            self.charts.render(chart, &placeholders)
+        );
+        let with = match (with, without.as_ref()) {
+            (Ok(with), _) => with,
+            // What helm says of this one has no secret in it.
+            (Err(_), Err(_)) => {
+                let problem = without.err().map(Problem::from).unwrap_or_default();
+                return Err(self.references.told_in(problem));
+            }
+            (Err(_), Ok(_)) => return Err(refused(chart)),
+        };
+        let mut exposures: Vec<Exposure> = Vec::new();
+        let mut look = |rendered: &Rendered, sought: &[Sought]| {
+            for object in everything(rendered) {
+                if let Some(exposure) = Exposure::of(object, sought) {
+                    Exposure::join(&mut exposures, exposure);
+                }
+            }
+        };
+        let by_placeholder: Vec<Sought> = values
+            .iter()
+            .map(|(placeholder, _)| Sought::placeholder(placeholder))
+            .collect();
+        if let Ok(without) = &without {
+            look(without, &by_placeholder);
+        }
+        let by_value: Vec<Sought> = values
+            .iter()
+            .map(|(_, value)| value)
+            .filter(|value| value.len() >= TELLING || without.is_err() && !value.is_empty())
+            .map(Sought::secret)
+            .collect();
+        look(&with, &by_value);
+        self.expose(exposures, &format!("chart {}", chart.name), resolved);
+        Ok(with)
+    }
+
+    /// Takes down which objects would have secrets in the open, and that somebody has to agree to it.
+    pub(super) fn expose(&self, exposures: Vec<Exposure>, by: &str, resolved: &mut Resolved) {
+        for exposure in exposures {
+            resolved.plan.exposed.push(exposure.object.clone());
+            resolved.needs_consent.push(exposure.needed(by, self.references));
+        }
+    }
+}
+
+fn everything(rendered: &Rendered) -> impl Iterator<Item = &serde_json::Value> {
+    let hooks = rendered.hooks.iter().chain(&rendered.tests);
+    rendered
+        .objects
+        .iter()
+        .map(|object| &object.value)
+        .chain(hooks.map(|hook| &hook.value))
+}
+
+/// With a placeholder it can be rendered, with the secret it cannot; helm's own words may have the secret in them.
+fn refused(chart: &Chart) -> Problem {
+    Problem::new(
+        ProblemKind::Invalid,
+        "secret-ref-refused",
+        format!(
+            "chart {} {} cannot be rendered with what its values refer to; with any other text it can",
+            chart.name, chart.version
+        ),
+    )
+    .cause("the chart checks the value, or reads it as something that it is not; what helm said may hold the secret")
+    .remedy("see what the chart expects of the value, and correct the Secret")
+}
