@@ -291,8 +291,8 @@ pub struct Request {
     /// Run only after `operation approve`.
     #[arg(long)]
     pub needs_approval: bool,
-    /// Agree to something that is done on explicit word only: lookup, adopt, foreign, recreate, recover-release. The
-    /// preview says when it is needed; may be repeated.
+    /// Agree to something that is done on explicit word only: lookup, adopt, foreign, recreate, recover-release,
+    /// exposed-secret. The preview says when it is needed; may be repeated.
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pub accept: Vec<String>,
     /// Pull images from this registry instead of their own: registry.corp/mirror. The host's setting when not given.

@@ -58,10 +58,11 @@ pub fn split(text: &str) -> Result<(String, String), Failure> {
 
 fn value(name: &str, word: &str, schema: &Value) -> Result<Value, Failure> {
     let kind = schema["type"].as_str().unwrap_or("");
+    let is_secret = schema["writeOnly"] == true || schema["format"] == "password";
     let refused = |expected: &str| {
         Err(Failure::usage(
             "bad-parameter",
-            if schema["writeOnly"] == true || schema["format"] == "password" {
+            if is_secret {
                 format!("parameter \"{name}\" (not shown) is not {expected}")
             } else {
                 format!(
@@ -76,6 +77,7 @@ fn value(name: &str, word: &str, schema: &Value) -> Result<Value, Failure> {
         ))
     };
     let value = match kind {
+        "string" if is_secret => reference(word).unwrap_or_else(|| word.into()),
         "string" => Value::from(word),
         "boolean" => match word {
             "true" | "yes" => Value::from(true),
@@ -111,6 +113,13 @@ fn value(name: &str, word: &str, schema: &Value) -> Result<Value, Failure> {
     Ok(value)
 }
 
+/// A reference to a Secret in the place of a text that may be secret.
+fn reference(word: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(word).ok()?;
+    let fields = value.as_object()?;
+    (fields.len() == 1 && fields.contains_key("secretRef")).then_some(value)
+}
+
 /// Without a schema: JSON if it reads as such, else a text.
 fn guess(word: &str) -> Value {
     serde_json::from_str(word).unwrap_or_else(|_| Value::from(word))
@@ -130,6 +139,7 @@ mod tests {
                 "version": {"type": "string"},
                 "profile": {"type": "string", "enum": ["default", "minimal"]},
                 "wait": {"type": "boolean"},
+                "password": {"type": "string", "writeOnly": true},
                 "replicas": {"type": "integer"},
                 "namespaces": {"type": "array"}}}}))
         .unwrap()
@@ -149,6 +159,11 @@ mod tests {
             ("replicas=3", json!({"replicas": 3})),
             ("namespaces=a, b", json!({"namespaces": ["a", "b"]})),
             ("version=a=b", json!({"version": "a=b"})),
+            ("password={\"a\": 1}", json!({"password": "{\"a\": 1}"})),
+            (
+                "password={\"secretRef\": {\"name\": \"x\"}}",
+                json!({"password": {"secretRef": {"name": "x"}}}),
+            ),
         ] {
             assert_eq!(read_one(text).unwrap(), expected, "{text}");
         }
@@ -162,7 +177,7 @@ mod tests {
             ("profile=demo", "\"minimal\""),
             (
                 "verison=1",
-                "it takes namespaces, profile, replicas, version, wait",
+                "it takes namespaces, password, profile, replicas, version, wait",
             ),
             ("=1", "key=value"),
             ("version", "key=value"),

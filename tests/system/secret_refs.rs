@@ -115,6 +115,10 @@ impl Ground {
             .expect(200)
     }
 
+    fn cancel(&self, id: &str) -> anyhow::Result<()> {
+        self.host.order(id, "cancel").map(drop)
+    }
+
     fn end(self) -> anyhow::Result<()> {
         succeeded(
             self.cluster
@@ -196,10 +200,6 @@ fn referred() -> anyhow::Result<()> {
     ensure!(preview["counts"]["update"] == 4, "{preview:#}");
 
     // A reviewed plan is planned again from its references.
-    ground
-        .host
-        .post(&format!("/api/v1/operations/{other}/cancel"), &json!({}))?
-        .expect(202)?;
     let taken = ground.host.post("/api/v1/plans", &file)?;
     ensure!(
         taken.status == 409 && taken.json()["code"] == "plan-stale",
@@ -210,6 +210,10 @@ fn referred() -> anyhow::Result<()> {
     let taken = ground.host.post("/api/v1/plans", &file)?.expect(201)?;
     let taken = taken["id"].as_str().context("an id")?.to_owned();
     ensure!(taken != id);
+    // Nobody watches what never begins to its end.
+    for planned in [&again, &other, &taken] {
+        ground.cancel(planned)?;
+    }
     search(&ground.host, &[&ground.secret], &[id, again, other, taken])?;
     ground.end()
 }
@@ -217,7 +221,7 @@ fn referred() -> anyhow::Result<()> {
 fn exposed() -> anyhow::Result<()> {
     let ground = Ground::new("secret-ref-open")?;
     let open = ground.object("ConfigMap", "open", "data", json!({"url": "x@p@y"}));
-    let charted = ground.object("ConfigMap", "charted", "data", json!({"deep": "@base64:p@"}));
+    let charted = ground.object("ConfigMap", "charted", "data", json!({"deep": "x@p@"}));
     let steps = ground.steps(&json!([open]), &json!([charted]));
     let reference = ground.reference("password");
     let id = ground.host.plan(&ground.script(&steps, &reference, &[]))?;
@@ -274,6 +278,7 @@ fn exposed() -> anyhow::Result<()> {
             .is_some_and(|message| message.contains("not shown")),
         "{record:#}"
     );
+    ground.cancel(&id)?;
     search(
         &ground.host,
         &[&ground.secret],
@@ -332,6 +337,10 @@ fn wrong() -> anyhow::Result<()> {
     ] {
         refused(&ground.script(&steps, &secret, &[]), status, code, words)?;
     }
+    let open = ground.object("ConfigMap", "ours", "data", json!({"url": "@base64:p@"}));
+    let encoded = json!([{"id": "objects", "kind": "apply", "objects": [open]}]);
+    let encoded = ground.script(&encoded, &ground.reference("password"), &[]);
+    refused(&encoded, 400, "secret-ref-misplaced", &["would encode"])?;
     let misplaced = ground.script(&misplaced, &ground.reference("password"), &[]);
     refused(&misplaced, 400, "secret-ref-misplaced", &["as a name"])?;
     let mut open = ground.script(&steps, &ground.reference("password"), &[]);

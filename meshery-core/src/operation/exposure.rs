@@ -53,6 +53,11 @@ impl Sought {
         }
     }
 
+    /// Whether it is in a text in another form than its own, in which nobody would recognise a placeholder.
+    pub fn is_encoded_in(&self, text: &str) -> bool {
+        self.forms.iter().skip(1).any(|form| text.contains(form.as_str()))
+    }
+
     fn is_in(&self, text: &str) -> bool {
         self.forms.iter().any(|form| text.contains(form.as_str()))
             || self.any_case && text.to_lowercase().contains(&self.forms[0])

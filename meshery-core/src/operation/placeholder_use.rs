@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::exposure::{Exposure, Sought};
 use super::resolve::{Resolved, Resolver};
+use super::stored_plan::is_secret;
 use crate::problem::{Problem, ProblemKind};
 
 impl Resolver<'_> {
@@ -25,9 +26,13 @@ impl Resolver<'_> {
                         self.check_text(&step.id, &reference.to_string())?;
                     }
                     self.check_names(&step.id, &object)?;
+                    self.check_form(&step.id, object)?;
                 }
             }
-            Action::Release(release) => release.values = Map::new(),
+            Action::Release(release) => {
+                let values = std::mem::take(&mut release.values);
+                self.check_form(&step.id, Value::Object(values))?;
+            }
             Action::Expand(expand) => expand.with = Map::new(),
             _ => {}
         }
@@ -38,15 +43,26 @@ impl Resolver<'_> {
         let Some((_, reference)) = self.references.iter().find(|(holder, _)| text.contains(holder)) else {
             return Ok(());
         };
-        Err(Problem::new(
-            ProblemKind::Invalid,
-            "secret-ref-misplaced",
-            format!(
-                "step {step} would use {reference} as a name, or where no text of an object or a chart is"
-            ),
-        )
-        .cause("a reference takes its place in the texts of objects and in values for charts only")
-        .remedy("give this parameter as a value; if it should work, report this to the adapter's author"))
+        Err(misplaced(format!(
+            "step {step} would use {reference} as a name, or where no text of an object or a chart is"
+        )))
+    }
+
+    /// Refuses a placeholder in a form in which it would never be found. The data of a Secret is base64 by itself.
+    fn check_form(&self, step: &str, mut value: Value) -> Result<(), Problem> {
+        if is_secret(&value)
+            && let Some(fields) = value.as_object_mut()
+        {
+            fields.remove("data");
+        }
+        let text = value.to_string();
+        let encoded = |holder: &str| Sought::placeholder(holder).is_encoded_in(&text);
+        match self.references.iter().find(|(holder, _)| encoded(holder)) {
+            Some((_, reference)) => Err(misplaced(format!(
+                "step {step} would encode {reference} before anybody knows it"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn check_names(&self, step: &str, value: &Value) -> Result<(), Problem> {
@@ -73,4 +89,10 @@ impl Resolver<'_> {
         let exposures = objects.iter().filter_map(|object| Exposure::of(object, &sought));
         self.expose(exposures.collect(), &format!("step {step}"), resolved);
     }
+}
+
+fn misplaced(message: String) -> Problem {
+    Problem::new(ProblemKind::Invalid, "secret-ref-misplaced", message)
+        .cause("a reference takes its place as text in objects and in values for charts, and as base64 in a Secret's data")
+        .remedy("give this parameter as a value; if it should work, report this to the adapter's author")
 }
