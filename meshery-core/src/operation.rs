@@ -35,6 +35,7 @@ mod lineage;
 mod live;
 mod mark;
 mod material;
+mod object_set;
 mod once;
 mod operations;
 mod outputs;

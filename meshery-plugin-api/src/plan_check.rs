@@ -1,6 +1,7 @@
 //! Whether a plan makes sense as a plan, before anything is looked up, rendered or run.
 
 mod outputs;
+mod sets;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -70,6 +71,7 @@ pub fn check_expansion(
             step.id
         )));
     }
+    sets::check_expansion(&steps)?;
     check_all(&steps, rights, known)?;
     for step in &steps {
         check_step(step, &expand.within).map_err(|error| match error.code.as_str() {
@@ -107,6 +109,7 @@ fn check_all(steps: &[&Step], rights: &Rights, known: &KnownOutputs) -> Result<(
     }
     check_order(steps)?;
     outputs::check(steps, known)?;
+    sets::check(steps)?;
     let mut objects = 0;
     for step in steps {
         objects += check_step(step, rights)?;

@@ -25,6 +25,7 @@ mod leases;
 mod linkerd;
 mod mesheryctl;
 mod namespace;
+mod object_sets;
 mod operations;
 mod plan_files;
 mod plugins;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         kills::trials(),
         leases::trials(),
         linkerd::trials(),
+        object_sets::trials(),
         operations::trials(),
         proxy::trials(),
         random::trials(),

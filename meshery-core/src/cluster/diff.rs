@@ -46,7 +46,7 @@ const METADATA: &[&str] = &[
 ];
 /// A copy of the object itself, and a counter of its controller.
 const ANNOTATIONS: &[&str] = &[LAST_APPLIED, "deployment.kubernetes.io/revision"];
-pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Fields by which items of lists are known, the first that all items have and that tells them apart.
 const KEYS: &[&str] = &[
     "name",

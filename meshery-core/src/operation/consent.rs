@@ -50,6 +50,11 @@ impl Consent {
         }
     }
 
+    /// Why something stays as it is when nobody has agreed.
+    pub(super) fn stays_without(self, why: &str) -> String {
+        format!("{why}; it goes on explicit word only (accept {})", self.as_str())
+    }
+
     /// The error for somebody who has not agreed.
     pub(super) fn required(self, what: impl std::fmt::Display) -> Problem {
         Problem::new(ProblemKind::Conflict, "consent-required", what.to_string())

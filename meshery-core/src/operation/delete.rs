@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::foreign::left_inside;
 use super::mark::{operation_of, text};
+use super::object_set::reason_to_stay;
 use super::ownership::objection_to_deletion;
 use super::record::Left;
 use super::run::{StepRun, failure_of, halted};
@@ -116,6 +117,9 @@ impl StepRun<'_> {
                 "it is not the object that the plan was made for; it was made again since".into(),
             ));
         }
+        if let Some(why) = self.reason_of_set(target, now).await? {
+            return Ok(Some(why));
+        }
         let ours = operation_of(now).is_some();
         Ok(match target.when {
             Condition::Ours | Condition::OursAndEmpty if !ours => Some("it was not made by Meshery".into()),
@@ -125,6 +129,19 @@ impl StepRun<'_> {
             }
             Condition::Unknown => Some("the plan's condition is not known to this host".into()),
         })
+    }
+
+    /// Why a member of a set stays when the set goes on without it. Others' word on it stops nothing.
+    async fn reason_of_set(&self, target: &DeleteTarget, now: &Value) -> Result<Option<String>, Problem> {
+        let Some(set) = &target.set else { return Ok(None) };
+        if let Some(why) = reason_to_stay(now, set) {
+            return Ok(Some(why));
+        }
+        let run = self.run;
+        let objection = objection_to_deletion(&run.cluster, now, target, &run.plan).await?;
+        Ok(objection
+            .filter(|(consent, _)| !run.policy.accept.has(*consent))
+            .map(|(consent, why)| consent.stays_without(&why)))
     }
 
     /// Refuses what others mind, unless it was agreed to.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::consent::{Consent, NeededConsent};
 use super::ownership::minded_by_tool;
+use super::release_removal::in_waves;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, Work};
@@ -47,12 +48,19 @@ impl Resolver<'_> {
                     object: target.object,
                     when: target.when,
                     uid: None,
+                    set: None,
                 });
             }
         }
+        let mut kept = Vec::new();
+        if !delete.set.is_empty() {
+            let of_set = self.fallen(step, &delete.set, &[], resolved).await?;
+            waves.extend(in_waves(of_set.targets));
+            kept = of_set.kept;
+        }
         Ok(Work::Delete {
             waves,
-            kept: Vec::new(),
+            kept,
             removes: None,
         })
     }
@@ -85,6 +93,7 @@ impl Resolver<'_> {
                     object: found.object,
                     when: Condition::Always,
                     uid: Some(found.uid),
+                    set: None,
                 });
             }
         }

@@ -70,7 +70,7 @@ pub(super) async fn objection_to_deletion(
         return Ok(Some((Consent::Foreign, would_make_it_again(&tool))));
     }
     // With a uid it was found as part of the release that it goes with.
-    if target.uid.is_some() {
+    if target.uid.is_some() && target.set.is_none() {
         return Ok(None);
     }
     let metadata = &now["metadata"];

@@ -3,7 +3,9 @@
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
+use super::consent::Consent;
 use super::mark::{operation_of, text};
+use super::object_set::reason_to_stay;
 use super::ownership::objection_to_deletion;
 use super::preview::{Certainty, Change};
 use super::previewing::{Found, Previewing, blank};
@@ -30,9 +32,20 @@ impl Previewing<'_> {
             Condition::Unknown => Some("the plan's condition is not known to this host"),
             _ => None,
         };
+        let kept = match (kept, &target.set) {
+            (Some(why), _) => Some(why.to_owned()),
+            (None, Some(set)) => match reason_to_stay(&now, set) {
+                Some(why) => Some(why),
+                None => self
+                    .objection(target, &now)
+                    .await?
+                    .map(|(consent, why)| consent.stays_without(&why)),
+            },
+            (None, None) => None,
+        };
         if let Some(why) = kept {
             previewed.change = Change::Keep;
-            previewed.note = Some(why.into());
+            previewed.note = Some(why);
         } else if let Some(refusal) = self.refusal(target, &now).await? {
             previewed.change = Change::Error;
             previewed.error = Some(refusal);
@@ -64,10 +77,18 @@ impl Previewing<'_> {
         })
     }
 
-    async fn refusal(&self, target: &DeleteTarget, now: &Value) -> Result<Option<Problem>, Problem> {
+    /// What others have against it, unless it was agreed to.
+    async fn objection(
+        &self,
+        target: &DeleteTarget,
+        now: &Value,
+    ) -> Result<Option<(Consent, String)>, Problem> {
         let objection = objection_to_deletion(self.cluster, now, target, self.plan).await?;
-        Ok(objection
-            .filter(|(consent, _)| !self.record.policy.accept.has(*consent))
-            .map(|(consent, why)| consent.required(format!("{}: {why}", target.object))))
+        Ok(objection.filter(|(consent, _)| !self.record.policy.accept.has(*consent)))
+    }
+
+    async fn refusal(&self, target: &DeleteTarget, now: &Value) -> Result<Option<Problem>, Problem> {
+        let objection = self.objection(target, now).await?;
+        Ok(objection.map(|(consent, why)| consent.required(format!("{}: {why}", target.object))))
     }
 }

@@ -137,24 +137,34 @@ impl Resolver<'_> {
 
 /// Objects to delete, by their uids, in waves: what can refuse others first, then from the last wave to the first.
 pub(super) fn deletion(
-    mut targets: Vec<(ObjectRef, String)>,
+    targets: Vec<(ObjectRef, String)>,
     kept: Vec<Left>,
     removes: Option<ReleaseName>,
 ) -> Work {
-    targets.sort_by_key(|(object, _)| std::cmp::Reverse(wave_of(object)));
+    let targets = targets.into_iter().map(|(object, uid)| target(object, uid));
+    Work::Delete {
+        waves: in_waves(targets.collect()),
+        kept,
+        removes,
+    }
+}
+
+/// Objects in the waves in which they are deleted.
+pub(super) fn in_waves(mut targets: Vec<DeleteTarget>) -> Vec<Vec<DeleteTarget>> {
+    targets.sort_by_key(|target| std::cmp::Reverse(wave_of(&target.object)));
     let mut waves: Vec<Vec<DeleteTarget>> = Vec::new();
     let mut last = None;
-    for (object, uid) in targets {
-        let wave = wave_of(&object);
+    for target in targets {
+        let wave = wave_of(&target.object);
         if last != Some(wave) {
             waves.push(Vec::new());
             last = Some(wave);
         }
         if let Some(current) = waves.last_mut() {
-            current.push(target(object, uid));
+            current.push(target);
         }
     }
-    Work::Delete { waves, kept, removes }
+    waves
 }
 
 /// One object of a release that goes. What holds others' objects goes only when they are gone, unlike with `helm
@@ -172,6 +182,7 @@ pub(super) fn target(object: ObjectRef, uid: String) -> DeleteTarget {
             Condition::Always
         },
         uid: Some(uid),
+        set: None,
     }
 }
 

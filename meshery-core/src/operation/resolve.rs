@@ -96,6 +96,7 @@ impl Resolver<'_> {
                     for object in &mut objects {
                         mover.change(object);
                     }
+                    self.mark_set(&step.id, apply, &mut objects)?;
                     self.look_for_placeholders(&step.id, &objects, &mut resolved);
                     Brought::Objects(objects)
                 }
@@ -156,7 +157,13 @@ impl Resolver<'_> {
         };
         let mut chain = Chain::new(&step);
         let work = match &step.action {
-            Action::Apply(Apply { manager, uses, .. }) => {
+            Action::Apply(Apply {
+                manager,
+                uses,
+                set,
+                prune,
+                ..
+            }) => {
                 let manager = if manager.is_empty() { MANAGER } else { manager };
                 let mut work = self
                     .apply(&step.id, manager.into(), None, objects, defined, resolved)
@@ -164,7 +171,20 @@ impl Resolver<'_> {
                 if let Work::Apply { uses: used, .. } = &mut work {
                     used.clone_from(uses);
                 }
-                work
+                let fallen = match &work {
+                    Work::Apply { waves, .. } if *prune => {
+                        self.fallen(&step.id, set, waves, resolved).await?.work()
+                    }
+                    _ => None,
+                };
+                match fallen {
+                    None => work,
+                    Some(fallen) => {
+                        chain.add("objects", chain.title.clone(), work);
+                        chain.end(format!("What set {set} has no more"), fallen);
+                        return Ok(chain.steps);
+                    }
+                }
             }
             Action::Material(_) => {
                 self.apply(&step.id, MANAGER.into(), None, objects, defined, resolved)

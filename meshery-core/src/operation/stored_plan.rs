@@ -159,6 +159,9 @@ pub(super) struct DeleteTarget {
     /// The one that was found when the plan was made; another of the same name stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// The set as a member of which it was found, as its label has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
 }
 
 impl StoredStep {

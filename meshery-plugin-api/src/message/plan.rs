@@ -190,6 +190,14 @@ pub struct Apply {
     /// perhaps. What is not named here is text like any other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<String>,
+    /// Name of the set that the objects make up, one for each adapter: lower-case letters, digits and dashes, at most
+    /// 40. They are marked as its members. One step of a plan applies a set, and none of an expansion.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub set: String,
+    /// When the objects are applied, members of the set that are not among them are deleted: those that the core has made
+    /// and nobody has taken over since. Undo: compensating, as of [`Action::Delete`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub prune: bool,
 }
 
 /// Objects to delete.
@@ -198,6 +206,9 @@ pub struct Apply {
 pub struct Delete {
     /// What, in the order of deletion.
     pub targets: Vec<Target>,
+    /// After them every member of this [set](Apply::set), under the conditions of pruning.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub set: String,
 }
 
 /// One object to delete, and when it may be.

@@ -1,18 +1,21 @@
-//! Objects that people bring themselves: any YAML, previewed, applied and taken back like everything else.
+//! Objects that people bring themselves: any YAML, previewed, applied and taken back like everything else. Given a name,
+//! they are a set: what of it is not in the YAML any more goes, and the set can be removed without the YAML.
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness, Rule, Target};
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness, Rule, Step, Target};
 use serde_json::Value;
 
 use crate::application::{deadline, deadline_parameter};
-use crate::step::{apply, delete, holds, in_a_row, wait};
+use crate::step::{apply, apply_set, delete, delete_set, holds, in_a_row, wait};
 use crate::{manifest, namespace, need, parameter, schema};
 
 /// The most that a text may have, in bytes.
 const LONGEST: usize = 1 << 20;
+/// The most characters of a set's name.
+const LONGEST_SET: usize = 40;
 /// Kinds of which ready means something.
 const WORKLOADS: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
 
@@ -33,8 +36,20 @@ fn parameters(deploy: bool) -> Value {
             ),
         ),
     ];
+    let mut set = schema::text(if deploy {
+        "Name of the set that the objects make up; applied again, it loses what is not among them any more"
+    } else {
+        "Name of a set; everything of it is removed, in the place of what \"yaml\" would name"
+    });
+    set["pattern"] = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$".into();
+    set["maxLength"] = LONGEST_SET.into();
+    properties.push(("set", set));
+    if deploy {
+        let description = "With \"set\": delete what of it is not among the objects any more";
+        properties.push(("prune", schema::flag(description, true)));
+    }
     properties.extend(deploy.then(deadline_parameter));
-    schema::object(properties, &["yaml"])
+    schema::object(properties, if deploy { &["yaml"] } else { &[] })
 }
 
 /// The operation that applies them.
@@ -53,7 +68,8 @@ pub fn remove_operation() -> Operation {
     Operation {
         name: "remove-custom".into(),
         category: Category::Configure,
-        description: "Removes objects that are given as YAML, as far as Meshery made them".into(),
+        description: "Removes objects that are given as YAML, or a set of them, as far as Meshery made them"
+            .into(),
         parameters: parameters(false),
         needs: vec![need::namespace("{namespace}")],
     }
@@ -98,10 +114,26 @@ pub fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let used = objects
         .iter()
         .any(|object| object["metadata"]["namespace"] == target);
-    if used && !brought {
-        objects.splice(0..0, namespace::missing(&request.facts, &[target]));
+    let missing = if used && !brought {
+        namespace::missing(&request.facts, &[target])
+    } else {
+        Vec::new()
+    };
+    let set = parameter::text(request, "set", "")?;
+    let mut steps = Vec::new();
+    let count = objects.len() + missing.len();
+    if set.is_empty() {
+        objects.splice(0..0, missing);
+        steps.push(apply("custom", format!("{count} objects"), objects));
+    } else {
+        // It outlives the set: others may come to use it.
+        if !missing.is_empty() {
+            steps.push(apply("namespace", format!("namespace {target}"), missing));
+        }
+        let prune = parameter::flag(request, "prune", true)?;
+        let title = format!("{} objects of set {set}", objects.len());
+        steps.push(apply_set("custom", title, objects, (set, prune)));
     }
-    let count = objects.len();
     let mut verify = Vec::new();
     if !ready.is_empty() {
         verify.push(wait("ready", "the workloads run", deadline(request)?, ready));
@@ -109,7 +141,7 @@ pub fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     Ok(Plan {
         schema: SCHEMA.into(),
         summary: format!("Apply {count} objects, in namespace {target} where they name none"),
-        steps: vec![apply("custom", format!("{count} objects"), objects)],
+        steps: in_a_row(steps),
         notes: Vec::new(),
         verify,
     })
@@ -122,8 +154,43 @@ fn readiness(object: &Value) -> Option<Readiness> {
         .then(|| holds(Rule::Ready, reference))
 }
 
+fn last(target: &str) -> Step {
+    delete(
+        "namespace",
+        "the namespace, if it is ours and empty",
+        vec![namespace::removal(target)],
+    )
+}
+
 /// The plan that removes them, the last first.
 pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+    let set = parameter::text(request, "set", "")?;
+    let yaml = parameter::text(request, "yaml", "")?;
+    if set.is_empty() == yaml.is_empty() {
+        return Err(PluginError::new(
+            "bad-parameter",
+            "what is to be removed is said by one of the parameters \"yaml\" and \"set\"",
+        )
+        .remedy("give the YAML that was applied, or the name of the set"));
+    }
+    if !set.is_empty() {
+        let target = parameter::namespace(request, "namespace", "default")?;
+        let steps = vec![
+            delete_set(
+                "custom",
+                format!("everything of set {set}, as far as Meshery made it"),
+                set,
+            ),
+            last(target),
+        ];
+        return Ok(Plan {
+            schema: SCHEMA.into(),
+            summary: format!("Remove set {set}"),
+            steps: in_a_row(steps),
+            notes: Vec::new(),
+            verify: Vec::new(),
+        });
+    }
     let (objects, target) = objects(request)?;
     let mut targets: Vec<Target> = objects
         .iter()
@@ -146,11 +213,7 @@ pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             format!("{count} objects, as far as Meshery made them"),
             targets,
         ),
-        delete(
-            "namespace",
-            "the namespace, if it is ours and empty",
-            vec![namespace::removal(target)],
-        ),
+        last(target),
     ];
     Ok(Plan {
         schema: SCHEMA.into(),
@@ -198,6 +261,35 @@ mod tests {
             .collect();
         assert_eq!(names, ["b", "a"]);
         assert!(delete.targets.iter().all(|target| target.when == Condition::Ours));
+    }
+
+    #[test]
+    fn a_set_is_pruned_unless_told_otherwise_and_does_not_own_the_namespace_it_needs() {
+        let mut given = request(&json!({"yaml": TEXT, "namespace": "shop", "set": "web"}));
+        let plan = apply_plan(&given).unwrap();
+        let [namespace, custom] = plan.steps.as_slice() else {
+            panic!("{:?}", plan.steps)
+        };
+        assert!(matches!(&namespace.action, Action::Apply(apply) if apply.set.is_empty()));
+        assert!(
+            matches!(&custom.action, Action::Apply(apply) if apply.set == "web" && apply.prune && apply.objects.len() == 2)
+        );
+        given.parameters.insert("prune".into(), false.into());
+        let plan = apply_plan(&given).unwrap();
+        assert!(matches!(&plan.steps[1].action, Action::Apply(apply) if !apply.prune));
+    }
+
+    #[test]
+    fn what_is_removed_is_a_set_or_what_the_yaml_names_and_not_both() {
+        let plan = remove_plan(&request(&json!({"set": "web"}))).unwrap();
+        assert!(
+            matches!(&plan.steps[0].action, Action::Delete(delete) if delete.set == "web" && delete.targets.is_empty())
+        );
+        for parameters in [json!({}), json!({"set": "web", "yaml": TEXT})] {
+            let error = remove_plan(&request(&parameters)).unwrap_err();
+            assert_eq!(error.code, "bad-parameter");
+            assert!(error.message.contains("\"set\""), "{error:?}");
+        }
     }
 
     #[test]

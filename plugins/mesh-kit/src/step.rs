@@ -26,9 +26,38 @@ pub fn apply(id: &str, title: impl Into<String>, objects: Vec<Value>) -> Step {
     step(id, title, Action::Apply(apply))
 }
 
+/// Applies objects as a set, and deletes what of it is not among them if it is to be pruned.
+pub fn apply_set(
+    id: &str,
+    title: impl Into<String>,
+    objects: Vec<Value>,
+    (set, prune): (&str, bool),
+) -> Step {
+    let apply = Apply {
+        objects,
+        set: set.into(),
+        prune,
+        ..Apply::default()
+    };
+    step(id, title, Action::Apply(apply))
+}
+
 /// Deletes objects.
 pub fn delete(id: &str, title: impl Into<String>, targets: Vec<Target>) -> Step {
-    step(id, title, Action::Delete(Delete { targets }))
+    let delete = Delete {
+        targets,
+        ..Delete::default()
+    };
+    step(id, title, Action::Delete(delete))
+}
+
+/// Deletes everything of a set.
+pub fn delete_set(id: &str, title: impl Into<String>, set: &str) -> Step {
+    let delete = Delete {
+        set: set.into(),
+        ..Delete::default()
+    };
+    step(id, title, Action::Delete(delete))
 }
 
 /// Applies a chart as a Helm release. Values that are no object count as none.

@@ -1,0 +1,249 @@
+//! Sets of objects: applied again with less, what fell away goes, if it still is ours; and an undo brings it back.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use libtest_mimic::Trial;
+use meshery_tests::cluster::Cluster;
+use meshery_tests::host::Host;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use crate::invented::LIMIT;
+use crate::namespace::succeeded;
+use crate::{cluster, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "object_sets::what_falls_out_of_a_set_goes_comes_back_and_goes_with_the_set",
+            pruned,
+        ),
+        trial(
+            "object_sets::what_others_have_taken_over_copied_or_mind_stays_and_is_named",
+            taken_over,
+        ),
+    ]
+}
+
+struct Ground {
+    cluster: Arc<Cluster>,
+    host: Host,
+    space: &'static str,
+}
+
+impl Ground {
+    fn new(space: &'static str) -> anyhow::Result<Self> {
+        let cluster = cluster()?;
+        let host = Host::builder()
+            .kubeconfig(cluster.kubeconfig())
+            .settings("offline = true\n")
+            .start()?;
+        succeeded(cluster.kubectl(&["create", "namespace", space]))?;
+        Ok(Self { cluster, host, space })
+    }
+
+    fn ask(&self, operation: &str, mut parameters: Value, accept: &[&str]) -> Value {
+        parameters["namespace"] = self.space.into();
+        parameters["set"] = "shop".into();
+        json!({"adapter": "istio", "operation": operation, "parameters": parameters, "policy": {"accept": accept}})
+    }
+
+    fn apply(&self, names: &[&str]) -> Value {
+        self.ask("apply-custom", json!({"yaml": maps(names)}), &[])
+    }
+
+    /// Plans, looks and runs; the preview's words by name of the object, and the record.
+    fn perform(&self, asked: &Value) -> anyhow::Result<(Value, Value)> {
+        let id = self.host.plan(asked)?;
+        let preview = self
+            .host
+            .post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
+            .expect(200)?;
+        self.host.order(&id, "run")?;
+        let record = self.host.await_end(&id, LIMIT)?;
+        ensure!(
+            record["state"] == "succeeded",
+            "{record:#}\n{}",
+            self.host.story(&id)
+        );
+        Ok((changes(&preview), record))
+    }
+
+    fn there(&self) -> anyhow::Result<Vec<String>> {
+        let names = succeeded(self.cluster.kubectl(&[
+            "get",
+            "configmaps",
+            "--namespace",
+            self.space,
+            "-o",
+            "jsonpath={.items[*].metadata.name}",
+        ]))?;
+        let names = names.split_whitespace().map(str::to_owned);
+        Ok(names.filter(|name| name != "kube-root-ca.crt").collect())
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let of_space = ["--namespace", self.space];
+        succeeded(self.cluster.kubectl(&[arguments, &of_space[..]].concat()))
+    }
+
+    /// Lets somebody else apply the ConfigMap of this name, on the server's side.
+    fn take(&self, name: &str, labels: &Value) -> anyhow::Result<()> {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "labels": labels}, "data": {"value": "theirs"}});
+        let file = self.cluster.dir().join(format!("{}-{name}.json", self.space));
+        std::fs::write(&file, object.to_string())?;
+        let file = file.to_string_lossy();
+        self.kubectl(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=somebody",
+            "-f",
+            &file,
+        ])
+        .map(drop)
+    }
+}
+
+fn maps(names: &[&str]) -> String {
+    let documents: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: ours}}\n")
+        })
+        .collect();
+    documents.join("---\n")
+}
+
+fn changes(preview: &Value) -> Value {
+    let objects = preview["objects"].as_array().into_iter().flatten();
+    let pairs = objects.filter_map(|object| {
+        let name = object["ref"].as_str()?.rsplit('/').next()?.to_owned();
+        Some((name, object["change"].clone()))
+    });
+    Value::Object(pairs.collect())
+}
+
+fn pruned() -> anyhow::Result<()> {
+    let ground = Ground::new("object-set")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let (_, first) = ground.perform(&ground.apply(&["a", "b", "c"]))?;
+    let label = ground.kubectl(&["get", "configmap", "a", "-o", "jsonpath={.metadata.labels}"])?;
+    ensure!(label.contains("istio.shop"), "{label}");
+    let whole = Snapshot::take(&ground.cluster)?;
+
+    // Without pruning, what fell away stays and stays a member.
+    let mut keeping = ground.apply(&["a", "b"]);
+    keeping["parameters"]["prune"] = false.into();
+    ground.perform(&keeping)?;
+    ensure!(ground.there()? == ["a", "b", "c"]);
+
+    let (preview, second) = ground.perform(&ground.apply(&["a"]))?;
+    ensure!(
+        preview == json!({"a": "unchanged", "b": "delete", "c": "delete"}),
+        "{preview:#}"
+    );
+    ensure!(ground.there()? == ["a"]);
+    // It comes back as it was, and is a member again.
+    let id = second["id"].as_str().unwrap_or_default();
+    ground.host.take_back(id, "undone", LIMIT)?;
+    whole.await_same(&ground.cluster)?;
+    let (preview, _) = ground.perform(&ground.apply(&["a", "b"]))?;
+    ensure!(
+        preview == json!({"a": "unchanged", "b": "unchanged", "c": "delete"}),
+        "{preview:#}"
+    );
+    ensure!(ground.there()? == ["a", "b"]);
+
+    // Applied without the set, an object is no part of it any more.
+    let mut alone = ground.apply(&["b"]);
+    if let Some(parameters) = alone["parameters"].as_object_mut() {
+        parameters.remove("set");
+    }
+    ground.perform(&alone)?;
+    let (preview, removed) = ground.perform(&ground.ask("remove-custom", json!({}), &[]))?;
+    ensure!(
+        preview["a"] == "delete" && preview.get("b").is_none(),
+        "{preview:#}"
+    );
+    ensure!(ground.there()? == ["b"]);
+    let id = removed["id"].as_str().unwrap_or_default();
+    ground.host.take_back(id, "undone", LIMIT)?;
+    ensure!(ground.there()? == ["a", "b"]);
+    let id = first["id"].as_str().unwrap_or_default();
+    ground.host.take_back(id, "undone", LIMIT)?;
+    before.await_same(&ground.cluster)?;
+    ground
+        .cluster
+        .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);
+    Ok(())
+}
+
+fn taken_over() -> anyhow::Result<()> {
+    let ground = Ground::new("object-set-taken")?;
+    ground.perform(&ground.apply(&["stays", "taken", "copied", "argo", "edited", "again"]))?;
+    let ours = json!({"meshery.io/set": "istio.shop"});
+    ground.take("taken", &ours)?;
+    // Somebody has deleted it and made it again, with everything that was written on it.
+    let copy = ground.kubectl(&["get", "configmap", "copied", "-o", "json"])?;
+    let mut copy: Value = serde_json::from_str(&copy)?;
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        if let Some(metadata) = copy["metadata"].as_object_mut() {
+            metadata.remove(field);
+        }
+    }
+    let file = ground.cluster.dir().join("object-set-copied.json");
+    std::fs::write(&file, copy.to_string())?;
+    ground.kubectl(&["delete", "configmap", "copied"])?;
+    ground.kubectl(&["create", "-f", &file.to_string_lossy()])?;
+    ground.kubectl(&[
+        "annotate",
+        "configmap",
+        "argo",
+        "argocd.argoproj.io/tracking-id=web:/ConfigMap:x/argo",
+    ])?;
+    // A value that somebody has changed is no reason: an undo brings it back.
+    ground.kubectl(&[
+        "patch",
+        "configmap",
+        "edited",
+        "--type=merge",
+        "-p",
+        "{\"data\":{\"value\":\"edited\"}}",
+    ])?;
+
+    let (preview, record) = ground.perform(&ground.apply(&["stays"]))?;
+    let kept = json!({"stays": "unchanged", "taken": "keep", "copied": "keep", "argo": "keep",
+        "edited": "delete", "again": "delete"});
+    ensure!(preview == kept, "{preview:#}");
+    ensure!(ground.there()? == ["argo", "copied", "stays", "taken"]);
+    let left = record["left"].to_string();
+    for word in [
+        "somebody has taken it over",
+        "by kubectl-create and not by Meshery",
+        "Argo CD (Application web)",
+        "accept foreign",
+    ] {
+        ensure!(left.contains(word), "{word}: {left}");
+    }
+    // With the word, what Argo CD minds goes; what is not ours stays all the same.
+    let parameters = json!({"yaml": maps(&["stays"])});
+    let (preview, _) = ground.perform(&ground.ask("apply-custom", parameters, &["foreign"]))?;
+    ensure!(
+        preview["argo"] == "delete" && preview["taken"] == "keep",
+        "{preview:#}"
+    );
+    ensure!(ground.there()? == ["copied", "stays", "taken"]);
+    let (_, record) = ground.perform(&ground.ask("remove-custom", json!({}), &[]))?;
+    ensure!(ground.there()? == ["copied", "taken"], "{record:#}");
+    ensure!(
+        record["left"].as_array().is_some_and(|left| left.len() >= 2),
+        "{record:#}"
+    );
+    ground
+        .cluster
+        .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);
+    Ok(())
+}
