@@ -96,11 +96,6 @@ impl Ground {
         ])
     }
 
-    fn script(&self, steps: &Value, secret: &Value, accept: &[&str]) -> Value {
-        json!({"adapter": "scripted", "operation": "script",
-            "parameters": {"steps": steps, "secrets": {"p": secret}}, "policy": {"accept": accept}})
-    }
-
     fn value(&self, kind: &str, name: &str, key: &str) -> anyhow::Result<String> {
         let path = format!("jsonpath={{.data.{key}}}");
         succeeded(
@@ -128,6 +123,11 @@ impl Ground {
     }
 }
 
+fn script(steps: &Value, secret: &Value, accept: &[&str]) -> Value {
+    json!({"adapter": "scripted", "operation": "script",
+        "parameters": {"steps": steps, "secrets": {"p": secret}}, "policy": {"accept": accept}})
+}
+
 fn referred() -> anyhow::Result<()> {
     let mut ground = Ground::new("secret-ref")?;
     let applied = json!([
@@ -135,7 +135,7 @@ fn referred() -> anyhow::Result<()> {
         ground.object("Secret", "data", "data", json!({"url": "@base64:p@"})),
     ]);
     let charted = json!([ground.object("Secret", "chart", "stringData", json!({"url": "@p@"}))]);
-    let asked = ground.script(
+    let asked = script(
         &ground.steps(&applied, &charted),
         &ground.reference("password"),
         &[],
@@ -190,7 +190,7 @@ fn referred() -> anyhow::Result<()> {
         preview["counts"]["create"] == 1 && preview["counts"]["update"] == 1,
         "{preview:#}"
     );
-    let other = ground.script(
+    let other = script(
         &ground.steps(&applied, &charted),
         &ground.reference("another"),
         &[],
@@ -224,7 +224,7 @@ fn exposed() -> anyhow::Result<()> {
     let charted = ground.object("ConfigMap", "charted", "data", json!({"deep": "x@p@"}));
     let steps = ground.steps(&json!([open]), &json!([charted]));
     let reference = ground.reference("password");
-    let id = ground.host.plan(&ground.script(&steps, &reference, &[]))?;
+    let id = ground.host.plan(&script(&steps, &reference, &[]))?;
     let preview = ground.preview(&id)?;
     let needed = preview["needs_consent"].to_string();
     for word in [
@@ -246,7 +246,7 @@ fn exposed() -> anyhow::Result<()> {
         refused.text()
     );
 
-    let asked = ground.script(&steps, &reference, &["exposed-secret"]);
+    let asked = script(&steps, &reference, &["exposed-secret"]);
     let accepted = ground.host.plan(&asked)?;
     ground.preview(&accepted)?;
     ground.host.order(&accepted, "run")?;
@@ -254,7 +254,7 @@ fn exposed() -> anyhow::Result<()> {
     ensure!(record["state"] == "succeeded", "{record:#}");
     ensure!(ground.value("configmap", "open", "url")? == format!("x{}y", ground.secret.text));
     // Once more, over what is there: what was there before is in the journal.
-    let another = ground.script(&steps, &ground.reference("another"), &["exposed-secret"]);
+    let another = script(&steps, &ground.reference("another"), &["exposed-secret"]);
     let changed = ground.host.plan(&another)?;
     let preview = ground.preview(&changed)?;
     ensure!(preview["counts"]["update"] == 3, "{preview:#}");
@@ -268,7 +268,7 @@ fn exposed() -> anyhow::Result<()> {
     let steps = json!([{"id": "objects", "kind": "apply", "objects": [nonsense]}]);
     let failing = ground
         .host
-        .plan(&ground.script(&steps, &reference, &["exposed-secret"]))?;
+        .plan(&script(&steps, &reference, &["exposed-secret"]))?;
     ground.preview(&failing)?;
     ground.host.order(&failing, "run")?;
     let record = ground.host.await_state(&failing, &["failed", "undone"], LIMIT)?;
@@ -335,15 +335,15 @@ fn wrong() -> anyhow::Result<()> {
         // The secret itself is held against the schema.
         (of("source", "short"), 400, "bad-parameter", &["secrets/p"]),
     ] {
-        refused(&ground.script(&steps, &secret, &[]), status, code, words)?;
+        refused(&script(&steps, &secret, &[]), status, code, words)?;
     }
     let open = ground.object("ConfigMap", "ours", "data", json!({"url": "@base64:p@"}));
     let encoded = json!([{"id": "objects", "kind": "apply", "objects": [open]}]);
-    let encoded = ground.script(&encoded, &ground.reference("password"), &[]);
+    let encoded = script(&encoded, &ground.reference("password"), &[]);
     refused(&encoded, 400, "secret-ref-misplaced", &["would encode"])?;
-    let misplaced = ground.script(&misplaced, &ground.reference("password"), &[]);
+    let misplaced = script(&misplaced, &ground.reference("password"), &[]);
     refused(&misplaced, 400, "secret-ref-misplaced", &["as a name"])?;
-    let mut open = ground.script(&steps, &ground.reference("password"), &[]);
+    let mut open = script(&steps, &ground.reference("password"), &[]);
     open["parameters"]["steps"][0]["title"] = ground.reference("password");
     refused(&open, 400, "secret-ref-not-allowed", &["steps/0/title"])?;
     ground.proxy.on(|request| {
@@ -353,7 +353,7 @@ fn wrong() -> anyhow::Result<()> {
             Action::Forward
         }
     });
-    let asked = ground.script(&steps, &ground.reference("password"), &[]);
+    let asked = script(&steps, &ground.reference("password"), &[]);
     refused(&asked, 403, "secret-ref-forbidden", &["source"])?;
     ground.proxy.clear();
     // One that goes in between is missed when the object is written.

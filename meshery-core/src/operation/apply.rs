@@ -64,7 +64,7 @@ impl StepRun<'_> {
     ) -> Result<(), Problem> {
         let mut waves = load_waves(&self.run.store, &self.run.key, self.run.id(), content).await?;
         self.run.fill(uses, &mut waves)?;
-        self.run.put_secrets(&mut waves).await?;
+        Box::pin(self.run.put_secrets(&mut waves)).await?;
         for wave in waves {
             let definitions = definitions(&wave);
             let mut batches = Vec::new();

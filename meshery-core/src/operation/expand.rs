@@ -115,7 +115,7 @@ impl Conduct {
             images: &self.record.images,
             references: &plan.references,
         };
-        let resolved = resolver.resolve(within_the_plan(&step.id, expansion)).await?;
+        let resolved = Box::pin(resolver.resolve(within_the_plan(&step.id, expansion))).await?;
         if let Some(needed) = resolved
             .needs_consent
             .iter()

@@ -76,7 +76,11 @@ impl Previewing<'_> {
         let coming = self.coming(manifests.iter().flatten()).await?;
         let mut found = Vec::new();
         for (step, objects) in self.plan.steps.iter().zip(manifests) {
-            found.extend(self.step(step, objects, &coming).await?);
+            let of_step = self.step(step, objects, &coming).await?;
+            found.extend(of_step.into_iter().map(|found| Found {
+                previewed: self.plan.shown(found.previewed),
+                ..found
+            }));
         }
         let mut relied = Relied::default();
         let mut touched = HashSet::new();
@@ -98,10 +102,7 @@ impl Previewing<'_> {
             }
         }
         risks.sort_by_key(|risk| risk.severity);
-        let objects: Vec<PreviewedObject> = found
-            .into_iter()
-            .map(|object| self.plan.shown(object.previewed))
-            .collect();
+        let objects: Vec<PreviewedObject> = found.into_iter().map(|object| object.previewed).collect();
         let preview = Preview {
             operation: self.record.id.clone(),
             time: clock::now(),

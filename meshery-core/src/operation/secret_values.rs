@@ -2,6 +2,7 @@
 //! as long as that takes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,10 +29,11 @@ impl References {
         let mut values = BTreeMap::new();
         for (placeholder, reference) in self.iter().filter(|(placeholder, _)| wanted(placeholder)) {
             let key = (reference.namespace.as_str(), reference.name.as_str());
-            if !secrets.contains_key(&key) {
-                secrets.insert(key, secret(cluster, reference).await?);
-            }
-            let value = text(reference, &secrets[&key])?;
+            let found = match secrets.entry(key) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(unread) => unread.insert(secret(cluster, reference).await?),
+            };
+            let value = text(reference, found)?;
             values.insert(placeholder.to_owned(), value);
         }
         Ok(SecretValues(values))

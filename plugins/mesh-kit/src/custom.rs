@@ -167,8 +167,13 @@ pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let set = parameter::text(request, "set", "")?;
     let yaml = parameter::text(request, "yaml", "")?;
     if set.is_empty() == yaml.is_empty() {
+        let code = if set.is_empty() {
+            "bad-manifest"
+        } else {
+            "bad-parameter"
+        };
         return Err(PluginError::new(
-            "bad-parameter",
+            code,
             "what is to be removed is said by one of the parameters \"yaml\" and \"set\"",
         )
         .remedy("give the YAML that was applied, or the name of the set"));
@@ -285,9 +290,12 @@ mod tests {
         assert!(
             matches!(&plan.steps[0].action, Action::Delete(delete) if delete.set == "web" && delete.targets.is_empty())
         );
-        for parameters in [json!({}), json!({"set": "web", "yaml": TEXT})] {
+        for (parameters, code) in [
+            (json!({}), "bad-manifest"),
+            (json!({"set": "web", "yaml": TEXT}), "bad-parameter"),
+        ] {
             let error = remove_plan(&request(&parameters)).unwrap_err();
-            assert_eq!(error.code, "bad-parameter");
+            assert_eq!(error.code, code);
             assert!(error.message.contains("\"set\""), "{error:?}");
         }
     }
