@@ -206,6 +206,13 @@ fn value() -> anyhow::Result<()> {
     let secret = Marker::new("value");
     let mut asked = crate::releases::pieces(space, &[crate::releases::config("open", json!({}))]);
     asked["parameters"]["values"]["password"] = secret.text.as_str().into();
+    // And one that is only referred to.
+    let referred = Marker::new("referred");
+    let literal = format!("token={}", referred.text);
+    let in_space = ["--namespace", space, "--from-literal", &literal];
+    succeeded(cluster.kubectl(&[&["create", "secret", "generic", "vault"][..], &in_space].concat()))?;
+    asked["parameters"]["values"]["deep"] =
+        json!([{"token": {"secretRef": {"namespace": space, "name": "vault", "key": "token"}}}]);
     let id = host.plan(&asked)?;
     host.post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?
         .expect(200)?;
@@ -214,10 +221,15 @@ fn value() -> anyhow::Result<()> {
     ensure!(record["state"] == "succeeded", "{record:#}");
     // It has arrived: Helm's record has it.
     let theirs = cluster.run_helm(&["get", "values", "demo", "--namespace", space]);
-    ensure!(String::from_utf8_lossy(&theirs.stdout).contains(&secret.text));
-    search(&host, &[&secret], std::slice::from_ref(&id))?;
+    let values = String::from_utf8_lossy(&theirs.stdout);
+    ensure!(
+        values.contains(&secret.text) && values.contains(&referred.text),
+        "{values}"
+    );
+    let markers = [&secret, &referred];
+    search(&host, &markers, std::slice::from_ref(&id))?;
     host.take_back(&id, "undone", LIMIT)?;
-    search(&host, &[&secret], &[id])?;
+    search(&host, &markers, &[id])?;
     succeeded(cluster.kubectl(&["delete", "namespace", space, "--wait=false"])).map(drop)
 }
 
