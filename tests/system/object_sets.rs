@@ -20,6 +20,10 @@ pub fn trials() -> Vec<Trial> {
             pruned,
         ),
         trial(
+            "object_sets::a_definition_with_custom_resources_and_a_namespace_in_use_stay",
+            in_use,
+        ),
+        trial(
             "object_sets::what_others_have_taken_over_copied_or_mind_stays_and_is_named",
             taken_over,
         ),
@@ -190,6 +194,52 @@ fn pruned() -> anyhow::Result<()> {
     let id = first["id"].as_str().unwrap_or_default();
     ground.host.take_back(id, "undone", LIMIT)?;
     before.await_same(&ground.cluster)?;
+    ground
+        .cluster
+        .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);
+    Ok(())
+}
+
+/// A definition and a namespace fall away while somebody uses them; once nobody does, they go.
+fn in_use() -> anyhow::Result<()> {
+    let ground = Ground::new("object-set-use")?;
+    let brought = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+        metadata: {name: wares.sets.example}\nspec:\n  group: sets.example\n  scope: Namespaced\n  \
+        names: {kind: Ware, plural: wares}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    \
+        schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n---\n\
+        apiVersion: v1\nkind: Namespace\nmetadata: {name: object-set-inner}\n---\n";
+    let whole = format!("{brought}{}", maps(&["stays"]));
+    ground.perform(&ground.ask("apply-custom", json!({"yaml": whole}), &[]))?;
+    let ware = json!({"apiVersion": "sets.example/v1", "kind": "Ware", "metadata": {"name": "theirs"}});
+    let file = ground.cluster.dir().join("object-set-ware.json");
+    std::fs::write(&file, ware.to_string())?;
+    ground.kubectl(&["create", "-f", &file.to_string_lossy()])?;
+    let inner = ["--namespace", "object-set-inner"];
+    let create = ["create", "configmap", "theirs"];
+    succeeded(ground.cluster.kubectl(&[&create[..], &inner].concat()))?;
+
+    let (_, record) = ground.perform(&ground.apply(&["stays"]))?;
+    let left = record["left"].to_string();
+    for word in [
+        "CustomResourceDefinition",
+        "Ware/object-set-use/theirs",
+        "Namespace//object-set-inner",
+        "ConfigMap/object-set-inner/theirs",
+    ] {
+        ensure!(left.contains(word), "{word}: {left}");
+    }
+    ground.kubectl(&["get", "wares.sets.example", "theirs"])?;
+    ground.kubectl(&["delete", "wares.sets.example", "theirs"])?;
+    let delete = ["delete", "configmap", "theirs"];
+    succeeded(ground.cluster.kubectl(&[&delete[..], &inner].concat()))?;
+    let (_, record) = ground.perform(&ground.apply(&["stays"]))?;
+    ensure!(record["left"].as_array().is_none_or(Vec::is_empty), "{record:#}");
+    for gone in [
+        ["get", "customresourcedefinition", "wares.sets.example"],
+        ["get", "namespace", "object-set-inner"],
+    ] {
+        ensure!(!ground.cluster.kubectl(&gone).status.success(), "{gone:?}");
+    }
     ground
         .cluster
         .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);

@@ -273,6 +273,16 @@ pub fn mirror(cluster: &Cluster) -> anyhow::Result<PathBuf> {
             ),
         ),
         (
+            // It encodes what it is given, and refuses what it does not like, loudly.
+            "pieces-judging.tgz",
+            pieces("version: 0.1.0-judging").with(
+                "templates/judging.yaml",
+                "{{- if hasPrefix \"mArKeR\" .Values.token }}{{ fail .Values.token }}{{ end }}\n\
+                 apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: judged\ndata:\n  \
+                 token: {{ printf \"a:%s\" .Values.token | b64enc }}\n",
+            ),
+        ),
+        (
             "pieces-large.tgz",
             pieces("version: 0.1.0-large").with("noise.bin", noise(900_000)),
         ),

@@ -346,6 +346,21 @@ fn wrong() -> anyhow::Result<()> {
     let mut open = script(&steps, &ground.reference("password"), &[]);
     open["parameters"]["steps"][0]["title"] = ground.reference("password");
     refused(&open, 400, "secret-ref-not-allowed", &["steps/0/title"])?;
+    // A chart that does not take it says so in words that nobody hears; one that encodes it does not hide it.
+    let judging = |key: &str| {
+        let release = json!([{"id": "release", "kind": "release", "name": "demo", "namespace": ground.space,
+            "chart": {"name": "pieces", "version": "0.1.0-judging"}, "values": {"token": "@p@"}}]);
+        script(&release, &ground.reference(key), &[])
+    };
+    refused(&judging("password"), 400, "secret-ref-refused", &["pieces"])?;
+    let id = ground.host.plan(&judging("another"))?;
+    let record = ground.host.record(&id)?;
+    let needed = record["needs_consent"].to_string();
+    ensure!(
+        needed.contains("exposed-secret") && needed.contains("judged") && needed.contains("data.token"),
+        "{record:#}"
+    );
+    search(&ground.host, &[&ground.secret], &[])?;
     ground.proxy.on(|request| {
         if request.path.ends_with("/secrets/source") {
             Action::refuse(StatusCode::FORBIDDEN, "Forbidden", "the test says no")
