@@ -153,20 +153,9 @@ impl Cluster {
         })
     }
 
-    /// Asks whether the server would create an object, and what would come of it. Stores nothing. Unlike a dry-run
-    /// apply, it names every unknown field.
-    pub async fn create_dry_run(&self, object: &Value) -> Result<Value, ClusterError> {
-        self.post(object, "dryRun=All&fieldValidation=Strict", true).await
-    }
-
     /// Creates an object that must not exist. Not repeated when the connection breaks after it was sent: then
     /// whether it exists has to be looked at.
     pub async fn create(&self, object: &Value, manager: &str) -> Result<Value, ClusterError> {
-        self.post(object, &format!("fieldManager={}", escaped(manager)), false)
-            .await
-    }
-
-    async fn post(&self, object: &Value, query: &str, repeatable: bool) -> Result<Value, ClusterError> {
         let target = reference(object)?;
         let kind = self.resolve(&target.group, &target.version, &target.kind).await?;
         has_namespace(&target, &kind)?;
@@ -175,10 +164,11 @@ impl Cluster {
             kind: &kind,
             guard: None,
         };
-        let mut request = Request::collection(Method::POST, "create", &kind, &target.namespace, query)
+        let query = format!("fieldManager={}", escaped(manager));
+        let mut request = Request::collection(Method::POST, "create", &kind, &target.namespace, &query)
             .body(super::request::JSON, manifest.bytes());
         request.subject.object = target;
-        request.repeatable = repeatable;
+        request.repeatable = false;
         let answer = self.connection.send(&request).await?;
         answer.json(|| request.subject.what())
     }

@@ -9,10 +9,13 @@ use std::time::Instant;
 
 use super::entry::{Entry, ObjectChange, Stored};
 use super::run::{StepRun, halted};
+use crate::cluster::apply::{Applied, ApplyOptions};
 use crate::problem::{Problem, ProblemKind};
 
 /// Between two questions: webhooks need a moment after they are ready.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Field manager of what is never stored.
+const PROBER: &str = "meshery-probe";
 
 impl StepRun<'_> {
     pub async fn probe(
@@ -21,13 +24,21 @@ impl StepRun<'_> {
         object: &Value,
         expect: &BTreeMap<String, String>,
     ) -> Result<(), Problem> {
+        // Applied and not created, which is the same to webhooks: the server holds up whoever creates an object of a kind
+        // that was defined within two seconds.
+        let options = ApplyOptions {
+            manager: PROBER.into(),
+            force: true,
+            dry_run: true,
+            ..ApplyOptions::default()
+        };
         let mut told = String::new();
         loop {
             if self.run.halt.is_cancelled() {
                 return Err(halted());
             }
-            let reason = match self.run.cluster.create_dry_run(object).await {
-                Ok(answer) => {
+            let reason = match self.run.cluster.apply(object, &options).await {
+                Ok(Applied { object: answer, .. }) => {
                     let missing: Vec<&str> = expect
                         .iter()
                         .filter(|(_, pointer)| answer.pointer(pointer).is_none_or(Value::is_null))
