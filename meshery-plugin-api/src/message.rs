@@ -14,6 +14,7 @@ pub mod journal;
 pub mod material;
 pub mod object_ref;
 pub mod plan;
+pub mod withheld;
 
 /// Version of the message schemas that this crate writes (semver). Fields come with minor versions and have defaults; what
 /// means something else than before is a major one.

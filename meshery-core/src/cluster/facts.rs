@@ -5,10 +5,9 @@ use std::future::Future;
 use futures::stream::{self, StreamExt as _};
 use meshery_plugin_api::message::facts::{Detail, KindFacts, Need, Readability};
 use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::withheld::withhold;
 use serde_json::Value;
 
-use super::diff::LAST_APPLIED;
-use super::discovery::ResourceType;
 use super::error::ClusterError;
 use super::handle::Cluster;
 use super::list::{Choice, tidy};
@@ -88,7 +87,9 @@ impl Cluster {
             (found.into_iter().map(|item| tidy(&kind, item)).collect(), false)
         };
         for object in &mut objects {
-            withhold(&kind, object);
+            if kind.group.is_empty() && kind.kind == "Secret" {
+                withhold(object);
+            }
         }
         Ok((objects, truncated))
     }
@@ -111,49 +112,4 @@ async fn in_order<T, E>(futures: Vec<impl Future<Output = Result<T, E>>>) -> Res
         all.push(result?);
     }
     Ok(all)
-}
-
-/// Takes out of a Secret what is secret; the names of its keys stay.
-fn withhold(kind: &ResourceType, object: &mut Value) {
-    if !kind.group.is_empty() || kind.kind != "Secret" {
-        return;
-    }
-    if let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) {
-        for value in data.values_mut() {
-            *value = Value::String(String::new());
-        }
-    }
-    if let Some(annotations) = object
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut)
-    {
-        // kubectl keeps a copy of the whole object there.
-        annotations.remove(LAST_APPLIED);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_secret_keeps_the_names_of_its_keys_only() {
-        let kind = ResourceType {
-            group: String::new(),
-            version: "v1".into(),
-            kind: "Secret".into(),
-            plural: "secrets".into(),
-            namespaced: true,
-            verbs: vec![],
-        };
-        let mut secret = json!({"data": {"password": "aHVudGVyMg=="}, "metadata": {"name": "a", "annotations": {
-            LAST_APPLIED: "{\"data\":{\"password\":\"aHVudGVyMg==\"}}", "other": "x"}}});
-        withhold(&kind, &mut secret);
-        assert_eq!(
-            secret,
-            json!({"data": {"password": ""}, "metadata": {"name": "a", "annotations": {"other": "x"}}})
-        );
-    }
 }

@@ -32,7 +32,8 @@ pub enum Detail {
     /// Name, namespace, labels, annotations, owners.
     #[default]
     Metadata,
-    /// The whole object, without managed fields. The data of Secrets is never handed over.
+    /// The whole object, without managed fields. Of the data of Secrets only certificates are handed over
+    /// ([`withhold`](super::withheld::withhold)).
     Full,
     /// Something newer than this side.
     #[serde(other)]

@@ -6,9 +6,7 @@ use super::Cluster;
 use crate::error::PluginError;
 use crate::message::facts::{Detail, KindFacts, Need, Readability};
 use crate::message::object_ref::ObjectRef;
-
-/// kubectl keeps a copy of the whole object in this annotation.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+use crate::message::withheld::withhold;
 
 /// A need with its braces filled in.
 pub(super) fn fill(need: &Need, parameters: &Map<String, Value>) -> Result<Need, PluginError> {
@@ -132,22 +130,7 @@ fn shown(object: &Value, detail: Detail) -> Value {
         metadata.remove("managedFields");
     }
     if shown["kind"] == "Secret" && shown["apiVersion"] == "v1" {
-        for data in ["data", "stringData"] {
-            for (_, value) in shown
-                .get_mut(data)
-                .and_then(Value::as_object_mut)
-                .into_iter()
-                .flatten()
-            {
-                *value = Value::String(String::new());
-            }
-        }
-        if let Some(annotations) = shown
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-        {
-            annotations.remove(LAST_APPLIED);
-        }
+        withhold(&mut shown);
     }
     shown
 }

@@ -35,6 +35,14 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
     ),
     (
+        "linkerd-issuer-expires",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-issuer-expired",
+        "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
+    ),
+    (
         "linkerd-anchor-expired",
         "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
     ),

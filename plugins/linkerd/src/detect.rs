@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INJECT, INJECTOR, NAMESPACE, PROXY_VERSION, TRUST_ROOTS,
-    VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INJECT, INJECTOR, ISSUER, NAMESPACE, PROXY_VERSION,
+    TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
 use crate::{MESH, trust, versions};
 
@@ -42,6 +42,7 @@ pub fn needs() -> Vec<Need> {
         // Pods with a proxy: their annotation has its version.
         of_linkerd("", "Pod", Detail::Metadata),
         need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
         // Releases of extensions and of the CNI plugin.
         need::everywhere("", "ServiceAccount", "linkerd.io/extension", Detail::Metadata),
@@ -133,6 +134,7 @@ impl Found<'_> {
         let (namespaces, with_proxies) = in_mesh(facts, of_namespace);
         findings.extend(behind(facts, of_namespace, &version));
         findings.extend(trust::anchors(facts, of_namespace));
+        findings.extend(trust::issuer(facts, of_namespace));
         if versions::parse(&version).is_some_and(|version| versions::line_of(&version) == "stable") {
             findings.push(finding(
                 "linkerd-stable-ended",

@@ -55,6 +55,7 @@ pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Findin
         }
         // What the chart has made of the issuer is as the chart wants it.
         findings.extend(anchors(facts, in_namespace));
+        findings.extend(issuer(facts, in_namespace));
         return findings;
     }
     let missing = |kind: &str, wanted: &str, what: &str| {
@@ -95,7 +96,37 @@ pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Findin
         _ => {}
     }
     findings.extend(anchors(facts, in_namespace));
+    findings.extend(issuer(facts, in_namespace));
     findings
+}
+
+/// What is wrong with the issuer that is there, or will be soon. Its certificate is public; charts have another name for it.
+pub fn issuer(facts: &Facts, in_namespace: &str) -> Option<Finding> {
+    let secret = find(facts, "Secret", in_namespace, ISSUER)?;
+    let data = secret.get("data")?;
+    let encoded = ["tls.crt", "crt.pem"]
+        .iter()
+        .find_map(|key| data.get(key)?.as_str().filter(|text| !text.is_empty()))?;
+    let pem = certificate::of_base64(encoded)?;
+    let first = certificate::read(&pem).ok()?.into_iter().next()?;
+    let (days, until) = (first.days_left(&facts.now)?, &first.not_after);
+    let (code, severity, message) = if days < 0 {
+        let message = format!("the issuer ended at {until}: proxies get no certificates any more");
+        ("linkerd-issuer-expired", Severity::Error, message)
+    } else if days < WARNED_DAYS {
+        let message = format!("the issuer ends in {days} days, at {until}");
+        ("linkerd-issuer-expires", Severity::Warning, message)
+    } else {
+        return None;
+    };
+    let mut found = finding(
+        code,
+        severity,
+        message,
+        "make it anew with whoever has made it: operation renew-issuer, where the anchor's key is in the cluster",
+    );
+    found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
+    Some(found)
 }
 
 /// What is wrong with the anchors that are there, or will be soon.

@@ -31,6 +31,11 @@ impl Certificate {
     }
 }
 
+/// The text that a Secret holds under a name.
+pub fn of_base64(encoded: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
+}
+
 /// The certificates in a text, or what is wrong with it.
 pub fn read(pem: &str) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();

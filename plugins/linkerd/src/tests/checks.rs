@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use serde_json::json;
 
@@ -212,4 +214,28 @@ fn anchors_that_a_chart_has_made_stay_with_it() {
     );
     let upgraded = of_chart.check("upgrade", version);
     assert!(codes(&upgraded, Severity::Error).is_empty(), "{upgraded:?}");
+}
+
+#[test]
+fn an_issuer_is_warned_of_before_it_ends_and_refused_after_whoever_made_it() {
+    let encoded = |key: &str| {
+        let pem = include_str!("../../../mesh-kit/src/certificate/p256.pem");
+        json!({key: STANDARD.encode(pem), "tls.key": STANDARD.encode("secret")})
+    };
+    for key in ["tls.crt", "crt.pem"] {
+        let at = |now: &str| {
+            let cluster = Cluster::of("given").now(now);
+            install(cluster.change("linkerd-identity-issuer", |secret| secret["data"] = encoded(key)))
+        };
+        let warned = at("2026-11-26T10:00:00Z");
+        assert!(
+            codes(&warned, Severity::Warning).contains(&"linkerd-issuer-expires"),
+            "{warned:?}"
+        );
+        let ended = at("2027-01-02T00:00:00Z");
+        assert!(
+            codes(&ended, Severity::Error).contains(&"linkerd-issuer-expired"),
+            "{ended:?}"
+        );
+    }
 }
