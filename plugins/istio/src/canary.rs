@@ -2,7 +2,7 @@
 //! after them, and the old one removed when nobody uses it. `docs/plans/istio-canary-upgrade.md` says why in this order.
 
 use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::object::{annotation, name};
+use meshery_mesh_kit::object::{annotation, label as mesh_label, name};
 use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
 use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, rollout, schema, webhook};
 use meshery_plugin_api::PluginError;
@@ -24,7 +24,7 @@ use crate::install::{
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
-use crate::releases::{Part, PartRelease};
+use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::BY_REVISION;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::{self, Values};
@@ -104,7 +104,10 @@ impl<'a> Canary<'a> {
         let installed = installed(facts, old)?;
         let releases = releases(facts, old);
         of_release(&installed, &releases, old)?;
-        if releases.iter().any(|release| release.part == Part::Ztunnel) {
+        if of_istio(facts)
+            .iter()
+            .any(|release| release.part == Part::Ztunnel)
+        {
             return Err(PluginError::new(
                 "istio-canary-ambient",
                 "there is a proxy on each node, of which no node can have two: ambient mode has no canary upgrade",
@@ -193,7 +196,7 @@ impl<'a> Canary<'a> {
             return None;
         }
         let mut steps = Vec::new();
-        if self.old.revision.is_empty() {
+        if mesh_label(object, INJECTION_LABEL).is_some() {
             // A label that somebody else has set can only be removed by whoever owns it, and owns it alone whoever has
             // set it otherwise.
             let id = id_for("take-label", member, number);
@@ -234,7 +237,10 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let mut stay = Vec::new();
     for member in canary.members(request)? {
         match member.labels {
-            Some(labels) => steps.extend(moved(&canary, member.name, member.number, labels)),
+            Some(labels) => {
+                let of_namespace = moved(&canary, member.name, member.number, labels, parts.deadline_s);
+                steps.extend(of_namespace);
+            }
             None => stay.push(member.name),
         }
     }
@@ -276,7 +282,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
 /// The new control plane, and that it injects.
 fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<Step>, PluginError> {
     let mut istiod = with_values_of(parts.istiod()?, &canary.old.istiod());
-    let there = crate::releases::of_istio(facts).into_iter().any(|release| {
+    let there = of_istio(facts).into_iter().any(|release| {
         release.id.namespace == canary.old.namespace && release.id.name == parts.plane.istiod()
     });
     if let (Action::Release(release), false) = (&mut istiod.action, there) {
@@ -309,14 +315,16 @@ fn expansion(what: &str, with: Map<String, Value>, needs: Vec<Need>, within: Rig
 }
 
 /// A namespace goes over to the new revision when somebody has said yes, with the workloads that are there then.
-fn moved(canary: &Canary<'_>, member: &str, number: usize, labels: Vec<Step>) -> Vec<Step> {
+fn moved(canary: &Canary<'_>, member: &str, number: usize, labels: Vec<Step>, deadline_s: u32) -> Vec<Step> {
     let within = Rights {
         namespaces: vec![member.to_owned()],
         ..Rights::default()
     };
     let workloads = |what| {
         let needs = rollout::needs(member).to_vec();
-        expansion(what, with(&[("namespace", member)]), needs, within.clone())
+        let mut with = with(&[("namespace", member)]);
+        with.insert("deadline".into(), deadline_s.into());
+        expansion(what, with, needs, within.clone())
     };
     let reason = format!(
         "namespace {member} goes over to revision {} and its workloads are restarted next",

@@ -2,8 +2,9 @@
 //! who still uses the old control plane.
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
+use meshery_mesh_kit::readable::demand;
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
-use meshery_mesh_kit::step::{ask, holds, in_a_row, restart_in_undo};
+use meshery_mesh_kit::step::{ask, holds, in_a_row};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
@@ -36,7 +37,7 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         MOVES_BACK => back(request),
         MOVES => moves(request),
         MOVED => moved(request),
-        MAY_GO => Ok(may_go(request)),
+        MAY_GO => may_go(request),
         UNUSED => unused(request),
         DEFAULT_MOVES => default_moves(request),
         other => Err(PluginError::new(
@@ -54,13 +55,16 @@ fn steps(steps: Vec<Step>) -> Expansion {
 }
 
 fn back(request: &ExpandRequest) -> Result<Expansion, PluginError> {
-    let namespace = request.text("namespace");
-    let workloads = rollout::workloads(&request.facts, namespace)?;
-    if workloads.is_empty() {
-        return Ok(Expansion::default());
-    }
-    let title = format!("workloads of namespace {namespace}, with their old proxies");
-    Ok(steps(vec![restart_in_undo("again", title, ROLLOUT_S, workloads)]))
+    let back = rollout::back(&request.facts, request.text("namespace"), deadline(request))?;
+    Ok(steps(back.into_iter().collect()))
+}
+
+/// Seconds that a rollout may take.
+fn deadline(request: &ExpandRequest) -> u32 {
+    let deadline = request.with.get("deadline").and_then(Value::as_u64);
+    deadline
+        .and_then(|deadline| deadline.try_into().ok())
+        .unwrap_or(ROLLOUT_S)
 }
 
 fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
@@ -75,6 +79,7 @@ fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         });
     }
     let ready = rollout::ready("ready", format!("namespace {namespace} runs"), &workloads);
+    let ready = rollout::within(ready, deadline(request));
     Ok(steps(vec![
         rollout::restart("restarted", namespace, workloads),
         ready,
@@ -82,12 +87,14 @@ fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
 }
 
 /// The pods with proxies of a revision that are not on their way out.
-fn pods<'a>(facts: &'a Facts, revision: &str) -> Vec<&'a Value> {
-    facts
+fn pods<'a>(facts: &'a Facts, revision: &str) -> Result<Vec<&'a Value>, PluginError> {
+    // A list that was cut, or may not be read, must not look like nobody.
+    demand(facts, "", "Pod")?;
+    Ok(facts
         .objects("", "Pod")
         .filter(|pod| !proxies::is_over(pod) && text(pod, "/metadata/deletionTimestamp").is_empty())
         .filter(|pod| proxies::of_pod(pod).is_some_and(|proxy| proxy.revision == revision))
-        .collect()
+        .collect())
 }
 
 /// "3 pods (shop/a, shop/b, shop/c)".
@@ -105,7 +112,7 @@ fn named(pods: &[&Value]) -> String {
 fn moved(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let (namespace, from) = (request.text("namespace"), request.text("from"));
     // A pod that nobody made anew is not the label's fault; it is asked for before the old control plane goes.
-    let mut left = pods(&request.facts, from);
+    let mut left = pods(&request.facts, from)?;
     left.retain(|pod| pod.pointer("/metadata/ownerReferences").is_some());
     if left.is_empty() {
         return Ok(Expansion::default());
@@ -128,9 +135,9 @@ fn moved(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     )))
 }
 
-fn may_go(request: &ExpandRequest) -> Expansion {
+fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let from = request.text("from");
-    let left = pods(&request.facts, from);
+    let left = pods(&request.facts, from)?;
     let reason = if left.is_empty() {
         format!("revision {from} is removed next; no pod has a proxy of it")
     } else {
@@ -139,12 +146,16 @@ fn may_go(request: &ExpandRequest) -> Expansion {
             named(&left)
         )
     };
-    steps(vec![ask("gate", format!("before revision {from} goes"), reason)])
+    Ok(steps(vec![ask(
+        "gate",
+        format!("before revision {from} goes"),
+        reason,
+    )]))
 }
 
 fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let from = request.text("from");
-    let left = pods(&request.facts, from);
+    let left = pods(&request.facts, from)?;
     if left.is_empty() {
         return Ok(Expansion::default());
     }
@@ -159,7 +170,6 @@ fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
 fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let (namespace, revision) = (request.text("namespace"), request.text("revision"));
     let charts = ["base", "istiod"];
-    let deadline = request.with.get("deadline").and_then(Value::as_u64);
     let parts = Parts {
         chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts.charts)?,
         profile: Profile::of("default"),
@@ -168,9 +178,7 @@ fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         platform: None,
         values: Values::default(),
         images: &request.images,
-        deadline_s: deadline
-            .and_then(|deadline| deadline.try_into().ok())
-            .unwrap_or(ROLLOUT_S),
+        deadline_s: deadline(request),
         keep_values: true,
     };
     let mut istiod = parts.istiod()?;

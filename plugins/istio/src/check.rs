@@ -5,7 +5,7 @@ use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::{dropped, namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
@@ -16,7 +16,7 @@ use crate::control_plane::{BASE, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEB
 use crate::install::Wish;
 use crate::releases::{Part, of_istio};
 use crate::sample::App;
-use crate::{MESH, detect, injection, install, remove as removal};
+use crate::{MESH, detect, injection, install, proxies, remove as removal};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -238,11 +238,29 @@ fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
     ))
 }
 
+/// The workloads whose proxies are of the revisions in a namespace.
+fn cut_off(facts: &Facts, in_namespace: &str) -> Option<Finding> {
+    let going: Vec<String> = detect::installations(facts)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|found| found.namespace == in_namespace)
+        .map(|found| found.revision)
+        .collect();
+    let pods = facts.objects("", "Pod").filter(|pod| {
+        !proxies::is_over(pod) && proxies::of_pod(pod).is_some_and(|proxy| going.contains(&proxy.revision))
+    });
+    losing::warning(
+        pods,
+        "take their namespaces out first (operation uninject, with restart), or move them to another control plane",
+    )
+}
+
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
     let going = removal::going(facts, in_namespace);
-    let mut findings = gaps(facts);
+    let mut findings: Vec<Finding> = cut_off(facts, in_namespace).into_iter().collect();
+    findings.extend(gaps(facts));
     for release in &going {
         if !release.ours {
             findings.push(adoption::removed(request, &release.id)?);

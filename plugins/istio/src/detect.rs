@@ -405,11 +405,21 @@ fn of_this(deployment: &Value, key: &Key, keys: &[Key]) -> bool {
     }
 }
 
-/// Namespaces whose pods this revision injects. The old label counts more than the revision's.
+/// Namespaces whose pods this revision injects. The old label counts more than the revision's, and either may mean a
+/// revision by another name of it.
 fn injected(facts: &Facts, revision: &str) -> Vec<String> {
+    let tags: BTreeMap<&str, &str> = facts
+        .objects(WEBHOOKS, "MutatingWebhookConfiguration")
+        .filter_map(|object| Some((label(object, TAG_LABEL)?, label(object, REVISION_LABEL)?)))
+        .collect();
+    // Also the revision itself, unless its name is now another one's.
+    let means = |named: &str| {
+        tags.get(named)
+            .map_or(named == revision, |tagged| *tagged == revision)
+    };
     let by_label = |object: &&Value| match label(object, INJECTION_LABEL) {
-        Some(value) => value == "enabled" && revision == DEFAULT_REVISION,
-        None => label(object, REVISION_LABEL) == Some(revision),
+        Some(value) => value == "enabled" && means(DEFAULT_REVISION),
+        None => label(object, REVISION_LABEL).is_some_and(means),
     };
     let mut names: Vec<String> = unique(facts, "", "Namespace")
         .into_iter()

@@ -16,6 +16,7 @@ use crate::control_plane::{
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::{self, NAMES, PLATFORMS, Profile};
+use crate::releases::{Part, of_istio};
 use crate::values::{self, Values};
 use crate::{MESH, detect, versions};
 
@@ -189,7 +190,8 @@ impl<'a> Install<'a> {
             values: Values::read(request)?,
             images: &request.images,
             deadline_s: deadline(request)?,
-            keep_values: false,
+            // What somebody has set stays when the same is installed again, to mend it say.
+            keep_values: is_there(facts, plane),
         };
         Ok(Self { parts, gateways })
     }
@@ -262,6 +264,15 @@ impl<'a> Install<'a> {
         }
         notes
     }
+}
+
+/// Whether there is a release of this control plane.
+fn is_there(facts: &Facts, plane: Plane<'_>) -> bool {
+    of_istio(facts).iter().any(|release| {
+        release.part == Part::Istiod
+            && release.id.namespace == plane.namespace
+            && release.id.name == plane.istiod()
+    })
 }
 
 /// Whether the validator of `base` is this control plane's: of the default revision, or of the only one there is.

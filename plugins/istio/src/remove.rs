@@ -71,12 +71,24 @@ pub fn operation() -> Operation {
     }
 }
 
-/// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are.
+/// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are, but for those of a
+/// control plane elsewhere.
 pub fn going(facts: &Facts, in_namespace: &str) -> Vec<PartRelease> {
+    let elsewhere: Vec<String> = detect::installations(facts)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|found| found.namespace != in_namespace)
+        .map(|found| found.revision)
+        .collect();
+    let stays = |release: &PartRelease| {
+        let revision = detect::gateway_revision(facts, &release.id.namespace, &release.id.name);
+        elsewhere.iter().any(|other| other == revision)
+    };
     of_istio(facts)
         .into_iter()
         .filter(|release| {
-            release.id.namespace == in_namespace || (release.part == Part::Gateway && release.ours)
+            release.id.namespace == in_namespace
+                || (release.part == Part::Gateway && release.ours && !stays(release))
         })
         .collect()
 }

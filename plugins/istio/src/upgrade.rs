@@ -229,7 +229,28 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], &facts.charts)?;
     let mut findings = checked(request, &installed, &chosen, IN_PLACE)?;
     findings.extend(too_old(facts, plane, &chosen.version));
+    findings.extend(elsewhere(facts, plane));
     Ok(findings)
+}
+
+/// What the nodes have in another namespace is not upgraded with the control plane.
+fn elsewhere(facts: &Facts, plane: Plane<'_>) -> Vec<Finding> {
+    let of_nodes = |release: &PartRelease| {
+        matches!(release.part, Part::Cni | Part::Ztunnel) && release.id.namespace != plane.namespace
+    };
+    let of_nodes = of_istio(facts).into_iter().filter(of_nodes);
+    of_nodes
+        .map(|release| Finding {
+            code: "istio-part-elsewhere".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "release {}/{} is not in the control plane's namespace, and keeps its version",
+                release.id.namespace, release.id.name
+            ),
+            object: None,
+            remedy: "upgrade it with helm, right after the control plane".into(),
+        })
+        .collect()
 }
 
 /// What is to be said about bringing an installation to a version, this many minor versions up at most.

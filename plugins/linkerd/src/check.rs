@@ -5,7 +5,7 @@ use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{adoption, dropped, namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{adoption, cut_off, dropped, namespace, parameter, precheck, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
@@ -220,8 +220,9 @@ fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> 
         ));
     }
     // A stable version has no date; 2.14 is what edge releases of 2024 can follow.
-    let years = wish.version.major.saturating_sub(version.major);
-    if versions::line_of(&version) != wish.line || years > 1 {
+    let months = |version: &Version| version.major * 12 + version.minor;
+    let apart = months(&wish.version).saturating_sub(months(&version));
+    if versions::line_of(&version) != wish.line || apart > 12 {
         return Some(finding(
             "linkerd-skew",
             Severity::Warning,
@@ -235,7 +236,9 @@ fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> 
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let mut findings = Vec::new();
+    let pods = detect::proxies(facts, in_namespace);
+    let remedy = "take their namespaces out first (operation uninject, with restart)";
+    let mut findings: Vec<Finding> = cut_off::warning(pods, remedy).into_iter().collect();
     let injected = removal::injected(facts);
     if !injected.is_empty() {
         findings.push(finding(

@@ -286,7 +286,7 @@ fn component(deployment: &Value) -> Component {
 }
 
 /// Pods with a proxy of this control plane, but for its own.
-fn proxies<'a>(facts: &'a Facts, of_namespace: &'a str) -> impl Iterator<Item = &'a Value> {
+pub fn proxies<'a>(facts: &'a Facts, of_namespace: &'a str) -> impl Iterator<Item = &'a Value> {
     facts.objects("", "Pod").filter(move |pod| {
         label(pod, CONTROL_PLANE_NS) == Some(of_namespace)
             && namespace(pod) != of_namespace

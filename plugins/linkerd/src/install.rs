@@ -17,6 +17,7 @@ use crate::control_plane::{
     CNI, CNI_CHART, CONFIG, CONTROL_PLANE, CONTROL_PLANE_NS, CRDS, INJECT, NAMESPACE, WEBHOOKS_DISABLED,
     ready,
 };
+use crate::releases::{Part, of_linkerd};
 use crate::versions::{self, LINES, Release, STABLE_ENDED};
 use crate::{MESH, detect, gateway_api, trust};
 
@@ -143,8 +144,16 @@ struct Install<'a> {
     gateway_api: Map<String, Value>,
     deadline_s: u32,
     images: &'a Images,
-    /// What was set when it was installed stays.
     is_upgrade: bool,
+    /// What was set when it was installed stays, also when the same is installed again, to mend it say.
+    keeps: bool,
+}
+
+/// Whether there is a release of the control plane.
+fn is_there(facts: &Facts, in_namespace: &str) -> bool {
+    of_linkerd(facts)
+        .iter()
+        .any(|release| release.part == Part::ControlPlane && release.id.namespace == in_namespace)
 }
 
 /// Which options a control plane has, by the values that its chart has written down.
@@ -185,6 +194,7 @@ impl<'a> Install<'a> {
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
             images: &request.images,
             is_upgrade: upgrade,
+            keeps: upgrade || is_there(facts, in_namespace),
         })
     }
 
@@ -236,11 +246,7 @@ impl<'a> Install<'a> {
         values: Value,
     ) -> Result<Step, PluginError> {
         let step = release(id, title, name, self.release.chosen.chart(chart)?, values);
-        Ok(if self.is_upgrade {
-            keeping_values(step)
-        } else {
-            step
-        })
+        Ok(if self.keeps { keeping_values(step) } else { step })
     }
 
     fn steps(&self, facts: &Facts) -> Result<Vec<Step>, PluginError> {

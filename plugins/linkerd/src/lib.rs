@@ -24,7 +24,7 @@ mod tests;
 mod trust;
 mod versions;
 
-use meshery_mesh_kit::documentation;
+use meshery_mesh_kit::{custom, documentation};
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
@@ -186,6 +186,18 @@ const OPERATIONS: &[&[Entry]] = &[
             plan: dropped::remove,
             check: check::nothing_more,
         },
+        Entry {
+            name: "apply-custom",
+            describe: custom::apply_operation,
+            plan: custom::apply_plan,
+            check: check::nothing_more,
+        },
+        Entry {
+            name: "remove-custom",
+            describe: custom::remove_operation,
+            plan: custom::remove_plan,
+            check: check::nothing_more,
+        },
     ],
 ];
 
@@ -216,8 +228,8 @@ impl MeshAdapter for Linkerd {
             rights: Rights {
                 namespaces: vec!["*".into()],
                 create_namespaces: true,
-                // The extension viz serves an API of its own.
-                cluster_groups: vec!["apiregistration.k8s.io".into()],
+                // What people bring themselves; the extension viz serves an API of its own.
+                cluster_groups: vec!["*".into()],
                 crds: true,
                 rbac: RbacScope::Cluster,
                 webhooks: true,

@@ -3,6 +3,7 @@
 //! in this order.
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
+use meshery_mesh_kit::readable::demand;
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S, workloads};
 use meshery_mesh_kit::step::{
     ask, delete, expand, holding_back, id_for, leaving, material, restart, restart_in_undo, wait,
@@ -22,8 +23,9 @@ use crate::{MESH, detect, install, trust};
 
 /// Name of the operation.
 pub const ROTATE: &str = "rotate-anchor";
-/// Expansions: the workloads of a namespace, and whether any pod was left behind.
+/// Expansions: the workloads of a namespace, the same in the undo, and whether any pod was left behind.
 const NAMESPACE_RESTARTED: &str = "namespace-restarted";
+const NAMESPACE_AGAIN: &str = "namespace-again";
 const NOBODY_BEHIND: &str = "nobody-behind";
 /// What the Deployments leave: the moment at which their rollout was complete is in it.
 const ROLLED_OUT: &str = "rolled-out";
@@ -118,7 +120,21 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         "before the new anchor signs",
         "the issuer is signed by the new anchor next: whoever does not believe it is cut off".into(),
     ));
-    // Before the issuer: in the undo it comes after that.
+    // Before the issuer: in the undo all of these come after that, identity first. Who has a certificate under the new anchor
+    // by then gets one under the old one while both are believed; only then does the new one go.
+    steps.extend(back(&found.namespaces));
+    let others = || {
+        DEPLOYMENTS[1..]
+            .iter()
+            .map(|name| deployment(target, name))
+            .collect()
+    };
+    steps.push(restart_in_undo(
+        "control-plane-renewed-again",
+        "destination and injector get certificates under the old issuer again, when that is back",
+        ROLLOUT_S,
+        others(),
+    ));
     steps.push(restart_in_undo(
         "identity-again",
         "identity signs under the old issuer again, when that is back",
@@ -147,11 +163,10 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         deployment(target, DEPLOYMENTS[0]),
         "/status/conditions",
     ));
-    let others = DEPLOYMENTS[1..].iter().map(|name| deployment(target, name));
     steps.push(restart(
         "control-plane-renewed",
         "destination and injector get certificates under it",
-        others.collect(),
+        others(),
     ));
     steps.push(wait(
         "control-plane-renewed-ready",
@@ -285,6 +300,24 @@ fn round(word: &str, why: &str, namespaces: &[String]) -> Vec<Step> {
     steps
 }
 
+/// The workloads of every namespace, restarted when the issuer has been taken back.
+fn back(namespaces: &[String]) -> Vec<Step> {
+    let expansion = |(number, namespace): (usize, &String)| {
+        let again = Expand {
+            what: NAMESPACE_AGAIN.into(),
+            with: with("namespace", namespace),
+            needs: rollout::needs(namespace).to_vec(),
+            within: Rights {
+                namespaces: vec![namespace.clone()],
+                ..Rights::default()
+            },
+        };
+        let title = format!("the workloads of namespace {namespace}, should the issuer be taken back");
+        expand(&id_for("back", namespace, number), title, again)
+    };
+    namespaces.iter().enumerate().map(expansion).collect()
+}
+
 fn with(name: &str, value: &str) -> Map<String, Value> {
     [(name.to_owned(), Value::from(value))].into_iter().collect()
 }
@@ -322,6 +355,13 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
                 notes: Vec::new(),
             })
         }
+        NAMESPACE_AGAIN => {
+            let back = rollout::back(&request.facts, request.text("namespace"), ROLLOUT_S)?;
+            Ok(Expansion {
+                steps: back.into_iter().collect(),
+                notes: Vec::new(),
+            })
+        }
         NOBODY_BEHIND => nobody_behind(request),
         other => Err(PluginError::new(
             "unknown-expansion",
@@ -347,6 +387,8 @@ fn nobody_behind(request: &ExpandRequest) -> Result<Expansion, PluginError> {
                 "when the control plane was rolled out cannot be told from its Deployment",
             )
         })?;
+    // A list that was cut, or may not be read, must not look like nobody.
+    demand(&request.facts, "", "Pod")?;
     let mut behind: Vec<String> = request
         .facts
         .objects("", "Pod")

@@ -13,6 +13,7 @@ pub mod application;
 pub mod catalogue;
 pub mod certificate;
 pub mod custom;
+pub mod cut_off;
 pub mod documentation;
 pub mod dropped;
 pub mod injection;

@@ -61,6 +61,19 @@ pub fn ready(id: &str, title: impl Into<String>, workloads: &[ObjectRef]) -> Ste
     wait(id, title, ROLLOUT_S, conditions)
 }
 
+/// The same, within so many seconds.
+pub fn within(step: Step, deadline_s: u32) -> Step {
+    Step { deadline_s, ..step }
+}
+
+/// The step that restarts the workloads of a namespace when what follows it has been taken back; none when there are none.
+pub fn back(facts: &Facts, namespace: &str, deadline_s: u32) -> Result<Option<Step>, PluginError> {
+    let workloads = workloads(facts, namespace)?;
+    let title = format!("workloads of namespace {namespace}, when what follows is taken back");
+    let step = |workloads| crate::step::restart_in_undo("again", title, deadline_s, workloads);
+    Ok((!workloads.is_empty()).then(|| step(workloads)))
+}
+
 /// The parameter of an operation that changes what new pods of a namespace get.
 pub fn parameter() -> (&'static str, Value) {
     let description = "Restart the workloads of the namespace, so that pods that run already change too";

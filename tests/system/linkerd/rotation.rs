@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Bench, SYSTEM, text};
 use crate::invented::LIMIT;
+use crate::namespace::eventually;
 
 const ROOTS: [&str; 4] = ["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM];
 
@@ -163,7 +164,22 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
     bench.believed(&[&old, &new])?;
     bench.signed_by(&new)?;
     bench.host.take_back(text(&renewed["id"]), "undone", LIMIT)?;
+    let pods = || -> anyhow::Result<Vec<String>> {
+        let pods = bench.get(&["pods", "--namespace", "shop"])?;
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        Ok(pods
+            .iter()
+            .map(|pod| text(&pod["metadata"]["uid"]).to_owned())
+            .collect())
+    };
+    let renewed = pods()?;
     bench.host.take_back(&id, "undone", LIMIT)?;
+    // Who has a certificate under the new anchor does not keep it.
+    eventually(|| {
+        let left: Vec<String> = pods()?.into_iter().filter(|pod| renewed.contains(pod)).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
     bench.believed(&[&old])?;
     bench.signed_by(&old)?;
     linkerd.trouble()

@@ -191,3 +191,35 @@ fn what_cannot_be_two_or_is_not_there_is_an_error() {
         "{far:?}"
     );
 }
+
+#[test]
+fn a_list_of_pods_that_could_not_be_read_is_not_nobody() {
+    for step in ["moved-shop", "asked", "unused"] {
+        let error = expanded(&ours().forbid(&[("", "Pod")]), step).unwrap_err();
+        assert_eq!(error.code, "facts-incomplete", "{step}");
+    }
+}
+
+/// Where the default has moved to the revision 1-30-3, whose other name it is from then on.
+fn moved() -> Cluster {
+    let mut cluster = Cluster::of("installed");
+    for name in ["istiod", "istio-sidecar-injector"] {
+        cluster = cluster.change(name, |object| {
+            object["metadata"]["labels"]["istio.io/rev"] = "1-30-3".into();
+        });
+    }
+    cluster
+}
+
+#[test]
+fn a_namespace_belongs_to_the_revision_that_its_label_means() {
+    let namespaces = |cluster: &Cluster| cluster.detect().unwrap()[0].namespaces.clone();
+    assert_eq!(namespaces(&Cluster::of("installed")), ["shop"]);
+    assert!(namespaces(&moved()).is_empty());
+    let tagged = moved().change("istio-validator-istio-system", |object| {
+        object["kind"] = "MutatingWebhookConfiguration".into();
+        object["metadata"]["labels"] =
+            json!({"istio.io/tag": "default", "istio.io/rev": "1-30-3", "app.kubernetes.io/part-of": "istio"});
+    });
+    assert_eq!(namespaces(&tagged), ["shop"]);
+}

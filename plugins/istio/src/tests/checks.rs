@@ -127,8 +127,13 @@ fn removing_says_what_loses_its_control_plane() {
     let cluster = Cluster::of("installed");
     assert_eq!(
         found(&cluster, "remove", json!({})),
-        is("namespaces-in-mesh", Severity::Warning)
+        [
+            ("workloads-cut-off".to_owned(), Severity::Warning),
+            ("namespaces-in-mesh".to_owned(), Severity::Warning),
+        ]
     );
+    let first = &cluster.check("remove", json!({}))[0];
+    assert!(first.message.contains("shop/web"), "{first:?}");
     let others = found(&Cluster::of("revisioned"), "remove", json!({}));
     let codes: Vec<&str> = others.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(

@@ -126,8 +126,10 @@ fn missing_definitions_of_the_gateway_api_are_an_error_when_nobody_brings_them()
 #[test]
 fn what_is_cut_off_by_a_removal_is_listed_first() {
     let findings = Cluster::of("installed").check("remove", json!({}));
-    assert_eq!(findings[0].code, "namespaces-in-mesh");
-    assert!(findings[0].message.contains("shop"), "{findings:?}");
+    let all: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(all[..2], ["workloads-cut-off", "namespaces-in-mesh"]);
+    assert!(findings[0].message.contains("Pod shop/web-1"), "{findings:?}");
+    assert!(findings[1].message.contains("shop"), "{findings:?}");
 }
 
 #[test]

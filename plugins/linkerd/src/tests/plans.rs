@@ -274,6 +274,8 @@ fn a_rotation_has_its_order() {
         "trust-shop",
         "all-trust-both",
         "issuer-gate",
+        "back-shop",
+        "control-plane-renewed-again",
         "identity-again",
         "issuer",
         "renew-shop",
@@ -326,4 +328,21 @@ fn a_pod_that_is_not_newer_than_the_rollout_ends_a_rotation() {
     }
     let error = asked("2026-11-26T10:00:08Z", &json!([])).unwrap_err();
     assert_eq!(error.code, "linkerd-rollout-unknown");
+}
+
+#[test]
+fn a_list_of_pods_that_could_not_be_read_ends_a_rotation() {
+    let cluster = Cluster::of("installed");
+    let plan = cluster.plan("rotate-anchor", json!({})).unwrap();
+    let step = plan.steps.iter().find(|step| step.id == "all-trust-both");
+    let Some(Action::Expand(expand)) = step.map(|step| &step.action) else {
+        panic!("{step:?}")
+    };
+    let rolled_out = json!([{"type": "Progressing", "lastUpdateTime": "2026-11-26T10:00:07Z"}]);
+    let outputs = [("control-plane-ready.rolled-out".to_owned(), rolled_out)];
+    let error = cluster
+        .forbid(&[("", "Pod")])
+        .expand("rotate-anchor", expand, outputs.into())
+        .unwrap_err();
+    assert_eq!(error.code, "facts-incomplete");
 }

@@ -1,0 +1,93 @@
+//! Who would lose its control plane: told before the control plane goes, workload by workload.
+
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use serde_json::Value;
+
+use crate::object::{label, name, namespace};
+
+/// How many workloads are named.
+const NAMED: usize = 20;
+
+/// What these pods with proxies are of, each once: `Deployment shop/web`.
+pub fn workloads<'a>(pods: impl Iterator<Item = &'a Value>) -> Vec<String> {
+    let mut workloads: Vec<String> = pods.map(workload).collect();
+    workloads.sort();
+    workloads.dedup();
+    workloads
+}
+
+fn workload(pod: &Value) -> String {
+    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owner = owners
+        .into_iter()
+        .flatten()
+        .find(|owner| owner["controller"] == true);
+    let of = namespace(pod);
+    let Some(owner) = owner else {
+        return format!("Pod {of}/{}", name(pod));
+    };
+    let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
+    // A Deployment's ReplicaSet has its name, a dash and the hash that the pod is labelled with.
+    let hash = label(pod, "pod-template-hash").map(|hash| format!("-{hash}"));
+    match hash.and_then(|hash| text("name").strip_suffix(hash.as_str())) {
+        Some(deployment) if text("kind") == "ReplicaSet" => format!("Deployment {of}/{deployment}"),
+        _ => format!("{} {of}/{}", text("kind"), text("name")),
+    }
+}
+
+/// A warning that names them; nothing when there are none.
+pub fn warning<'a>(pods: impl Iterator<Item = &'a Value>, remedy: &str) -> Option<Finding> {
+    let mut workloads = workloads(pods);
+    if workloads.is_empty() {
+        return None;
+    }
+    let count = workloads.len();
+    workloads.truncate(NAMED);
+    if count > NAMED {
+        workloads.push(format!("and {} more", count - NAMED));
+    }
+    Some(Finding {
+        code: "workloads-cut-off".into(),
+        severity: Severity::Warning,
+        message: format!(
+            "{count} workloads have proxies that would lose their control plane: {}",
+            workloads.join(", ")
+        ),
+        object: None,
+        remedy: remedy.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_are_told_by_what_they_are_of() {
+        let pod = |name: &str, owner: Value, hash: &str| {
+            let owners = if owner.is_null() {
+                json!([])
+            } else {
+                json!([owner])
+            };
+            json!({"metadata": {"name": name, "namespace": "shop", "labels": {"pod-template-hash": hash},
+                "ownerReferences": owners}})
+        };
+        let owner = |kind: &str, name: &str| json!({"kind": kind, "name": name, "controller": true});
+        let pods = [
+            pod("web-5d8f-a", owner("ReplicaSet", "web-5d8f"), "5d8f"),
+            pod("web-5d8f-b", owner("ReplicaSet", "web-5d8f"), "5d8f"),
+            pod("db-0", owner("StatefulSet", "db"), ""),
+            pod("lonely", Value::Null, ""),
+        ];
+        assert_eq!(
+            workloads(pods.iter()),
+            ["Deployment shop/web", "Pod shop/lonely", "StatefulSet shop/db"]
+        );
+        let found = warning(pods.iter(), "restart them").unwrap();
+        assert!(found.message.starts_with("3 workloads"), "{}", found.message);
+        assert!(warning(pods[..0].iter(), "").is_none());
+    }
+}
