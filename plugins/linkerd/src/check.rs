@@ -13,7 +13,7 @@ use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
 use serde_json::Value;
 
-use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS};
+use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
 use crate::{MESH, detect, injection, install, remove as removal, trust, versions};
 
 /// Where more is written about findings, by their codes.
@@ -93,6 +93,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
         uses_cni: wish.cni,
     };
     findings.extend(precheck::findings(facts, &room));
+    findings.extend(unprovable(facts, wish.cni));
     findings.extend(gaps(facts));
     findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
     if wish.line == "stable" {
@@ -131,6 +132,33 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let is_own = |object: &Value| label(object, CONTROL_PLANE_NS).is_some();
     findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)
+}
+
+/// The proof asks for a pod that gets a proxy. Where that would be refused, or no webhook sees it, a control plane that works
+/// would be taken for one that does not, and be taken back.
+fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
+    let place = install::PROOF_NAMESPACE;
+    let why = match namespace::pod_security(facts, place) {
+        // With the CNI plugin a pod needs no rights on its network.
+        Some(level) if !cni => {
+            format!("enforces PodSecurity \"{level}\", which refuses a proxy's init container")
+        }
+        _ => {
+            let object = namespace::find(facts, place)?;
+            label(object, WEBHOOKS_DISABLED).filter(|value| *value == "disabled")?;
+            format!("has {WEBHOOKS_DISABLED}=disabled: no webhook sees its pods")
+        }
+    };
+    let mut found = finding(
+        "linkerd-unprovable",
+        Severity::Error,
+        format!("namespace \"{place}\", in which injection is proved by a dry run, {why}"),
+        format!(
+            "take that label off namespace {place} while the operation runs, or use the CNI plugin (cni)"
+        ),
+    );
+    found.object = Some(namespace::reference(place));
+    Some(found)
 }
 
 fn described(found: &Installation) -> String {

@@ -68,6 +68,7 @@ fn needs() -> Vec<Need> {
     needs.extend(gateway_api::needs());
     needs.extend(detect::needs());
     needs.push(detect::webhooks_of_all());
+    needs.push(need::namespace(PROOF_NAMESPACE));
     needs.extend(precheck::needs(&["{namespace}"]));
     needs
 }
@@ -457,7 +458,7 @@ pub fn injection_works(deadline_s: u32) -> Step {
             "kind": "Pod",
             "metadata": {
                 "name": "meshery-injection-probe",
-                "namespace": "default",
+                "namespace": PROOF_NAMESPACE,
                 "annotations": {INJECT: "enabled"},
             },
             "spec": {"containers": [{"name": "probe", "image": "probe"}]},
@@ -473,6 +474,9 @@ pub fn injection_works(deadline_s: u32) -> Step {
     step
 }
 
+/// Where the pod would be that is asked for to prove that injection works: one that is there in every cluster.
+pub const PROOF_NAMESPACE: &str = "default";
+
 /// A policy is taken: its definition is served. The validator fails open, unless with high availability.
 fn validation_works(deadline_s: u32) -> Step {
     let step = probe(
@@ -481,7 +485,7 @@ fn validation_works(deadline_s: u32) -> Step {
         json!({
             "apiVersion": "policy.linkerd.io/v1beta3",
             "kind": "Server",
-            "metadata": {"name": "meshery-validation-probe", "namespace": "default"},
+            "metadata": {"name": "meshery-validation-probe", "namespace": PROOF_NAMESPACE},
             "spec": {"podSelector": {"matchLabels": {"app": "probe"}}, "port": 80},
         }),
     );

@@ -241,3 +241,22 @@ fn an_issuer_is_warned_of_before_it_ends_and_refused_after_whoever_made_it() {
         );
     }
 }
+
+#[test]
+fn a_place_where_injection_cannot_be_proved_is_told_before() {
+    let with = |key: &'static str, value: &'static str, given: serde_json::Value| {
+        let cluster = Cluster::of("given").now(NOW).change("shop", |object| {
+            object["metadata"]["name"] = "default".into();
+            object["metadata"]["labels"] = json!({key: value});
+        });
+        codes(&cluster.check("install", given), Severity::Error)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let enforce = "pod-security.kubernetes.io/enforce";
+    assert_eq!(with(enforce, "baseline", json!({})), ["linkerd-unprovable"]);
+    assert!(with(enforce, "privileged", json!({})).is_empty());
+    let disabled = with("config.linkerd.io/admission-webhooks", "disabled", json!({}));
+    assert_eq!(disabled, ["linkerd-unprovable"]);
+}
