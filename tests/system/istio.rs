@@ -2,6 +2,7 @@
 
 mod applications;
 mod canary;
+mod configuring;
 mod others;
 mod upgrades;
 mod with_helm;
@@ -93,6 +94,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::half_there_in_five_ways_is_seen_and_mended",
             others::half_removed,
+        ),
+        trial_with_charts(
+            "istio::gateways_policies_and_filters_come_and_go",
+            configuring::come_and_go,
         ),
     ];
     // Minutes, and nothing that is not tried with two of them.
@@ -200,7 +205,15 @@ impl Drop for Bench {
         delete(&[webhooks, "--selector", part_of]);
         delete(&["clusterroles,clusterrolebindings", "--selector", part_of]);
         delete(&["customresourcedefinitions", "--selector", part_of]);
-        delete(&["namespaces", SYSTEM, "istio-ingress", "shop", "store"]);
+        delete(&[
+            "namespaces",
+            SYSTEM,
+            "istio-ingress",
+            "istio-egress",
+            "edge",
+            "shop",
+            "store",
+        ]);
     }
 }
 

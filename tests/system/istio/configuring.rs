@@ -1,0 +1,57 @@
+//! Gateways, policies and filters on an installation with everything that a profile can have: they come and go.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::istiod::Istiod;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::json;
+
+use super::{Bench, SYSTEM, VERSION};
+
+pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "demo"}))?;
+    let found = bench.installations()?;
+    let components = found[0]["components"].as_array().context("components")?;
+    ensure!(
+        components.len() == 3,
+        "istiod, and a gateway for each direction: {found:#?}"
+    );
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    let before = Snapshot::take(&bench.cluster)?;
+
+    let edge = json!({"gateway_namespace": "edge", "service_type": "NodePort"});
+    bench.perform("add-gateway", &edge)?;
+    let service = bench.get(&["service", "istio-ingressgateway", "--namespace", "edge"])?;
+    ensure!(service["spec"]["type"] == "NodePort", "{service:#}");
+    bench.perform("remove-gateway", &json!({"gateway_namespace": "edge"}))?;
+    before.await_same(&bench.cluster).context("a gateway")?;
+
+    for policy in ["strict", "permissive", "disable", "deny-all"] {
+        let of_shop = json!({"policy": policy, "namespace": "shop"});
+        bench.perform("set-policy", &of_shop).context(policy)?;
+        bench.perform("remove-policy", &of_shop).context(policy)?;
+    }
+    before.await_same(&bench.cluster).context("policies")?;
+
+    bench.perform("deploy-imagehub", &json!({}))?;
+    bench.perform("add-imagehub-filter", &json!({"per_minute": 5}))?;
+    let filters = bench.get(&["envoyfilters.networking.istio.io", "--namespace", "imagehub"])?;
+    ensure!(
+        filters["items"].as_array().map(Vec::len) == Some(1),
+        "{filters:#}"
+    );
+    bench.perform("remove-imagehub-filter", &json!({}))?;
+    bench.perform("remove-imagehub", &json!({}))?;
+    bench.perform("add-zipkin", &json!({"namespace": "shop"}))?;
+    bench.perform("remove-zipkin", &json!({"namespace": "shop"}))?;
+    before
+        .await_same(&bench.cluster)
+        .context("a filter and an add-on")?;
+    istiod.trouble()?;
+    bench.perform("remove", &json!({"purge": true}))?;
+    ensure!(bench.installations()?.is_empty());
+    Ok(())
+}
