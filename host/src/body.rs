@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use meshery_core::problem::{Problem, ProblemKind};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::failure::{Failure, Result};
@@ -82,15 +83,50 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>> 
         .into())
 }
 
-/// Reads JSON; what is wrong is told with its place.
+/// That an order comes without a body: what else it takes is in the query, and must not be thought to be heard here.
+pub struct Nothing;
+
+impl FromRequest<App> for Nothing {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body, app.settings.limits.body_bytes).await?;
+        let nothing = bytes.trim_ascii();
+        if nothing.is_empty()
+            || serde_json::from_slice(nothing).is_ok_and(|body: Map<String, Value>| body.is_empty())
+        {
+            return Ok(Self);
+        }
+        let message = format!(
+            "{} takes no body, and {} bytes came",
+            parts.uri.path(),
+            bytes.len()
+        );
+        Err(Problem::new(ProblemKind::Invalid, "unexpected-body", message)
+            .cause("nothing in it would have been heeded")
+            .remedy("leave it out; what an order takes is part of its query (docs/rest-api.md)")
+            .into())
+    }
+}
+
+/// Reads an object in JSON; what is wrong is told with its place.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    if bytes.trim_ascii_start().first() != Some(&b'{')
+        && let Ok(other) = serde_json::from_slice::<Value>(bytes)
+    {
+        return Err(bad_field(
+            "",
+            &format!("the body is {}, and an object was expected", kind_of(&other)),
+        ));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         // A value of the wrong type can look like wrong syntax to who reads it.
         if error.is_data() || serde_json::from_slice::<serde_json::Value>(bytes).is_ok() {
-            bad_field(&path, &error.to_string())
+            bad_field(&path, &without_type_names(&error.to_string()))
         } else {
             bad_json(&error)
         }
@@ -98,6 +134,28 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let value = parsed?;
     json.end().map_err(|error| bad_json(&error))?;
     Ok(value)
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A message of the parser, in which what the types of this program are called is of no use to who reads it.
+fn without_type_names(message: &str) -> String {
+    const EXPECTED: &str = "expected struct ";
+    let Some((before, rest)) = message.split_once(EXPECTED) else {
+        return message.to_owned();
+    };
+    // ` at line 1 column 2` is what follows, after ` with 3 elements` perhaps.
+    let place = rest.find(" at line ").map_or("", |place| &rest[place..]);
+    format!("{before}expected an object{place}")
 }
 
 /// `error` ends with the line and the column.
@@ -238,12 +296,16 @@ mod tests {
             ),
             ("{\"inner\":[{}]}", ["inner[0]", "missing field", "`name`"]),
             ("{\"inner\":null}", ["inner", "null", "sequence"]),
-            ("[]", ["", "invalid length", "line 1"]),
+            ("[]", ["the body", "a list", "an object"]),
+            (" 5", ["the body", "a number", "an object"]),
+            ("{\"inner\":[5]}", ["inner[0]", "an object", "line 1"]),
+            ("{\"inner\":[[]]}", ["inner[0]", "an object", "line 1"]),
             ("{\"mode\":[1],\"inner\":[]}", ["mode", "line 1", "column"]),
         ] {
             let problem = fault(text);
             let detail = problem["detail"].as_str().unwrap();
             assert_eq!(problem["code"], "bad-field", "{text}: {detail}");
+            assert!(!detail.contains("Inner") && !detail.contains("Outer"), "{detail}");
             for word in words {
                 assert!(detail.contains(word), "{text}: {detail}");
             }

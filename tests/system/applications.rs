@@ -237,26 +237,12 @@ fn come_and_go(adapter: &str) -> anyhow::Result<()> {
     ctl(host, 0, &format!("app remove toys --mesh {adapter} --yes"))?;
     before.await_same(&bench.cluster).context("a removal")?;
 
-    // What is cluster-wide takes the right to write it, whatever namespace it says it is in.
+    // What is cluster-wide is found and goes as such, whatever namespace its file says it is in.
     let boxes = definition("ToyBox", "Cluster");
     bench.put("toys", &[("box.yaml", &boxes), ("in-box.yaml", BOX)])?;
-    let deploy = request("deploy-application", "shop");
-    if adapter == "linkerd" {
-        let refused = host.post("/api/v1/operations", &deploy)?;
-        let problem = refused.problem(403, "beyond-rights")?;
-        ensure!(
-            problem.to_string().contains("applications.example.com"),
-            "{problem:#}"
-        );
-    } else {
-        host.perform(&deploy, "succeeded", LIMIT)?;
-        bench.get(&["toyboxs.applications.example.com", "box"])?;
-        let mut removal = request("remove-application", "shop");
-        removal["adapter"] = "linkerd".into();
-        host.post("/api/v1/operations", &removal)?
-            .problem(403, "beyond-rights")?;
-        host.perform(&request("remove-application", "shop"), "succeeded", LIMIT)?;
-    }
+    host.perform(&request("deploy-application", "shop"), "succeeded", LIMIT)?;
+    bench.get(&["toyboxs.applications.example.com", "box"])?;
+    host.perform(&request("remove-application", "shop"), "succeeded", LIMIT)?;
     before.await_same(&bench.cluster).context("a cluster-wide object")
 }
 

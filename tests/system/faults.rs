@@ -217,7 +217,13 @@ fn no_internet() -> anyhow::Result<()> {
 fn beyond_rights() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let host = invented_host(&cluster, cluster.kubeconfig())?.start()?;
-    for beyond in ["cluster-role", "secret", "privileged-pod", "cluster-wide"] {
+    for beyond in [
+        "cluster-role",
+        "secret",
+        "privileged-pod",
+        "cluster-wide",
+        "cluster-wide-removal",
+    ] {
         let request = request("overreach", json!({"namespace": "default", "beyond": beyond}));
         host.post(OPERATIONS, &request)?
             .problem(403, "beyond-rights")

@@ -43,23 +43,27 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json
     Ok(Json(app.meshery.operations()?.set(&id).await?))
 }
 
-pub async fn preview(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>> {
+pub async fn preview(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: body::Nothing,
+) -> Result<Json<Value>> {
     let previews = app.meshery.operations()?.preview_set(&id).await?;
     Ok(Json(json!({ "items": previews })))
 }
 
-pub async fn approve(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn approve(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.approve_set(&id).await?))
 }
 
-pub async fn run(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn run(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.run_set(&id).await?))
 }
 
-pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.cancel_set(&id).await?))
 }
 
-pub async fn undo(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn undo(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.undo_set(&id).await?))
 }

@@ -46,6 +46,7 @@ pub async fn forget(
     State(app): State<App>,
     Path(id): Path<String>,
     Asked(asked): Asked<GivingUp>,
+    _: body::Nothing,
 ) -> Result<Json<OperationRecord>> {
     Ok(Json(
         app.meshery.operations()?.forget(&id, asked.leave_behind).await?,
@@ -53,7 +54,7 @@ pub async fn forget(
 }
 
 /// Removes operations that are older than the settings want them kept.
-pub async fn prune(State(app): State<App>) -> Result<Json<Pruned>> {
+pub async fn prune(State(app): State<App>, _: body::Nothing) -> Result<Json<Pruned>> {
     Ok(Json(app.meshery.operations()?.prune().await?))
 }
 
@@ -65,7 +66,11 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json
     Ok(Json(app.meshery.operations()?.get(&id).await?))
 }
 
-pub async fn preview(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Preview>> {
+pub async fn preview(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: body::Nothing,
+) -> Result<Json<Preview>> {
     Ok(Json(app.meshery.operations()?.preview(&id).await?))
 }
 
@@ -90,24 +95,25 @@ pub async fn approve(
     State(app): State<App>,
     Path(id): Path<String>,
     Asked(approval): Asked<Approval>,
+    _: body::Nothing,
 ) -> Result<Accepted> {
     let operations = app.meshery.operations()?;
     Ok(accepted(operations.approve(&id, approval.gate.as_deref()).await?))
 }
 
-pub async fn run(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn run(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.run(&id).await?))
 }
 
-pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.cancel(&id).await?))
 }
 
-pub async fn undo(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn undo(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.undo(&id).await?))
 }
 
-pub async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted> {
+pub async fn resume(State(app): State<App>, Path(id): Path<String>, _: body::Nothing) -> Result<Accepted> {
     Ok(accepted(app.meshery.operations()?.resume(&id).await?))
 }
 

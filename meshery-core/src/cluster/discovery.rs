@@ -21,6 +21,8 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
      application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 /// A kind that is not known is not looked for again sooner.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long a server may take to list a kind whose definition it has accepted.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// A kind as the server offers it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -259,7 +261,18 @@ impl Cluster {
         version: &str,
         kind: &str,
     ) -> Result<ResourceType, ClusterError> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        self.resolve_until(group, version, kind, Instant::now() + SOON)
+            .await
+    }
+
+    /// As [`Cluster::resolve`], asking again until then for a kind that is not known.
+    pub(crate) async fn resolve_until(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+        deadline: Instant,
+    ) -> Result<ResourceType, ClusterError> {
         loop {
             match self.resolve(group, version, kind).await {
                 Err(ClusterError::NotServed { .. }) if Instant::now() < deadline => {

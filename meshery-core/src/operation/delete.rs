@@ -117,6 +117,11 @@ impl StepRun<'_> {
                 "it is not the object that the plan was made for; it was made again since".into(),
             ));
         }
+        if text(now, "/metadata/namespace") != target.object.namespace {
+            return Ok(Some(
+                "it lives in no namespace, which was not known when the plan was made; plan it again".into(),
+            ));
+        }
         if let Some(why) = self.reason_of_set(target, now).await? {
             return Ok(Some(why));
         }

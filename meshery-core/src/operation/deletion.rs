@@ -1,5 +1,7 @@
 //! What a step deletes: its objects in waves, and the custom resources of definitions that go with theirs.
 
+use std::time::Instant;
+
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Delete};
 use serde_json::Value;
@@ -10,6 +12,8 @@ use super::release_removal::in_waves;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, Work};
+use crate::cluster::ClusterError;
+use crate::cluster::discovery::SOON;
 use crate::problem::{Problem, ProblemKind};
 
 /// How many custom resources go with their definitions: each is written down before.
@@ -35,8 +39,9 @@ impl Resolver<'_> {
             waves.push(instances);
         }
         let mut last = None;
+        let deadline = Instant::now() + SOON;
         for mut target in delete.targets {
-            self.place_target(&mut target.object).await;
+            self.place_target(&mut target.object, deadline).await?;
             rights::check(self.adapter, step, &target.object, &Value::Null, &self.bounds)?;
             let wave = wave_of(&target.object);
             if last != Some(wave) {
@@ -65,16 +70,20 @@ impl Resolver<'_> {
         })
     }
 
-    /// A cluster-wide object is in no namespace, whatever the plan says: as with objects that are applied. Of a kind
-    /// that is not served there is nothing to delete.
-    async fn place_target(&self, object: &mut ObjectRef) {
+    /// A cluster-wide object is in no namespace, whatever the plan says: as with objects that are applied. A kind that
+    /// is not listed is waited for, as its scope decides which right its deletion takes; one that stays unlisted has
+    /// nothing to delete, and what comes up of it before the run is held against this namespace once more.
+    async fn place_target(&self, object: &mut ObjectRef, deadline: Instant) -> Result<(), Problem> {
         if object.namespace.is_empty() {
-            return;
+            return Ok(());
         }
-        let kind = self.cluster.resolve(&object.group, &object.version, &object.kind);
-        if kind.await.is_ok_and(|kind| !kind.namespaced) {
-            object.namespace.clear();
+        let (group, version, kind) = (&object.group, &object.version, &object.kind);
+        match self.cluster.resolve_until(group, version, kind, deadline).await {
+            Ok(kind) if !kind.namespaced => object.namespace.clear(),
+            Ok(_) | Err(ClusterError::NotServed { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// The custom resources of these definitions.

@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         trial("host::other_media_types_are_refused", other_media_types),
         trial("host::unknown_routes_and_methods_are_said", unknown_routes),
         trial("host::wrong_queries_are_named", wrong_queries),
+        trial("host::an_order_takes_no_body", order_with_body),
         trial("host::unknown_things_are_named", unknown_things),
         trial("host::garbage_kubeconfigs_are_named", garbage_kubeconfigs),
         trial("host::random_bytes_never_break_it", random_bytes),
@@ -78,7 +79,7 @@ fn wrong_fields() -> anyhow::Result<()> {
         }
     }
     let operation: [Wrong<'_>; 9] = [
-        ("a list", json!([]), &["invalid length 0"]),
+        ("a list", json!([]), &["a list", "an object"]),
         ("a text", json!("x"), &["expected struct"]),
         ("nothing", json!({}), &["missing field `adapter`"]),
         (
@@ -243,6 +244,28 @@ fn unknown_routes() -> anyhow::Result<()> {
         ensure!(allow.contains(allowed), "{method} {path}: {allow}");
     }
     Ok(())
+}
+
+fn order_with_body() -> anyhow::Result<()> {
+    let host = Host::builder().start()?;
+    for order in ["run", "undo", "cancel", "resume", "approve", "forget", "preview"] {
+        let path = format!("/api/v1/operations/01ARZ3NDEKTSV4RRFFQ69G5FAV/{order}");
+        for body in [json!({"policy": {"on_failure": "undo"}}), json!([]), json!("now")] {
+            let answer = host.post(&path, &body)?;
+            said(&answer, "unexpected-body", &[&path, "takes no body"])
+                .with_context(|| format!("{order} with {body}"))?;
+        }
+        host.post(&path, &json!({}))?
+            .problem(404, "unknown-operation")
+            .with_context(|| order.to_owned())?;
+    }
+    for order in ["run", "undo", "cancel", "approve", "preview"] {
+        let path = format!("/api/v1/operation-sets/01ARZ3NDEKTSV4RRFFQ69G5FAV/{order}");
+        let answer = host.post(&path, &json!({"gate": "x"}))?;
+        said(&answer, "unexpected-body", &[&path]).with_context(|| order.to_owned())?;
+    }
+    let answer = host.post("/api/v1/operations/prune", &json!({"older_than": "1d"}))?;
+    said(&answer, "unexpected-body", &["prune"])
 }
 
 fn wrong_queries() -> anyhow::Result<()> {
