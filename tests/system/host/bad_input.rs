@@ -80,7 +80,7 @@ fn wrong_fields() -> anyhow::Result<()> {
     }
     let operation: [Wrong<'_>; 9] = [
         ("a list", json!([]), &["a list", "an object"]),
-        ("a text", json!("x"), &["expected struct"]),
+        ("a text", json!("x"), &["a text", "an object"]),
         ("nothing", json!({}), &["missing field `adapter`"]),
         (
             "no operation",
