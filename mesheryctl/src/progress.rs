@@ -124,6 +124,7 @@ struct Shown {
     titles: HashMap<String, String>,
     verbose: bool,
     waiting: HashMap<String, String>,
+    error: Option<String>,
     reconnecting: bool,
 }
 
@@ -137,6 +138,7 @@ impl Shown {
             titles: titles.collect(),
             verbose,
             waiting: HashMap::new(),
+            error: None,
             reconnecting: false,
         }
     }
@@ -220,8 +222,13 @@ impl Shown {
                 }
             }
         }
+        // A step's error is the operation's as well.
         if let Some(error) = &event.error {
-            console.tell(&format!("  {}", error.lines(paint).replace('\n', "\n  ")))?;
+            let lines = error.lines(paint);
+            if self.error.as_ref() != Some(&lines) {
+                console.tell(&format!("  {}", lines.replace('\n', "\n  ")))?;
+            }
+            self.error = Some(lines);
         }
         Ok(())
     }

@@ -137,6 +137,8 @@ fn failure() -> anyhow::Result<()> {
         &err,
         &["waiting for apps/v1/Deployment/tour-failure/", "✗", "undoing"],
     )?;
+    let said = err.matches("error[not-ready]").count();
+    ensure!(said == 1, "the same failure {said} times:\n{err}");
     let left = succeeded(cluster.kubectl(&["get", "namespace", "tour-failure", "--ignore-not-found"]))?;
     ensure!(left.is_empty(), "{left}");
     Ok(())
