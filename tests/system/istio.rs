@@ -92,6 +92,10 @@ pub fn trials() -> Vec<Trial> {
             others::over_plain_helm,
         ),
         trial_with_charts(
+            "istio::installed_by_istioctl_is_removed_on_explicit_word_only",
+            others::of_istioctl,
+        ),
+        trial_with_charts(
             "istio::half_there_in_five_ways_is_seen_and_mended",
             others::half_removed,
         ),

@@ -49,6 +49,10 @@ pub fn trials() -> Vec<Trial> {
             "linkerd::installed_by_plain_helm_is_upgraded_and_removed_on_explicit_word_only",
             others::over_plain_helm,
         ),
+        trial_with_charts(
+            "linkerd::installed_by_its_cli_is_removed_on_explicit_word_only",
+            others::of_cli,
+        ),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
     ]
 }

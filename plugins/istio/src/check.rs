@@ -5,18 +5,18 @@ use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, precheck, unreleased, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{BASE, INJECTION_LABEL, NAMESPACE, REVISION_LABEL, WEBHOOKS, ZTUNNEL, revision};
+use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, ZTUNNEL, revision};
 use crate::install::Wish;
-use crate::releases::{Part, of_istio};
+use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
-use crate::{MESH, detect, injection, install, proxies, remove as removal};
+use crate::{MESH, detect, injection, install, istioctl, proxies, remove as removal};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -239,11 +239,11 @@ fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
 }
 
 /// The workloads whose proxies are of the revisions in a namespace.
-fn cut_off(facts: &Facts, in_namespace: &str) -> Option<Finding> {
+fn cut_off(facts: &Facts, scope: &removal::Scope<'_>) -> Option<Finding> {
     let going: Vec<String> = detect::installations(facts)
         .unwrap_or_default()
         .into_iter()
-        .filter(|found| found.namespace == in_namespace)
+        .filter(|found| scope.takes_plane(found))
         .map(|found| found.revision)
         .collect();
     let pods = facts.objects("", "Pod").filter(|pod| {
@@ -257,17 +257,24 @@ fn cut_off(facts: &Facts, in_namespace: &str) -> Option<Finding> {
 
 pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
-    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let going = removal::going(facts, in_namespace);
-    let mut findings: Vec<Finding> = cut_off(facts, in_namespace).into_iter().collect();
+    let scope = removal::Scope::read(request)?;
+    let going = removal::going(facts, &scope);
+    let mut findings: Vec<Finding> = cut_off(facts, &scope).into_iter().collect();
     findings.extend(gaps(facts));
     for release in &going {
         if !release.ours {
             findings.push(adoption::removed(request, &release.id)?);
         }
     }
+    let of_istioctl: usize = istioctl::made(facts, &scope).values().map(Vec::len).sum();
+    findings.extend(unreleased::told(request, istioctl::INSTALLER, of_istioctl)?);
+    let staying = removal::staying(facts, &scope);
+    let loses = |gateway: &PartRelease| {
+        let revision = detect::gateway_revision(facts, &gateway.id.namespace, &gateway.id.name);
+        !staying.iter().any(|other| other == revision)
+    };
     for left in of_istio(facts) {
-        if left.part == Part::Gateway && !going.contains(&left) {
+        if left.part == Part::Gateway && !going.contains(&left) && loses(&left) {
             findings.push(finding(
                 "gateway-of-others",
                 Severity::Warning,
@@ -282,7 +289,7 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let injected: Vec<String> = detect::installations(facts)
         .unwrap_or_default()
         .into_iter()
-        .filter(|found| found.namespace == in_namespace)
+        .filter(|found| scope.takes_plane(found))
         .flat_map(|found| found.namespaces)
         .collect();
     if !injected.is_empty() {

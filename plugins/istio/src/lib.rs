@@ -16,6 +16,7 @@ mod envoy_filter;
 mod gateway;
 mod injection;
 mod install;
+mod istioctl;
 mod membership;
 mod parts;
 mod policy;

@@ -1,18 +1,22 @@
 //! Removing Istio: releases in reverse, then what istiod made by itself, then namespaces that are ours and empty.
 
+use std::collections::BTreeMap;
+
 use meshery_mesh_kit::object::{annotation, label, name, namespace as namespace_of};
-use meshery_mesh_kit::ownership::ReleaseId;
+use meshery_mesh_kit::ownership::{ReleaseId, release_of};
 use meshery_mesh_kit::step::{delete, remove_release};
 use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::finding::Installation;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 
-use crate::control_plane::{NAMESPACE, is_istiod};
+use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, REVISION_LABEL, WEBHOOKS, is_istiod, shown};
+use crate::install::{asked_revision, revision_parameter};
 use crate::releases::{Part, PartRelease, of_istio};
-use crate::{MESH, detect};
+use crate::{MESH, detect, istioctl};
 
 /// Label of the ConfigMap with the CA's certificate that istiod puts into every namespace.
 const ISTIODS_OWN: &str = "istio.io/config=true";
@@ -36,6 +40,7 @@ pub fn operation() -> Operation {
         ),
         need::one("{namespace}", "", "Secret", CA_SECRET, Detail::Metadata),
     ]);
+    needs.extend(istioctl::needs());
     Operation {
         name: "remove".into(),
         category: Category::Remove,
@@ -55,6 +60,10 @@ pub fn operation() -> Operation {
                         false,
                     ),
                 ),
+                revision_parameter(
+                    "Only the control plane of this revision, with its gateways, while there is another one in the \
+                     namespace; all of them when none is named",
+                ),
                 adoption::removal_parameter(),
                 (
                     "purge",
@@ -71,31 +80,118 @@ pub fn operation() -> Operation {
     }
 }
 
-/// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are, but for those of a
-/// control plane elsewhere.
-pub fn going(facts: &Facts, in_namespace: &str) -> Vec<PartRelease> {
-    let elsewhere: Vec<String> = detect::installations(facts)
+/// What a removal is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Namespace of the control plane.
+    pub namespace: &'a str,
+    /// The one control plane that goes while others stay in the namespace, by its revision as objects show it.
+    only: Option<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    pub fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
+        let namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+        let asked = shown(asked_revision(request)?);
+        if parameter::text(request, "revision", "")?.is_empty() {
+            return Ok(Self {
+                namespace,
+                only: None,
+            });
+        }
+        let installations = detect::installations(&request.facts)?;
+        let mut here: Vec<&str> = installations
+            .iter()
+            .filter(|found| found.namespace == namespace)
+            .map(|found| found.revision.as_str())
+            .collect();
+        if !here.contains(&asked) {
+            here.sort_unstable();
+            return Err(PluginError::new(
+                "istio-not-installed",
+                format!("there is no {MESH} of revision \"{asked}\" in namespace \"{namespace}\""),
+            )
+            .cause(format!(
+                "revisions there: {}",
+                if here.is_empty() {
+                    "none".into()
+                } else {
+                    here.join(", ")
+                }
+            ))
+            .remedy("name one that is there"));
+        }
+        let others = here.iter().any(|revision| *revision != asked);
+        Ok(Self {
+            namespace,
+            only: others.then_some(asked),
+        })
+    }
+
+    /// Whether a control plane goes.
+    pub fn takes_plane(&self, found: &Installation) -> bool {
+        found.namespace == self.namespace && self.only.is_none_or(|revision| found.revision == revision)
+    }
+
+    /// Whether an object of a part goes, that says for itself of which revision it is.
+    pub fn takes(&self, part: Part, revision: &str) -> bool {
+        match self.only {
+            None => true,
+            // What revisions share stays for the others.
+            Some(only) => matches!(part, Part::Istiod | Part::Gateway) && revision == only,
+        }
+    }
+}
+
+/// The revisions of the control planes that stay.
+pub fn staying(facts: &Facts, scope: &Scope<'_>) -> Vec<String> {
+    detect::installations(facts)
         .unwrap_or_default()
         .into_iter()
-        .filter(|found| found.namespace != in_namespace)
+        .filter(|found| !scope.takes_plane(found))
         .map(|found| found.revision)
-        .collect();
-    let stays = |release: &PartRelease| {
-        let revision = detect::gateway_revision(facts, &release.id.namespace, &release.id.name);
-        elsewhere.iter().any(|other| other == revision)
-    };
-    of_istio(facts)
-        .into_iter()
-        .filter(|release| {
-            release.id.namespace == in_namespace
-                || (release.part == Part::Gateway && release.ours && !stays(release))
-        })
         .collect()
+}
+
+/// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are, but for those of a
+/// control plane that stays.
+pub fn going(facts: &Facts, scope: &Scope<'_>) -> Vec<PartRelease> {
+    let staying = staying(facts, scope);
+    let goes = |release: &PartRelease| {
+        let id = &release.id;
+        if release.part == Part::Gateway {
+            let revision = detect::gateway_revision(facts, &id.namespace, &id.name);
+            let stays = staying.iter().any(|other| other == revision);
+            return scope.takes(Part::Gateway, revision)
+                && (id.namespace == scope.namespace || (release.ours && !stays));
+        }
+        id.namespace == scope.namespace && scope.takes(release.part, revision_of_release(facts, id))
+    };
+    of_istio(facts).into_iter().filter(goes).collect()
+}
+
+/// The revision of a control plane's release, by any of its objects that says so.
+fn revision_of_release<'a>(facts: &'a Facts, id: &ReleaseId) -> &'a str {
+    let kinds = [
+        ("apps", "Deployment"),
+        (WEBHOOKS, "MutatingWebhookConfiguration"),
+        (WEBHOOKS, "ValidatingWebhookConfiguration"),
+        ("", "Service"),
+        ("", "ServiceAccount"),
+    ];
+    kinds
+        .into_iter()
+        .flat_map(|(group, kind)| facts.objects(group, kind))
+        .filter(|object| release_of(object).as_ref() == Some(id))
+        .find_map(|object| label(object, REVISION_LABEL))
+        .unwrap_or(DEFAULT_REVISION)
 }
 
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
-    let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
+    detect::demand_whole(facts)?;
+    let scope = Scope::read(request)?;
+    let in_namespace = scope.namespace;
     let purge = parameter::flag(request, "purge", false)?;
     let with_resources = parameter::flag(request, "custom-resources", false)?;
     if with_resources && !purge {
@@ -105,9 +201,20 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         )
         .remedy("ask for both, or for neither"));
     }
-    detect::demand_whole(facts)?;
-    let going = going(facts, in_namespace);
-    if going.is_empty() {
+    if let Some(revision) = scope.only.filter(|_| purge) {
+        return Err(PluginError::new(
+            "bad-parameter",
+            format!("\"purge\" takes what revisions share, and only \"{revision}\" is to go"),
+        )
+        .remedy("purge with the last revision"));
+    }
+    let going = going(facts, &scope);
+    let made = if adoption::takes_others(request)? {
+        istioctl::made(facts, &scope)
+    } else {
+        BTreeMap::new()
+    };
+    if going.is_empty() && made.is_empty() {
         return Err(nothing_to_remove(facts, in_namespace)?);
     }
 
@@ -117,8 +224,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         let before = same.filter(|other| other.part == release.part).count();
         steps.push(removal(release, before));
     }
-    let control_plane_goes = going.iter().any(|release| release.part == Part::Istiod);
-    if control_plane_goes {
+    let control_plane_goes =
+        going.iter().any(|release| release.part == Part::Istiod) || made.contains_key(&Part::Istiod);
+    steps.extend(istioctl::removal(made));
+    // The others' as well, while there are some.
+    if control_plane_goes && scope.only.is_none() {
         let made = made_by_istiod(facts, in_namespace);
         if !made.is_empty() {
             steps.push(delete("made-by-istiod", "what istiod made by itself", made));
@@ -126,7 +236,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
     let (kept, secret) = (definitions(facts, with_resources), ca_secret(facts, in_namespace));
     let mut notes = Vec::new();
-    if purge {
+    if let Some(revision) = scope.only {
+        notes.push(format!(
+            "Only the control plane of revision \"{revision}\" and its gateways go; what it shares with others stays."
+        ));
+    } else if purge {
         let targets: Vec<Target> = kept.into_iter().chain(secret).collect();
         if !targets.is_empty() {
             steps.push(delete("purge", "what Istio keeps on purpose", targets));
@@ -134,7 +248,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     } else {
         notes.extend(kept_note(&kept, secret.as_ref()));
     }
-    let namespaces = namespaces(facts, in_namespace, &going);
+    let namespaces = namespaces(facts, &scope, &going);
     if !namespaces.is_empty() {
         steps.push(delete(
             "namespaces",
@@ -142,9 +256,13 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             namespaces,
         ));
     }
-    notes.extend(injected_note(facts));
+    notes.extend(injected_note(facts, &scope));
+    let revision = scope.only.map(|revision| format!(", revision {revision},"));
     Ok(crate::plan(
-        format!("Remove {MESH} from namespace {in_namespace}"),
+        format!(
+            "Remove {MESH}{} from namespace {in_namespace}",
+            revision.unwrap_or_default()
+        ),
         steps,
         Vec::new(),
         notes,
@@ -235,13 +353,16 @@ fn ca_secret(facts: &Facts, in_namespace: &str) -> Option<Target> {
 }
 
 /// Namespaces that may go: the control plane's and those of the gateways.
-fn namespaces(facts: &Facts, in_namespace: &str, going: &[PartRelease]) -> Vec<Target> {
+fn namespaces(facts: &Facts, scope: &Scope<'_>, going: &[PartRelease]) -> Vec<Target> {
     let mut names = Vec::new();
-    if namespace::state(facts, in_namespace) != namespace::State::Absent {
-        names.push(in_namespace);
+    if scope.only.is_none() && namespace::state(facts, scope.namespace) != namespace::State::Absent {
+        names.push(scope.namespace);
     }
     for release in going {
         let of_release = release.id.namespace.as_str();
+        if scope.only.is_some() && of_release == scope.namespace {
+            continue;
+        }
         if of_release != "default" && !names.contains(&of_release) {
             names.push(of_release);
         }
@@ -272,10 +393,11 @@ fn kept_note(definitions: &[Target], secret: Option<&Target>) -> Option<String> 
     })
 }
 
-fn injected_note(facts: &Facts) -> Option<String> {
+fn injected_note(facts: &Facts, scope: &Scope<'_>) -> Option<String> {
     let mut namespaces: Vec<String> = detect::installations(facts)
         .unwrap_or_default()
         .into_iter()
+        .filter(|found| scope.takes_plane(found))
         .flat_map(|installation| installation.namespaces)
         .collect();
     namespaces.sort();
@@ -296,8 +418,8 @@ fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, P
             "istio-of-istioctl",
             format!("{MESH} in namespace \"{in_namespace}\" was installed by istioctl, not as Helm releases"),
         )
-        .cause("its objects carry no release to remove them by")
-        .remedy("remove it with `istioctl uninstall --purge`"),
+        .cause("what others have installed goes on explicit word only")
+        .remedy("say that it is to go (parameter of-others), or remove it with `istioctl uninstall --purge`"),
         Some(found) => PluginError::new(
             "istio-of-others",
             format!("{MESH} in namespace \"{in_namespace}\" is of no Helm release"),

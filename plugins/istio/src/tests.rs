@@ -7,6 +7,7 @@ mod configuring;
 mod detection;
 mod dropped;
 mod plans;
+mod removal;
 mod rights;
 mod samples;
 mod upgrades;

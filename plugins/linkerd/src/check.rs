@@ -5,7 +5,7 @@ use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{adoption, cut_off, dropped, namespace, parameter, precheck, webhook};
+use meshery_mesh_kit::{adoption, cut_off, dropped, namespace, parameter, precheck, unreleased, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
@@ -14,7 +14,7 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
-use crate::{MESH, detect, injection, install, remove as removal, trust, versions};
+use crate::{MESH, cli, detect, injection, install, remove as removal, trust, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -282,6 +282,8 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             findings.push(adoption::removed(request, &release.id)?);
         }
     }
+    let by_cli = cli::made(facts, in_namespace).len();
+    findings.extend(unreleased::told(request, cli::INSTALLER, by_cli)?);
     Ok(findings)
 }
 

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod check;
+mod cli;
 mod control_plane;
 mod detect;
 mod dropped;

@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, delete, managed_by, remove_release};
-use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, schema, unreleased};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
@@ -12,7 +12,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use crate::control_plane::NAMESPACE;
 use crate::install::{NAMESPACE_MANAGER, NAMESPACE_MARK};
 use crate::releases::{Part, PartRelease, of_linkerd};
-use crate::{MESH, detect};
+use crate::{MESH, cli, detect};
 
 /// What the controllers hold so that one of their replicas leads.
 const LOCKS: [&str; 2] = ["policy-controller-write", "linkerd-destination-endpoint-write"];
@@ -27,6 +27,7 @@ pub fn operation() -> Operation {
         "",
         Detail::Metadata,
     ));
+    needs.extend(cli::needs());
     Operation {
         name: "remove".into(),
         category: Category::Remove,
@@ -68,16 +69,25 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
     detect::demand_whole(facts)?;
     let going = going(facts, in_namespace);
-    if !going.iter().any(|release| release.id.namespace == in_namespace) {
+    let made = if adoption::takes_others(request)? {
+        cli::made(facts, in_namespace)
+    } else {
+        Vec::new()
+    };
+    if made.is_empty() && !going.iter().any(|release| release.id.namespace == in_namespace) {
         return Err(nothing_to_remove(facts, in_namespace)?);
     }
     let mut steps = Vec::new();
     let with_resources = parameter::flag(request, "custom-resources", false)?;
+    let with_resources_step = || {
+        let definitions = definitions(facts);
+        let title = "definitions, with all their custom resources";
+        (!definitions.is_empty()).then(|| delete("custom-resources", title, definitions))
+    };
+    let of_release = going.iter().any(|release| release.part == Part::Crds);
     for release in &going {
         if release.part == Part::Crds && with_resources {
-            let definitions = definitions(facts);
-            let title = "definitions, with all their custom resources";
-            steps.extend((!definitions.is_empty()).then(|| delete("custom-resources", title, definitions)));
+            steps.extend(with_resources_step());
         }
         let (namespace, name) = (&release.id.namespace, &release.id.name);
         let before = going
@@ -92,6 +102,15 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         let title = format!("release {name} in {namespace}");
         steps.push(remove_release(&id, title, (namespace, name)));
     }
+    let control_plane_goes =
+        going.iter().any(|release| release.part == Part::ControlPlane) || !made.is_empty();
+    if !made.is_empty() {
+        let title = format!("what {} has made", cli::INSTALLER);
+        steps.push(delete("made-by-cli", title, unreleased::targets(made)));
+    }
+    if with_resources && !of_release {
+        steps.extend(with_resources_step());
+    }
     let locks: Vec<Target> = facts
         .objects("coordination.k8s.io", "Lease")
         .filter(|lease| namespace_of(lease) == in_namespace && LOCKS.contains(&name(lease)))
@@ -100,7 +119,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             when: Condition::Always,
         })
         .collect();
-    if !locks.is_empty() && going.iter().any(|release| release.part == Part::ControlPlane) {
+    if !locks.is_empty() && control_plane_goes {
         steps.push(delete("locks", "what the controllers made by themselves", locks));
     }
     let marked = namespace::find(facts, in_namespace)
@@ -115,10 +134,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             NAMESPACE_MANAGER,
         ));
     }
-    let mut namespaces: Vec<&str> = going
-        .iter()
-        .map(|release| release.id.namespace.as_str())
-        .collect();
+    let of_releases = going.iter().map(|release| release.id.namespace.as_str());
+    let mut namespaces: Vec<&str> = of_releases.chain([in_namespace]).collect();
     namespaces.sort_unstable();
     namespaces.dedup();
     steps.push(delete(
@@ -185,8 +202,10 @@ fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, P
             "linkerd-of-cli",
             format!("{MESH} in namespace \"{in_namespace}\" was installed by its CLI, not as Helm releases"),
         )
-        .cause("its objects carry no release to remove them by")
-        .remedy("remove it with `linkerd uninstall | kubectl delete -f -`"),
+        .cause("what others have installed goes on explicit word only")
+        .remedy(
+            "say that it is to go (parameter of-others), or remove it with `linkerd uninstall | kubectl delete -f -`",
+        ),
         Some(found) => PluginError::new(
             "linkerd-of-others",
             format!("{MESH} in namespace \"{in_namespace}\" is of no Helm release"),

@@ -3,5 +3,6 @@ mod cluster;
 mod detection;
 mod dropped;
 mod plans;
+mod removal;
 mod rights;
 mod versions;

@@ -11,7 +11,7 @@ use crate::{parameter, schema};
 const ADOPT: &str = "adopt";
 const OF_OTHERS: &str = "of-others";
 /// What is to be done before either.
-const NOBODY_ELSE: &str =
+pub(crate) const NOBODY_ELSE: &str =
     "make sure that nobody else manages it (a pipeline, Argo CD, Flux) and would put it back";
 
 /// The parameter by which an installation is taken over.
@@ -22,8 +22,13 @@ pub fn parameter() -> (&'static str, Value) {
 
 /// The parameter by which a removal takes what somebody else has installed.
 pub fn removal_parameter() -> (&'static str, Value) {
-    let text = "Also remove releases that somebody else has installed";
+    let text = "Also remove what somebody else has installed";
     (OF_OTHERS, schema::flag(text, false))
+}
+
+/// Whether a removal takes it.
+pub fn takes_others(request: &PlanRequest) -> Result<bool, PluginError> {
+    parameter::flag(request, OF_OTHERS, false)
 }
 
 /// Whether an installation that is there, `described` in words, may be changed; nothing is to be said when it is ours. Codes
@@ -61,7 +66,7 @@ pub fn of_others(
 
 /// What is to be said of removing a release that is not ours.
 pub fn removed(request: &PlanRequest, release: &ReleaseId) -> Result<Finding, PluginError> {
-    let (severity, remedy) = if parameter::flag(request, OF_OTHERS, false)? {
+    let (severity, remedy) = if takes_others(request)? {
         (Severity::Warning, NOBODY_ELSE)
     } else {
         let remedy = "remove it with what installed it, or say that it is to go (parameter of-others)";

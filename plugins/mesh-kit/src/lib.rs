@@ -31,5 +31,6 @@ pub mod sample;
 pub mod schema;
 pub mod skew;
 pub mod step;
+pub mod unreleased;
 pub mod webhook;
 pub mod workload;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use meshery_tests::istiod::Istiod;
+use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::{Bench, LIMIT, SYSTEM, VERSION, request};
@@ -68,6 +69,46 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     let left = bench.helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
     Ok(())
+}
+
+/// What istioctl has made is of no release. It is left alone without a word, and goes with one, by the labels that istioctl
+/// gives: the charts' objects with these stand for it here.
+pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    bench.kubectl(&["create", "namespace", SYSTEM])?;
+    let _istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+    let path = file.path().to_string_lossy();
+    for (chart, component) in [("base", "Base"), ("istiod", "Pilot")] {
+        let archive = charts.join(format!("istio/{chart}-{VERSION}.tgz"));
+        std::fs::write(
+            file.path(),
+            bench.helm(&["template", chart, &archive.to_string_lossy()])?,
+        )?;
+        let as_istioctl = "--field-manager=istio-operator";
+        bench.kubectl(&["apply", "--server-side", as_istioctl, "--filename", &path])?;
+        bench.kubectl(&[
+            "label",
+            as_istioctl,
+            "--filename",
+            &path,
+            "operator.istio.io/managed=Reconcile",
+            "install.operator.istio.io/owning-resource=unknown",
+            &format!("operator.istio.io/component={component}"),
+            &format!("install.operator.istio.io/owning-resource-namespace={SYSTEM}"),
+        ])?;
+    }
+    let found = bench.is("healthy")?;
+    ensure!(found["installed_by"] == "istioctl", "{found:#}");
+    bench.refused("remove", &json!({}), "istio-of-istioctl")?;
+    let purge = json!({"of-others": true, "purge": true, "custom-resources": true});
+    let removed = bench.perform("remove", &purge)?;
+    ensure!(bench.installations()?.is_empty());
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    before
+        .await_same(&bench.cluster)
+        .with_context(|| format!("left: {}", removed["left"]))
 }
 
 /// Five ways in which an installation may be half there: each is seen, and mended by installing the same again.

@@ -157,5 +157,18 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
         labels["istio-injection"] == "enabled" && labels["istio.io/rev"].is_null(),
         "{labels:#}"
     );
+
+    // Of the two, one is removed, and nothing of the other.
+    bench.perform("remove", &json!({"revision": REVISION}))?;
+    let found = bench.installations()?;
+    ensure!(
+        found.len() == 1 && found[0]["revision"] == "default" && found[0]["health"] == "healthy",
+        "{found:#?}"
+    );
+    let kinds = "deployments,services,serviceaccounts,configmaps,mutatingwebhookconfigurations,\
+                 validatingwebhookconfigurations,clusterroles,clusterrolebindings";
+    let selector = format!("--selector=istio.io/rev={REVISION}");
+    let left = bench.kubectl(&["get", kinds, "--all-namespaces", "--output=name", &selector])?;
+    ensure!(left.trim().is_empty(), "{left}");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What plain helm has installed, with anchors in its values: left alone without a word, and upgraded with all that was set.
+//! What others have installed: by plain helm, with anchors in its values, left alone without a word and upgraded with all that
+//! was set; and by Linkerd's CLI.
 
 use std::path::Path;
 
@@ -95,4 +96,60 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     let left = helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
     Ok(())
+}
+
+/// What the CLI has made is of no release, and goes on explicit word by the labels that all of it has. The charts' objects
+/// stand for it here: the CLI renders the same ones.
+pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let _linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    bench.kubectl(&["create", "namespace", SYSTEM])?;
+    let values = tempfile::NamedTempFile::with_suffix(".json")?;
+    let mut given = Trust::new()?.values();
+    given["cliVersion"] = "linkerd/cli edge-25.10.7".into();
+    given["installGatewayAPI"] = true.into();
+    std::fs::write(values.path(), given.to_string())?;
+    let manifest = tempfile::NamedTempFile::with_suffix(".yaml")?;
+    for chart in ["linkerd-crds", "linkerd-control-plane"] {
+        let archive = charts.join(format!("linkerd/{chart}-{OF_CHARTS}.tgz"));
+        let rendered = succeeded(bench.cluster.run_helm(&[
+            "template",
+            chart,
+            &archive.to_string_lossy(),
+            "--namespace",
+            SYSTEM,
+            "--no-hooks",
+            "--values",
+            &values.path().to_string_lossy(),
+        ]))?;
+        std::fs::write(manifest.path(), rendered)?;
+        let file = format!("--filename={}", manifest.path().display());
+        bench.kubectl(&["apply", "--server-side", "--field-manager=linkerd", &file])?;
+    }
+    eventually(|| {
+        let found = bench.installation()?.context("an installation")?;
+        ensure!(
+            found["installed_by"] == "linkerd" && found["health"] == "healthy",
+            "{found:#}"
+        );
+        Ok(())
+    })?;
+    let request = json!({"adapter": "linkerd", "operation": "remove", "parameters": {}});
+    let refused = bench.host.post("/api/v1/operations", &request)?.text();
+    ensure!(refused.contains("linkerd-of-cli"), "{refused}");
+    let all = json!({"of-others": true, "custom-resources": true});
+    let removed = bench.perform("linkerd", "remove", &all)?;
+    ensure!(bench.installation()?.is_none());
+    // The issuer is in it.
+    bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    // Not Linkerd's alone, so that they stay.
+    for kind in ["grpc", "http", "tcp", "tls"] {
+        let definition = format!("{kind}routes.gateway.networking.k8s.io");
+        bench.kubectl(&["delete", "customresourcedefinition", &definition])?;
+    }
+    before
+        .await_same(&bench.cluster)
+        .with_context(|| format!("left: {}", removed["left"]))
 }

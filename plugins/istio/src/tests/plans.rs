@@ -13,7 +13,7 @@ fn matches(snapshot: &str, plan: &Plan) {
     );
 }
 
-fn step_ids(plan: &Plan) -> Vec<&str> {
+pub fn step_ids(plan: &Plan) -> Vec<&str> {
     plan.steps.iter().map(|step| step.id.as_str()).collect()
 }
 
