@@ -44,7 +44,8 @@ impl Seen {
         }
     }
 
-    /// What has changed since, for people; nothing when nothing has.
+    /// What has changed since, for people; nothing when nothing has but what Kubernetes itself sees to, as an autoscaler
+    /// does to the number of replicas.
     pub fn changes(&self, now: &Value) -> Option<String> {
         let own = own_fields(now);
         let (Self::Fields { digest: seen, .. } | Self::Digest(seen)) = self;
@@ -59,7 +60,11 @@ impl Seen {
             .keys()
             .chain(after.keys().filter(|path| !before.contains_key(*path)))
             .filter(|path| before.get(*path) != after.get(*path))
+            .filter(|path| !writer(now, path).is_some_and(is_kubernetes_own))
             .collect();
+        if changed.is_empty() {
+            return None;
+        }
         let mut told: Vec<String> = changed
             .iter()
             .take(NAMED)
@@ -118,8 +123,8 @@ fn collect(value: &Value, path: &mut String, depth: usize, found: &mut BTreeMap<
     found.insert(path.clone(), digest.chars().take(SHORT).collect());
 }
 
-/// Who has written a field last, as far as the server knows.
-fn author(object: &Value, path: &str) -> Option<String> {
+/// Who has written a field last, as far as the server knows: an entry of the managed fields.
+fn writer<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let of_field = entries.iter().filter(|entry| {
         let mut fields = &entry["fieldsV1"];
@@ -132,12 +137,21 @@ fn author(object: &Value, path: &str) -> Option<String> {
         }
         true
     });
-    let entry = of_field.max_by_key(|entry| entry["time"].as_str().map(str::to_owned))?;
+    of_field.max_by_key(|entry| entry["time"].as_str().map(str::to_owned))
+}
+
+fn author(object: &Value, path: &str) -> Option<String> {
+    let entry = writer(object, path)?;
     let manager = entry["manager"].as_str()?;
     Some(match entry["time"].as_str() {
         Some(time) => format!("{manager} at {time}"),
         None => manager.to_owned(),
     })
+}
+
+/// Kubernetes' own controllers, its autoscaler among them, do what somebody's wish demands: that is no change of the wish.
+fn is_kubernetes_own(entry: &Value) -> bool {
+    entry["manager"] == "kube-controller-manager"
 }
 
 #[cfg(test)]
@@ -164,6 +178,36 @@ mod tests {
             seen.changes(&changed).unwrap(),
             "was changed: /data/a~1b is gone, /data/k is \"2\" (by kubectl-edit at 2026-02-01T00:00:00Z)"
         );
+    }
+
+    #[test]
+    fn what_kubernetes_itself_has_written_is_no_change() {
+        let before = json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}}, "spec": {"replicas": 1, "paused": false}});
+        let seen = Seen::of(&before, false);
+        let mut now = json!({
+            "metadata": {
+                "annotations": {"deployment.kubernetes.io/revision": "2"},
+                "managedFields": [
+                    {"manager": "helm", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:paused": {}}}},
+                    {"manager": "kube-controller-manager", "time": "2026-01-02T00:00:00Z", "subresource": "scale",
+                        "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+                    {"manager": "kube-controller-manager", "time": "2026-01-02T00:00:00Z",
+                        "fieldsV1": {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}},
+                ],
+            },
+            "spec": {"replicas": 3, "paused": false},
+        });
+        assert_eq!(seen.changes(&now), None);
+        // Somebody's own hand after that is one, and so is a field that is gone.
+        now["metadata"]["managedFields"][0]["time"] = "2026-01-03T00:00:00Z".into();
+        assert!(
+            seen.changes(&now)
+                .unwrap()
+                .contains("/spec/replicas is 3 (by helm")
+        );
+        now["spec"].as_object_mut().unwrap().remove("replicas");
+        now["metadata"]["managedFields"] = json!([]);
+        assert!(seen.changes(&now).unwrap().contains("/spec/replicas is gone"));
     }
 
     #[test]
