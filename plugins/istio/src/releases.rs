@@ -1,6 +1,6 @@
 //! Istio's Helm releases as facts show them, by the chart each was made from.
 
-use meshery_mesh_kit::ownership::{ReleaseId, releases};
+use meshery_mesh_kit::ownership;
 use meshery_plugin_api::message::facts::Facts;
 
 use crate::control_plane::{BASE, CNI, EGRESS_GATEWAY, GATEWAY, ISTIOD, ZTUNNEL};
@@ -40,27 +40,10 @@ impl Part {
     }
 }
 
-/// A release of a part of Istio.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PartRelease {
-    pub part: Part,
-    pub id: ReleaseId,
-    /// Whether Meshery made it.
-    pub ours: bool,
-}
+/// A release of a part.
+pub type PartRelease = ownership::PartRelease<Part>;
 
 /// Istio's releases, in the order of removal.
 pub fn of_istio(facts: &Facts) -> Vec<PartRelease> {
-    let mut found: Vec<PartRelease> = releases(facts)
-        .into_iter()
-        .filter_map(|(id, seen)| {
-            Some(PartRelease {
-                part: Part::of(&seen.chart, &id.name)?,
-                ours: seen.ours,
-                id,
-            })
-        })
-        .collect();
-    found.sort();
-    found
+    ownership::part_releases(facts, Part::of)
 }

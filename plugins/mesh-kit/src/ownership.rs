@@ -89,6 +89,34 @@ pub fn releases(facts: &Facts) -> BTreeMap<ReleaseId, SeenRelease> {
     seen
 }
 
+/// A release of a part of a mesh.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartRelease<P> {
+    /// What it is for.
+    pub part: P,
+    /// The release.
+    pub id: ReleaseId,
+    /// Whether Meshery made it.
+    pub ours: bool,
+}
+
+/// The releases that facts show of a mesh's parts, ordered by part. `part` tells it by the names of chart and release; the
+/// chart is "" where no object says.
+pub fn part_releases<P: Ord>(facts: &Facts, part: impl Fn(&str, &str) -> Option<P>) -> Vec<PartRelease<P>> {
+    let mut found: Vec<PartRelease<P>> = releases(facts)
+        .into_iter()
+        .filter_map(|(id, seen)| {
+            Some(PartRelease {
+                part: part(&seen.chart, &id.name)?,
+                ours: seen.ours,
+                id,
+            })
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use meshery_plugin_api::message::facts::KindFacts;
