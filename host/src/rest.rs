@@ -74,6 +74,11 @@ pub fn router(app: &App) -> Router {
         .route("/api/v1/operations/{id}/plan", get(plans::show))
         .route("/api/v1/plans", post(plans::take))
         .route("/api/v1/images", post(bundle::images))
+        .route("/api/v1/adapters/{name}/versions", get(adapters::versions))
+        .route(
+            "/api/v1/adapters/{name}/versions/refresh",
+            post(adapters::refresh_versions),
+        )
         .route("/api/v1/operations", get(operations::list).post(operations::plan))
         .route(
             "/api/v1/operations/{id}/undo-preview",

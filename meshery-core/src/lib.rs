@@ -11,5 +11,6 @@ pub mod operation;
 pub mod plugin;
 pub mod problem;
 pub mod provider;
+pub mod versions;
 
 pub use meshery::{Meshery, MesheryBuilder, Restored, Supplies, Wanted};

@@ -61,6 +61,8 @@ struct Inner {
     uploads: Option<Arc<Uploads>>,
     operations: Option<Operations>,
     notices: Vec<Problem>,
+    /// One refresh of versions at a time.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Meshery {
@@ -95,6 +97,10 @@ impl Meshery {
     /// The charts that can be had.
     pub fn charts(&self) -> &Charts {
         &self.inner.charts
+    }
+
+    pub(crate) fn refreshing(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.refreshing
     }
 
     /// The applications that the host's owner has put down.
@@ -236,5 +242,6 @@ pub(crate) async fn read_facts(cluster: &Cluster, charts: &Charts, needs: &[Need
         cluster: cluster.cluster_facts(),
         kinds: kinds?,
         charts: charts?,
+        listed: Vec::new(),
     })
 }

@@ -18,4 +18,4 @@ pub mod withheld;
 
 /// Version of the message schemas that this crate writes (semver). Fields come with minor versions and have defaults; what
 /// means something else than before is a major one.
-pub const SCHEMA: &str = "1.0.0";
+pub const SCHEMA: &str = "1.1.0";

@@ -86,6 +86,7 @@ pub struct Cluster {
     facts: ClusterFacts,
     now: String,
     charts: Vec<ChartFact>,
+    listed: Vec<ChartFact>,
     unreadable: Vec<(String, String, Readability)>,
 }
 
@@ -101,6 +102,7 @@ impl Cluster {
             },
             now: "2026-01-01T00:00:00Z".into(),
             charts: Vec::new(),
+            listed: Vec::new(),
             unreadable: Vec::new(),
         }
     }
@@ -138,6 +140,12 @@ impl Cluster {
         self
     }
 
+    /// Adds a chart to those that a repository's index has listed.
+    pub fn listed(mut self, chart: ChartFact) -> Self {
+        self.listed.push(chart);
+        self
+    }
+
     /// Says of a kind that it cannot be read as it should: [`Readability::Forbidden`] and
     /// [`Readability::NotServed`] show no objects, [`Readability::Truncated`] the first one only.
     pub fn readable(mut self, group: &str, kind: &str, as_far_as: Readability) -> Self {
@@ -172,6 +180,7 @@ impl Cluster {
             cluster,
             kinds: kinds.collect::<Result<_, _>>()?,
             charts: self.charts.clone(),
+            listed: self.listed.clone(),
         })
     }
 

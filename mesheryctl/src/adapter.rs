@@ -26,6 +26,8 @@ pub struct MeshVersion {
     pub version: String,
     pub stable: bool,
     pub kubernetes: String,
+    pub end_of_life: String,
+    pub source: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +37,19 @@ pub struct Operation {
     pub category: String,
     pub description: String,
     pub parameters: Value,
+}
+
+impl MeshVersion {
+    pub fn read(value: &Value) -> Result<Self, Failure> {
+        Deserialize::deserialize(value).map_err(|e| {
+            let message = format!("the host's description of a version cannot be read: {e}");
+            Failure::Problem(Problem::new("unexpected-answer", message))
+        })
+    }
+
+    pub fn release(&self) -> &'static str {
+        if self.stable { "stable" } else { "candidate" }
+    }
 }
 
 impl Adapter {

@@ -152,6 +152,14 @@ pub enum AdapterCommand {
         /// Name of the adapter, or of its mesh.
         name: String,
     },
+    /// Lists the versions of its mesh that an adapter can install, and how each is known.
+    Versions {
+        /// Name of the adapter, or of its mesh.
+        name: String,
+        /// Have the host ask the repositories of the charts which versions there are by now.
+        #[arg(long)]
+        refresh: bool,
+    },
     /// Previews any operation of an adapter, changing nothing.
     Plan {
         #[command(flatten)]

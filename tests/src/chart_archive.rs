@@ -37,14 +37,7 @@ impl<'a> Packing<'a> {
     /// Packs it as `helm package` does.
     pub fn pack(&self) -> io::Result<Vec<u8>> {
         let folder = folder(self.name);
-        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        let mut tar = tar::Builder::new(gzip);
-        let mut add = |file: &str, content: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, format!("{}/{file}", self.name), content)
-        };
+        let mut packed = Vec::new();
         for path in files(&folder)? {
             let file = path.strip_prefix(&folder).unwrap_or(&path).to_string_lossy();
             let mut text = std::fs::read_to_string(&path)?;
@@ -54,13 +47,25 @@ impl<'a> Packing<'a> {
                 }
                 text = text.replace(from, to);
             }
-            add(&file, text.as_bytes())?;
+            packed.push((file.into_owned(), text.into_bytes()));
         }
-        for (file, content) in &self.added {
-            add(file, content)?;
-        }
-        tar.into_inner()?.finish()
+        let packed = packed.iter().map(|(file, content)| (file.as_str(), &content[..]));
+        let added = self.added.iter().map(|(file, content)| (*file, &content[..]));
+        written(self.name, &packed.chain(added).collect::<Vec<_>>())
     }
+}
+
+/// Packs a chart of these files, as `helm package` does.
+pub fn written(name: &str, files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut tar = tar::Builder::new(gzip);
+    for (file, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("{name}/{file}"), *content)?;
+    }
+    tar.into_inner()?.finish()
 }
 
 fn folder(name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +17,20 @@ pub struct Repository {
     pub ca_pem: String,
     proxy: SocketAddr,
     tunnels: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Answers>>,
     _runtime: Runtime,
+}
+
+/// What is answered by path; nothing when the answer is withheld.
+type Answers = HashMap<String, Option<Arc<Vec<u8>>>>;
+
+fn answered(files: HashMap<String, Vec<u8>>) -> Answers {
+    let files = files.into_iter();
+    files.map(|(path, body)| (path, Some(Arc::new(body)))).collect()
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Repository {
@@ -31,7 +44,8 @@ impl Repository {
         let ca_pem = identity.ca_pem.clone();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let repository = listener.local_addr()?;
-        let files = Arc::new(files);
+        let answers = Arc::new(Mutex::new(answered(files)));
+        let files = answers.clone();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, files) = (identity.acceptor.clone(), files.clone());
@@ -39,15 +53,17 @@ impl Repository {
                     let mut stream = acceptor.accept(stream).await?;
                     let head = head(&mut stream).await?;
                     let path = head.split(' ').nth(1).unwrap_or_default();
-                    let (status, body) = match files.get(path) {
-                        Some(body) => ("200 OK", body.as_slice()),
-                        None => ("404 Not Found", b"".as_slice()),
+                    let answer = held(&files).get(path).cloned();
+                    let (status, body) = match answer {
+                        Some(Some(body)) => ("200 OK", body),
+                        Some(None) => std::future::pending().await,
+                        None => ("404 Not Found", Arc::default()),
                     };
                     let length = body.len();
                     let answer =
                         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await?;
-                    stream.write_all(body).await?;
+                    stream.write_all(&body).await?;
                     stream.shutdown().await
                 });
             }
@@ -64,7 +80,7 @@ impl Repository {
                     let head = head(&mut stream).await?;
                     let line = head.lines().next().unwrap_or_default().to_owned();
                     let to = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                    asked.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    held(&asked).push(line);
                     if to != known {
                         return stream
                             .write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
@@ -80,6 +96,7 @@ impl Repository {
             ca_pem,
             proxy,
             tunnels,
+            answers,
             _runtime: runtime,
         })
     }
@@ -91,10 +108,17 @@ impl Repository {
 
     /// The first lines of what the proxy was asked.
     pub fn tunnels(&self) -> Vec<String> {
-        self.tunnels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        held(&self.tunnels).clone()
+    }
+
+    /// Serves other files from now on.
+    pub fn serve(&self, files: HashMap<String, Vec<u8>>) {
+        *held(&self.answers) = answered(files);
+    }
+
+    /// Answers requests for a path no more.
+    pub fn withhold(&self, path: &str) {
+        held(&self.answers).insert(path.to_owned(), None);
     }
 }
 

@@ -35,6 +35,7 @@ mod releases;
 mod secret_refs;
 mod secrets;
 mod sets;
+mod versions;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         secret_refs::trials(),
         secrets::trials(),
         sets::trials(),
+        versions::trials(),
     ]
     .into_iter()
     .flatten()

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::body;
 use crate::failure::Result;
 
 #[derive(Serialize)]
@@ -38,4 +39,16 @@ pub async fn list(State(app): State<App>) -> Json<Value> {
 pub async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>> {
     let adapter = app.meshery.adapter(&name)?;
     Ok(Json(json!(shown(&adapter))))
+}
+
+pub async fn versions(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>> {
+    Ok(Json(json!(app.meshery.versions(&name).await?)))
+}
+
+pub async fn refresh_versions(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    _: body::Nothing,
+) -> Result<Json<Value>> {
+    Ok(Json(json!(app.meshery.refresh_versions(&name).await?)))
 }

@@ -16,13 +16,14 @@ use crate::body::{self, Asked, bad_field};
 use crate::failure::Result;
 
 /// Kinds that the engine keeps for itself: writing them by hand would forge its records.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 7] = [
     "operation",
     "operation-going",
     "preview",
     "cluster",
     "host-key",
     "request-key",
+    "mesh-versions",
 ];
 
 #[derive(Default, Deserialize)]

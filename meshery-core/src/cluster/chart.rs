@@ -17,6 +17,7 @@ mod documents;
 mod error;
 mod failure;
 mod helm;
+mod index;
 mod kept;
 mod mirror;
 mod notes;
@@ -235,6 +236,20 @@ impl Charts {
     /// A chart: from the cache by its digest, else from the mirror, else from its repository.
     pub async fn fetch(&self, chart: &ChartRef) -> Result<Chart, ChartError> {
         source::fetch(&self.inner, chart).await
+    }
+
+    /// What a repository's index lists of these charts, by the rules that their archives are fetched by.
+    pub(crate) async fn list(
+        &self,
+        repository: &str,
+        names: &[String],
+    ) -> Result<Vec<ChartFact>, ChartError> {
+        source::list(&self.inner, repository, names).await
+    }
+
+    /// Whether repositories must not be asked.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.inner.settings.offline
     }
 
     /// Keeps a chart's archive for good, after it was read as one; whether it is new here.

@@ -248,6 +248,7 @@ impl MesheryBuilder {
                 uploads,
                 operations,
                 notices,
+                refreshing: tokio::sync::Mutex::default(),
             }),
         })
     }

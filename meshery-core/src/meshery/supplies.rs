@@ -84,6 +84,7 @@ impl Meshery {
                     })
                     .collect(),
                 charts: charts.facts().await?,
+                listed: self.listed(&adapter).await?,
             },
             parameters,
             images: Images::default(),

@@ -29,6 +29,7 @@ use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
+use crate::versions;
 
 /// How long everything that belongs to one expansion may take: facts, the adapter, charts.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -156,11 +157,13 @@ impl Conduct {
         expand: &Expand,
         outputs: BTreeMap<String, Value>,
     ) -> Result<Expansion, Problem> {
+        let mut facts = read_facts(cluster, &self.engine.charts, &expand.needs).await?;
+        facts.listed = versions::listed(&self.engine.store, adapter).await?;
         let request = ExpandRequest {
             operation: self.record.operation.clone(),
             what: expand.what.clone(),
             with: expand.with.clone(),
-            facts: read_facts(cluster, &self.engine.charts, &expand.needs).await?,
+            facts,
             outputs,
             images: self.record.images.told(),
         };

@@ -28,6 +28,7 @@ use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
+use crate::versions;
 
 impl Engine {
     /// Asks the adapter, resolves what it says, stores it.
@@ -63,9 +64,11 @@ impl Engine {
             None => Vec::new(),
         };
         let needs = filled(operation, &parameters);
+        let mut facts = read_facts(&cluster, &self.charts, &needs).await?;
+        facts.listed = versions::listed(&self.store, &adapter).await?;
         let request = PlanRequest {
             operation: new.operation,
-            facts: read_facts(&cluster, &self.charts, &needs).await?,
+            facts,
             parameters,
             images: images.told(),
             files,

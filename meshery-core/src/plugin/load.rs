@@ -62,9 +62,7 @@ pub(super) async fn load(settings: PluginSettings) -> Loaded {
     for result in started {
         match result {
             Ok(Started::Adapter(adapter)) => {
-                loaded
-                    .adapters
-                    .insert(adapter.name().to_owned(), Arc::new(adapter));
+                loaded.adapters.insert(adapter.name().to_owned(), adapter);
             }
             Ok(Started::Provider(handle)) => loaded.provider = Some(handle),
             Err(status) => loaded.refused.push(status),
@@ -139,7 +137,7 @@ fn check(settings: &PluginSettings) -> (Vec<Checked>, Vec<PluginStatus>) {
 }
 
 enum Started {
-    Adapter(Adapter),
+    Adapter(Arc<Adapter>),
     Provider(Arc<PluginHandle>),
 }
 
@@ -195,7 +193,7 @@ async fn run(plugin: Checked, settings: &PluginSettings) -> Result<Started, Load
         return Ok(Started::Provider(handle));
     }
     match Adapter::new(handle.clone(), settings.limits.call).await {
-        Ok(adapter) => Ok(Started::Adapter(adapter)),
+        Ok(adapter) => Ok(Started::Adapter(Arc::new(adapter))),
         Err(error) => {
             handle.shutdown().await;
             Err(LoadFault::BadDescriptor { error })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::Need;
+use super::facts::{ChartFact, Need};
 
 /// What sort of plugin a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ pub struct AdapterDescriptor {
     pub port: u16,
     /// Versions it can install, newest first, with what it knows of each.
     pub versions: Vec<MeshVersion>,
+    /// Repositories whose indexes the core reads when it is asked for versions beyond those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<ChartRepository>,
+    /// When support of the mesh's versions ends, as far as it is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub support_ends: Vec<SupportEnd>,
     /// Its operations.
     pub operations: Vec<Operation>,
     /// What `detect` needs to see.
@@ -72,6 +78,35 @@ pub struct MeshVersion {
     pub stable: bool,
     /// Range of Kubernetes versions it supports (semver range), empty if unknown.
     pub kubernetes: String,
+    /// Last day of its support (`2025-12-22`), empty if unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub end_of_life: String,
+    /// Its charts, with their digests where they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<ChartFact>,
+}
+
+/// A repository with charts of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChartRepository {
+    /// https address; its index is `index.yaml` below it.
+    pub address: String,
+    /// Charts that every installation takes: a version that the index lists is one when all of them are there.
+    pub charts: Vec<String>,
+    /// Charts that some installations take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub optional: Vec<String>,
+}
+
+/// When support of a line of versions ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SupportEnd {
+    /// The line: major and minor number (`1.29`).
+    pub line: String,
+    /// Last day (`2025-12-22`).
+    pub date: String,
 }
 
 /// One operation of an adapter.

@@ -52,6 +52,9 @@ pub struct Facts {
     pub kinds: Vec<KindFacts>,
     /// Charts that the configured mirror holds, beside those the adapter has pinned.
     pub charts: Vec<ChartFact>,
+    /// Charts that the indexes of the adapter's repositories listed when somebody last asked for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<ChartFact>,
 }
 
 /// The cluster as such.
@@ -100,7 +103,7 @@ pub enum Readability {
     Unknown,
 }
 
-/// A chart in the mirror.
+/// A chart in the mirror, or in the index of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChartFact {
@@ -110,8 +113,14 @@ pub struct ChartFact {
     pub version: String,
     /// `appVersion` from `Chart.yaml`.
     pub app_version: String,
-    /// SHA-256 of the archive, in hexadecimal.
+    /// SHA-256 of the archive, in hexadecimal; empty if unknown.
     pub sha256: String,
+    /// `kubeVersion` from `Chart.yaml`: a range of Kubernetes versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kubernetes: String,
+    /// Address of the repository whose index lists it; empty when the mirror holds it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub repository: String,
 }
 
 impl Facts {

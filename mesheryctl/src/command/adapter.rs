@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::change::{plan, plan_and_run};
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, MeshVersion};
 use crate::arguments::{AdapterCommand, AnyOperation, Request};
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::console::{Console, Paint, plain};
 use crate::failure::Failure;
 use crate::parameters;
@@ -25,6 +25,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &AdapterComman
                 console.document(&raw)
             }
         }
+        AdapterCommand::Versions { name, refresh } => versions(client, console, name, *refresh).await,
         AdapterCommand::Plan {
             what,
             request,
@@ -84,6 +85,41 @@ async fn list(client: &Client, console: &mut Console) -> Result<(), Failure> {
     console.say(&lines)
 }
 
+async fn versions(client: &Client, console: &mut Console, name: &str, refresh: bool) -> Result<(), Failure> {
+    let adapter = Adapter::get(client, name).await?;
+    let path = ["adapters", &adapter.name, "versions"];
+    let answer = if refresh {
+        let path = [path[0], path[1], path[2], "refresh"];
+        client.post(&path, None, Patience::Long).await?
+    } else {
+        client.get_slowly(&path, &[]).await?
+    };
+    if !console.for_people() {
+        return console.document(&answer);
+    }
+    let mut table = Table::new(&["MESH VERSION", "RELEASE", "SOURCE", "END OF LIFE", "KUBERNETES"]);
+    for item in answer["items"].as_array().into_iter().flatten() {
+        let version = MeshVersion::read(item)?;
+        table.row([
+            &version.version,
+            version.release(),
+            &version.source,
+            &version.end_of_life,
+            &version.kubernetes,
+        ]);
+    }
+    if table.is_empty() {
+        console.say("The adapter knows no versions of its mesh.")?;
+    } else {
+        let lines = table.lines(console.paint);
+        console.say(&lines)?;
+    }
+    match answer["refreshed"].as_str() {
+        Some(at) => console.tell(&format!("The repositories were asked last at {}.", plain(at))),
+        None => console.tell("The repositories were never asked; --refresh asks them."),
+    }
+}
+
 fn page(adapter: &Adapter, paint: Paint) -> String {
     let mut text = paint.bold(&plain(&format!("{} {}", adapter.name, adapter.version)));
     if !adapter.description.is_empty() {
@@ -99,10 +135,14 @@ fn page(adapter: &Adapter, paint: Paint) -> String {
         }
     }
     if !adapter.versions.is_empty() {
-        let mut table = Table::new(&["MESH VERSION", "RELEASE", "KUBERNETES"]);
+        let mut table = Table::new(&["MESH VERSION", "RELEASE", "END OF LIFE", "KUBERNETES"]);
         for version in &adapter.versions {
-            let stable = if version.stable { "stable" } else { "candidate" };
-            table.row([&version.version, stable, &version.kubernetes]);
+            table.row([
+                &version.version,
+                version.release(),
+                &version.end_of_life,
+                &version.kubernetes,
+            ]);
         }
         let _ = write!(text, "\n\n{}", table.lines(paint));
     }

@@ -118,7 +118,7 @@ impl<'a> Canary<'a> {
         charts.extend(has(&releases, Part::Cni).then_some("cni"));
         charts.extend(has(&releases, Part::Gateway).then_some("gateway"));
         let version = parameter::text(request, "version", "")?;
-        let chosen = versions::CATALOGUE.choose(version, &charts, &facts.charts)?;
+        let chosen = versions::CATALOGUE.choose(version, &charts, facts)?;
         let revision = match revision_named(request, "revision")? {
             "" => dashed(&chosen.version),
             revision => revision.to_owned(),

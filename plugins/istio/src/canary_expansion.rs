@@ -171,7 +171,7 @@ fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let (namespace, revision) = (request.text("namespace"), request.text("revision"));
     let charts = ["base", "istiod"];
     let parts = Parts {
-        chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts.charts)?,
+        chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts)?,
         profile: Profile::of("default"),
         plane: Plane { namespace, revision },
         is_default: true,

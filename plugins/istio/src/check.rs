@@ -16,12 +16,16 @@ use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, ZTUN
 use crate::install::Wish;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
-use crate::{MESH, detect, injection, install, istioctl, proxies, remove as removal};
+use crate::{MESH, detect, injection, install, istioctl, proxies, remove as removal, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
     (
         "kubernetes-version",
+        "https://istio.io/latest/docs/releases/supported-releases/",
+    ),
+    (
+        "version-end-of-life",
         "https://istio.io/latest/docs/releases/supported-releases/",
     ),
     (
@@ -74,6 +78,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let wish = install::wish(request)?;
     let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
+    findings.extend(versions::CATALOGUE.ended(&wish.version, &facts.now));
     for in_namespace in &wish.namespaces {
         findings.extend(namespace::terminating(facts, in_namespace));
     }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::control_plane::{
     DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
 };
+use crate::versions::CATALOGUE;
 use crate::{membership, proxies};
 
 /// Label of everything that the charts make.
@@ -175,6 +176,9 @@ impl Found<'_> {
             worst = worse(worst, part.health);
         }
         let version = self.version(&components, &mut findings);
+        if let Ok(version) = Version::parse(&version) {
+            findings.extend(CATALOGUE.ended(&version, &facts.now));
+        }
         let mut installation = Installation {
             mesh: crate::MESH.into(),
             namespace: in_namespace.clone(),

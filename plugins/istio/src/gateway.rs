@@ -130,7 +130,7 @@ pub fn add(request: &PlanRequest) -> Result<Plan, PluginError> {
     let installed = installed_version(request, plane);
     let version = if version.is_empty() { &installed } else { version };
     let parts = Parts {
-        chosen: versions::CATALOGUE.choose(version, &["gateway"], &request.facts.charts)?,
+        chosen: versions::CATALOGUE.choose(version, &["gateway"], &request.facts)?,
         profile: Profile::of("default"),
         plane,
         is_default: false,

@@ -182,7 +182,7 @@ impl<'a> Install<'a> {
         // One that another revision has stays with it.
         gateways.retain(|gateway| !is_of_another(facts, gateway, plane));
         let parts = Parts {
-            chosen: versions::CATALOGUE.choose(version, &profile.charts(), &facts.charts)?,
+            chosen: versions::CATALOGUE.choose(version, &profile.charts(), facts)?,
             profile,
             plane,
             is_default: is_default(facts, plane),
@@ -242,12 +242,8 @@ impl<'a> Install<'a> {
         notes.push(
             "Istio marks its custom resource definitions to be kept: they stay when it is removed.".into(),
         );
-        if !self.parts.chosen.pinned {
-            notes.push(format!(
-                "{MESH} {} is known from the mirror only; which versions of Kubernetes it supports is not known.",
-                self.parts.chosen.version
-            ));
-        }
+        let chosen = &self.parts.chosen;
+        notes.extend(chosen.note(&format!("{MESH} {}", chosen.version)));
         if let Some(platform) = self.parts.platform {
             notes.push(format!(
                 "The charts are told that this is {platform} (parameter platform)."

@@ -237,6 +237,10 @@ impl MeshAdapter for Istio {
             mesh: MESH.into(),
             port: 10000,
             versions: versions::CATALOGUE.versions(),
+            repositories: vec![
+                versions::CATALOGUE.chart_repository(&["base", "istiod"], &["cni", "ztunnel", "gateway"]),
+            ],
+            support_ends: versions::CATALOGUE.support_ends(),
             operations: entries().map(|entry| (entry.describe)()).collect(),
             detect_needs: detect::needs(),
             analyze_needs: vet::needs(),

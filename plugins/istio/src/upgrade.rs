@@ -143,11 +143,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     charts.extend(has(Part::Ztunnel).then_some("ztunnel"));
     charts.extend(with_gateways.then_some("gateway"));
     let parts = Parts {
-        chosen: versions::CATALOGUE.choose(
-            parameter::text(request, "version", "")?,
-            &charts,
-            &facts.charts,
-        )?,
+        chosen: versions::CATALOGUE.choose(parameter::text(request, "version", "")?, &charts, facts)?,
         profile: Profile::of("default"),
         plane,
         is_default: plane.revision.is_empty(),
@@ -226,7 +222,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let plane = plane(request)?;
     let installed = installed(facts, plane)?;
     let asked = parameter::text(request, "version", "")?;
-    let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], &facts.charts)?;
+    let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], facts)?;
     let mut findings = checked(request, &installed, &chosen, IN_PLACE)?;
     findings.extend(too_old(facts, plane, &chosen.version));
     findings.extend(elsewhere(facts, plane));
@@ -268,6 +264,7 @@ pub fn checked(
         &chosen.kubernetes,
         &facts.cluster.version,
     ));
+    findings.extend(versions::CATALOGUE.ended(&chosen.version, &facts.now));
     match Version::parse(&installed.version) {
         Ok(from) => findings.push(skew::between(&from, &chosen.version, most)),
         Err(_) => findings.push(Finding {

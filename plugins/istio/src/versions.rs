@@ -2,8 +2,10 @@
 
 use meshery_mesh_kit::catalogue::{Catalogue, PinnedChart, PinnedVersion};
 
-/// The pinned versions. No digest is pinned: a mirror's archive is packed by whoever made the mirror, and the
-/// repository's index has digests of its own.
+/// The pinned versions, and the ends of support from the project's table of supported releases; of lines
+/// that are left out the day is not known for certain. No digest is pinned: a mirror's archive is packed by whoever made the mirror, so that no two
+/// of one version need be alike, and the repository's index has digests of its own, which a refresh of the versions
+/// keeps.
 pub const CATALOGUE: Catalogue = Catalogue {
     mesh: crate::MESH,
     repository: "https://istio-release.storage.googleapis.com/charts",
@@ -38,6 +40,21 @@ pub const CATALOGUE: Catalogue = Catalogue {
             kubernetes: ">=1.31, <1.36",
             charts: &charts("1.29.1"),
         },
+    ],
+    support_ends: &[
+        ("1.13", "2022-10-12"),
+        ("1.14", "2022-12-27"),
+        ("1.15", "2023-04-04"),
+        ("1.16", "2023-07-25"),
+        ("1.17", "2023-10-27"),
+        ("1.18", "2024-01-04"),
+        ("1.19", "2024-04-24"),
+        ("1.20", "2024-06-25"),
+        ("1.21", "2024-09-27"),
+        ("1.23", "2025-04-16"),
+        ("1.25", "2025-09-30"),
+        ("1.26", "2025-12-22"),
+        ("1.29", "2026-10-12"),
     ],
 };
 

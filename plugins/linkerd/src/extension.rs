@@ -109,7 +109,7 @@ fn chosen(request: &PlanRequest, extension: &Extension) -> Result<Chosen, Plugin
     let charts = [extension.chart];
     if extension.part == Part::Smi {
         let asked = parameter::text(request, "version", "")?;
-        return SMI_CATALOGUE.choose(asked, &charts, &request.facts.charts);
+        return SMI_CATALOGUE.choose(asked, &charts, &request.facts);
     }
     Ok(versions::choose(request, &charts)?.chosen)
 }

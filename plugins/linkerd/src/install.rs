@@ -308,12 +308,7 @@ impl<'a> Install<'a> {
                 "The stable line ended in public on {STABLE_ENDED}; it gets no corrections any more."
             ));
         }
-        if !self.release.chosen.pinned {
-            notes.push(format!(
-                "{} is known from the mirror only; which versions of Kubernetes it supports is not known.",
-                self.release.name()
-            ));
-        }
+        notes.extend(self.release.chosen.note(&self.release.name()));
         if self.cni {
             notes.push("The CNI plugin's chart is an extra of the project's and is not tested here.".into());
         }

@@ -223,6 +223,8 @@ impl MeshAdapter for Linkerd {
             mesh: MESH.into(),
             port: 10001,
             versions: versions::all(),
+            repositories: versions::repositories(),
+            support_ends: versions::STABLE.support_ends(),
             operations: operations().map(|entry| (entry.describe)()).collect(),
             analyze_needs: Vec::new(),
             detect_needs: detect::needs(),

@@ -3,12 +3,14 @@
 //! *Edge* is all that the project publishes since February 2024, under the date of the release. *Stable* ended in public
 //! with 2.14.10; what is called stable since then is some vendor's, from elsewhere. So edge is what is installed unless
 //! stable is asked for. No digest is pinned here: a mirror's archive is packed by whoever made the mirror and is named by
-//! its own digest in the plan, and the repository's index has digests of its own.
+//! its own digest in the plan, and the repository's index has digests of its own, which a refresh of the versions keeps.
+//! Only edge is refreshed, since stable gets no new versions. Edge has no ends of support: a release is supported until
+//! the next one.
 
 use meshery_mesh_kit::catalogue::{Catalogue, Chosen, PinnedChart, PinnedVersion};
 use meshery_mesh_kit::parameter;
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::descriptor::MeshVersion;
+use meshery_plugin_api::message::descriptor::{ChartRepository, MeshVersion};
 use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
 
@@ -33,6 +35,7 @@ pub const EDGE: Catalogue = Catalogue {
             charts: &edge("2025.10.7"),
         },
     ],
+    support_ends: &[],
 };
 
 /// Stable, frozen.
@@ -47,6 +50,7 @@ pub const STABLE: Catalogue = Catalogue {
             chart("linkerd-control-plane", "1.16.11"),
         ],
     }],
+    support_ends: &[("2.14", STABLE_ENDED)],
 };
 
 /// SMI is a project of its own, archived; no version is pinned, so a mirror has to have the chart.
@@ -54,6 +58,7 @@ pub const SMI: Catalogue = Catalogue {
     mesh: "Linkerd SMI",
     repository: "https://linkerd.github.io/linkerd-smi",
     pinned: &[],
+    support_ends: &[],
 };
 
 const fn edge(version: &'static str) -> [PinnedChart; 5] {
@@ -79,6 +84,14 @@ pub fn all() -> Vec<MeshVersion> {
     let mut versions = EDGE.versions();
     versions.extend(STABLE.versions());
     versions
+}
+
+/// The repositories that may list further ones.
+pub fn repositories() -> Vec<ChartRepository> {
+    vec![EDGE.chart_repository(
+        &["linkerd-crds", "linkerd-control-plane"],
+        &["linkerd2-cni", "linkerd-viz", "linkerd-multicluster"],
+    )]
 }
 
 /// A version of Linkerd and its line.
@@ -140,7 +153,7 @@ pub fn choose(request: &PlanRequest, charts: &[&str]) -> Result<Release, PluginE
     let written = wanted.map_or_else(|| asked.to_owned(), |version| version.to_string());
     let catalogue = if line == "stable" { STABLE } else { EDGE };
     let chosen = catalogue
-        .choose(&written, charts, &request.facts.charts)
+        .choose(&written, charts, &request.facts)
         .map_err(|error| {
             if line == "stable" {
                 let charts = charts.join(", ");

@@ -1,15 +1,18 @@
-//! Which versions of a mesh can be installed: a table pinned in the adapter, and what the mirror adds to it.
+//! Which versions of a mesh can be installed: a table pinned in the adapter, and what the mirror and the repository's
+//! index add to it.
 //!
 //! The table is data, not the answer of a web page at start-up: no network, no rate limit, never empty. A version
-//! that was asked for is used or refused, never replaced. Without a wish the newest release is taken, and a
-//! candidate only when it is asked for by its full name.
+//! that was asked for is used or refused, never replaced. Without a wish the newest release is taken that is pinned or
+//! held by the mirror, because somebody has chosen those; what an index lists nobody here has tried, so that it is
+//! installed only when it is asked for, as a candidate is.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::descriptor::MeshVersion;
-use meshery_plugin_api::message::facts::ChartFact;
+use meshery_plugin_api::message::descriptor::{ChartRepository, MeshVersion, SupportEnd};
+use meshery_plugin_api::message::facts::{ChartFact, Facts};
+use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::ChartRef;
 use semver::Version;
 
@@ -25,6 +28,9 @@ pub struct Catalogue {
     pub repository: &'static str,
     /// The versions, in any order.
     pub pinned: &'static [PinnedVersion],
+    /// Lines of versions (`1.29`) and the last day of their support, oldest first; those that are not known are left
+    /// out.
+    pub support_ends: &'static [(&'static str, &'static str)],
 }
 
 /// One version in the table.
@@ -45,8 +51,9 @@ pub struct PinnedChart {
     pub name: &'static str,
     /// Chart version.
     pub version: &'static str,
-    /// SHA-256 of the archive in hexadecimal; empty when none is pinned, and then the mirror's is taken, if it has
-    /// the version, or else what the repository's index says.
+    /// SHA-256 of the archive in hexadecimal, which is held against every archive, wherever it comes from; empty when
+    /// none is pinned, and then it is the mirror's, if it has the version, or else what the repository's index said
+    /// when the versions were refreshed, or says when the archive is fetched.
     pub sha256: &'static str,
 }
 
@@ -57,9 +64,20 @@ pub struct Chosen {
     pub version: Version,
     /// Range of Kubernetes versions it supports, empty if unknown.
     pub kubernetes: String,
-    /// Whether the adapter has pinned it; otherwise it is the mirror's alone.
-    pub pinned: bool,
+    /// How it is known.
+    pub source: Source,
     charts: Vec<ChartRef>,
+}
+
+/// How a version is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The adapter has pinned it.
+    Pinned,
+    /// Only the mirror has it.
+    Mirror,
+    /// Only the repository's index lists it.
+    Repository,
 }
 
 impl Chosen {
@@ -74,6 +92,25 @@ impl Chosen {
                 chart.sha256.clone_from(&held.sha256);
             }
         }
+    }
+
+    /// What whoever installs it should know of where it is known from, under this name of it.
+    pub fn note(&self, name: &str) -> Option<String> {
+        let known = match self.source {
+            Source::Pinned => return None,
+            Source::Mirror => format!("{name} is known from the mirror only"),
+            Source::Repository => format!(
+                "{name} is known from the repository's index only: this adapter's plans were not tried with it"
+            ),
+        };
+        Some(if self.kubernetes.is_empty() {
+            format!("{known}; which versions of Kubernetes it supports is not known.")
+        } else {
+            format!(
+                "{known}; its charts say that it supports Kubernetes {}.",
+                self.kubernetes
+            )
+        })
     }
 
     /// The chart with this name.
@@ -104,6 +141,18 @@ impl Catalogue {
                     version: pinned.version.into(),
                     stable: version.pre.is_empty(),
                     kubernetes: pinned.kubernetes.into(),
+                    end_of_life: self.end_of_life(&version).unwrap_or_default().into(),
+                    charts: pinned
+                        .charts
+                        .iter()
+                        .map(|chart| ChartFact {
+                            name: chart.name.into(),
+                            version: chart.version.into(),
+                            app_version: pinned.version.into(),
+                            sha256: chart.sha256.into(),
+                            ..ChartFact::default()
+                        })
+                        .collect(),
                 };
                 Some((version, listed))
             })
@@ -112,13 +161,85 @@ impl Catalogue {
         versions.into_iter().map(|(_, listed)| listed).collect()
     }
 
+    /// The repository, as a descriptor names it, with the charts that every installation takes and that some take.
+    pub fn chart_repository(&self, charts: &[&str], optional: &[&str]) -> ChartRepository {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        ChartRepository {
+            address: self.repository.into(),
+            charts: named(charts),
+            optional: named(optional),
+        }
+    }
+
+    /// When support of lines of versions ends, as a descriptor says it.
+    pub fn support_ends(&self) -> Vec<SupportEnd> {
+        let ends = self.support_ends.iter();
+        ends.map(|(line, date)| SupportEnd {
+            line: (*line).into(),
+            date: (*date).into(),
+        })
+        .collect()
+    }
+
+    /// The last day of a version's support, if it is known.
+    pub fn end_of_life(&self, version: &Version) -> Option<&'static str> {
+        let line = (version.major, version.minor);
+        let mut ends = self.support_ends.iter();
+        ends.find(|(of, _)| line_of(of) == Some(line))
+            .map(|(_, end)| *end)
+    }
+
+    /// A warning when support of a version has ended at a moment (RFC 3339). A line whose own end is not known has
+    /// ended when a newer one has.
+    pub fn ended(&self, version: &Version, now: &str) -> Option<Finding> {
+        let today = now.get(..10)?;
+        let line = (version.major, version.minor);
+        let has_ended = |(of, end): &&(&str, &str)| line_of(of) >= Some(line) && *end < today;
+        let (of, end) = self.support_ends.iter().find(has_ended)?;
+        let when = if line_of(of) == Some(line) {
+            "on"
+        } else {
+            "at the latest on"
+        };
+        Some(Finding {
+            code: "version-end-of-life".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "support of {} {}.{} has ended {when} {end}: {version} gets no corrections any more, also not of its \
+                 security",
+                self.mesh, version.major, version.minor
+            ),
+            object: None,
+            remedy: match self.newest_supported(today) {
+                Some(newest) => format!("go over to a version that is supported, such as {newest}"),
+                None => "go over to a version that is supported".into(),
+            },
+        })
+    }
+
+    fn newest_supported(&self, today: &str) -> Option<Version> {
+        self.pinned
+            .iter()
+            .filter_map(|pinned| Version::parse(pinned.version).ok())
+            .filter(|version| version.pre.is_empty())
+            .filter(|version| self.end_of_life(version).is_none_or(|end| end >= today))
+            .max()
+    }
+
     /// The version that was asked for ("" for the newest release), made of these charts.
-    pub fn choose(&self, asked: &str, charts: &[&str], mirror: &[ChartFact]) -> Result<Chosen, PluginError> {
-        let mut known = self.mirrored(charts, mirror);
-        // What is pinned counts more than what a mirror says.
+    pub fn choose(&self, asked: &str, charts: &[&str], facts: &Facts) -> Result<Chosen, PluginError> {
+        let of_index = facts
+            .listed
+            .iter()
+            .filter(|chart| chart.repository == self.repository);
+        let mut known = self.complete(Source::Repository, charts, of_index);
+        // What is pinned counts more than what a mirror says, and that more than an index.
+        for (version, mirrored) in self.complete(Source::Mirror, charts, facts.charts.iter()) {
+            known.insert(version, mirrored);
+        }
         for (version, mut pinned) in self.pinned(charts)? {
-            if let Some(mirrored) = known.get(&version) {
-                pinned.take_digests(mirrored);
+            if let Some(other) = known.get(&version) {
+                pinned.take_digests(other);
             }
             known.insert(version, pinned);
         }
@@ -127,13 +248,13 @@ impl Catalogue {
             return known
                 .into_values()
                 .rev()
-                .find(|chosen| chosen.version.pre.is_empty())
+                .find(|chosen| chosen.version.pre.is_empty() && chosen.source != Source::Repository)
                 .ok_or_else(|| self.nothing());
         }
         let wanted = Version::parse(asked.strip_prefix('v').unwrap_or(asked)).ok();
         match wanted.as_ref().and_then(|version| known.remove(version)) {
             Some(chosen) => Ok(chosen),
-            None => Err(self.unknown(asked, wanted.as_ref(), charts, mirror, &known)),
+            None => Err(self.unknown(asked, wanted.as_ref(), charts, &facts.charts, &known)),
         }
     }
 
@@ -160,7 +281,7 @@ impl Catalogue {
                 let chosen = Chosen {
                     version: version.clone(),
                     kubernetes: pinned.kubernetes.into(),
-                    pinned: true,
+                    source: Source::Pinned,
                     charts: found,
                 };
                 known.insert(version, chosen);
@@ -169,34 +290,44 @@ impl Catalogue {
         Ok(known)
     }
 
-    /// Versions of which the mirror holds every chart. Mirrors hold other projects' charts too, and names such as
-    /// "base" are common; that all are there with one version of the application tells them apart.
-    fn mirrored(&self, charts: &[&str], mirror: &[ChartFact]) -> BTreeMap<Version, Chosen> {
-        let mut found = BTreeMap::<Version, Vec<ChartRef>>::new();
+    /// Versions of which every chart is there. Mirrors hold other projects' charts too, and names such as "base" are
+    /// common; that all are there with one version of the application tells them apart.
+    fn complete<'a>(
+        &self,
+        source: Source,
+        charts: &[&str],
+        there: impl Iterator<Item = &'a ChartFact> + Clone,
+    ) -> BTreeMap<Version, Chosen> {
+        let mut found = BTreeMap::<Version, (Vec<ChartRef>, Vec<&str>)>::new();
         for name in charts {
             let mut of_this_name = BTreeSet::new();
-            for fact in mirror.iter().filter(|fact| fact.name == *name) {
+            for fact in there.clone().filter(|fact| fact.name == *name) {
                 let Some(version) = mesh_version(fact) else {
                     continue;
                 };
                 if of_this_name.insert(version.clone()) {
-                    found.entry(version).or_default().push(ChartRef {
+                    let (refs, ranges) = found.entry(version).or_default();
+                    refs.push(ChartRef {
                         name: fact.name.clone(),
                         version: fact.version.clone(),
                         repository: self.repository.into(),
                         sha256: fact.sha256.clone(),
                     });
+                    let range = fact.kubernetes.trim();
+                    if !range.is_empty() && !ranges.contains(&range) {
+                        ranges.push(range);
+                    }
                 }
             }
         }
         found
             .into_iter()
-            .filter(|(_, refs)| !refs.is_empty() && refs.len() == charts.len())
-            .map(|(version, charts)| {
+            .filter(|(_, (refs, _))| !refs.is_empty() && refs.len() == charts.len())
+            .map(|(version, (charts, ranges))| {
                 let chosen = Chosen {
                     version: version.clone(),
-                    kubernetes: String::new(),
-                    pinned: false,
+                    kubernetes: ranges.join(", "),
+                    source,
                     charts,
                 };
                 (version, chosen)
@@ -217,7 +348,8 @@ impl Catalogue {
             format!("{} has no version \"{asked}\" here", self.mesh),
         )
         .remedy(format!(
-            "choose one of {}, or add the charts of \"{asked}\" ({}) to the mirror",
+            "choose one of {}, have the versions refreshed from the repository, or add the charts of \"{asked}\" ({}) to \
+             the mirror",
             listed(wanted, known),
             charts.join(", ")
         ));
@@ -228,7 +360,7 @@ impl Catalogue {
                     .any(|fact| fact.name == **name && mesh_version(fact).as_ref() == wanted)
         });
         if held.is_empty() {
-            error.cause("neither the adapter's catalogue nor the mirror has it")
+            error.cause("neither the adapter's catalogue nor the mirror has it, nor did the repository list it when it was last asked")
         } else {
             error.cause(format!(
                 "the mirror holds {} of that version, but not {}",
@@ -249,6 +381,12 @@ impl Catalogue {
 fn mesh_version(fact: &ChartFact) -> Option<Version> {
     let parse = |text: &str| Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
     parse(&fact.app_version).or_else(|| parse(&fact.version))
+}
+
+/// Major and minor number.
+fn line_of(text: &str) -> Option<(u64, u64)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The versions nearest to the one that was wanted, newest first.

@@ -95,7 +95,7 @@ fn wrong_files(isolation: Isolation) -> anyhow::Result<()> {
     )?;
     place.put(
         "next-schema.so",
-        &patched("\"schema\":\"1.0.0\"", "\"schema\":\"2.0.0\"")?,
+        &patched("\"schema\":\"1.1.0\"", "\"schema\":\"2.0.0\"")?,
     )?;
     place.put(
         "other-version.so",

@@ -22,7 +22,7 @@ pub(super) struct ChartYaml {
     #[serde(default)]
     pub(super) app_version: String,
     #[serde(default)]
-    kube_version: Option<String>,
+    pub(super) kube_version: Option<String>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
 }

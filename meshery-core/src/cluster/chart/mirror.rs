@@ -82,6 +82,8 @@ fn read_fact(path: &Path) -> Result<ChartFact, ChartError> {
         version: about.version,
         app_version: about.app_version,
         sha256: sha256(&bytes),
+        kubernetes: about.kube_version.unwrap_or_default(),
+        repository: String::new(),
     })
 }
 

@@ -3,20 +3,20 @@
 //! Helm does not check the digest that stands in an index; this does, before anybody reads the archive. Registries
 //! (`oci://`) are not asked.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use meshery_plugin_api::message::facts::ChartFact;
 use meshery_plugin_api::message::plan::ChartRef;
 use reqwest::{StatusCode, Url, header};
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use super::address::{self, Rules, shown};
 use super::archive::LIMITS;
 use super::digest::{self, sha256};
 use super::error::ChartError;
+use super::index;
+use super::version;
 use super::way::Downloads;
-use super::{version, yaml};
 
 const INDEX_LIMIT: u64 = 64 << 20;
 const INDEX_DEADLINE: Duration = Duration::from_secs(30);
@@ -47,19 +47,16 @@ pub(super) async fn fetch(
     allowed: &[String],
     way: Way<'_>,
 ) -> Result<Fetched, ChartError> {
-    let repository = parse(&chart.repository)?;
-    if !allowed.is_empty() && !allowed.iter().any(|prefix| is_below(&repository, prefix)) {
-        return Err(ChartError::RepositoryNotAllowed {
-            repository: shown(&repository),
-            reason: format!("allowed are {}", allowed.join(", ")),
-        });
-    }
+    let repository = permitted(&chart.repository, allowed)?;
     let label = format!("{} {}", chart.name, chart.version);
-    let index_url = below(&repository, "index.yaml")?;
-    let index = get(&index_url, INDEX_LIMIT, INDEX_DEADLINE, way).await?;
+    let (index_url, index) = index_of(&repository, way).await?;
     let releases = {
         let (name, url) = (chart.name.clone(), shown(&index_url));
-        super::blocking(move || releases_of(&name, &index, &url)).await?
+        super::blocking(move || {
+            let mut found = index::releases(&[&name], &index, &url)?;
+            Ok(found.remove(&name).unwrap_or_default())
+        })
+        .await?
     };
     let Some(release) = releases
         .iter()
@@ -112,6 +109,41 @@ pub(super) async fn fetch(
         sha256: found,
         place: shown(&url),
     })
+}
+
+/// The charts that a repository's index lists under these names, the newest of each.
+pub(super) async fn list(
+    repository: &str,
+    names: &[String],
+    allowed: &[String],
+    way: Way<'_>,
+) -> Result<Vec<ChartFact>, ChartError> {
+    let address = permitted(repository, allowed)?;
+    let (url, index) = index_of(&address, way).await?;
+    let (names, repository) = (names.to_vec(), repository.to_owned());
+    super::blocking(move || {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        index::facts(&names, &index, &shown(&url), &repository)
+    })
+    .await
+}
+
+async fn index_of(repository: &Url, way: Way<'_>) -> Result<(Url, Bytes), ChartError> {
+    let url = below(repository, "index.yaml")?;
+    let index = get(&url, INDEX_LIMIT, INDEX_DEADLINE, way).await?;
+    Ok((url, index))
+}
+
+/// The address, if the settings allow it.
+fn permitted(repository: &str, allowed: &[String]) -> Result<Url, ChartError> {
+    let repository = parse(repository)?;
+    if !allowed.is_empty() && !allowed.iter().any(|prefix| is_below(&repository, prefix)) {
+        return Err(ChartError::RepositoryNotAllowed {
+            repository: shown(&repository),
+            reason: format!("allowed are {}", allowed.join(", ")),
+        });
+    }
+    Ok(repository)
 }
 
 fn parse(repository: &str) -> Result<Url, ChartError> {
@@ -278,100 +310,4 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
-}
-
-/// One release of a chart in an index.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-struct Release {
-    version: String,
-    #[serde(default)]
-    digest: String,
-    #[serde(default)]
-    urls: Vec<String>,
-}
-
-/// The releases of one chart. An index may list ten thousand others; those are skipped, also where they are wrong.
-fn releases_of(name: &str, index: &[u8], url: &str) -> Result<Vec<Release>, ChartError> {
-    let fault = |reason: String| ChartError::IndexInvalid {
-        url: url.into(),
-        reason,
-    };
-    let text = std::str::from_utf8(index).map_err(|_| fault("it is no text".into()))?;
-    let found =
-        serde_saphyr::with_deserializer_from_str_with_options(text, yaml::options(), |deserializer| {
-            Index { name }.deserialize(deserializer)
-        });
-    match found {
-        Ok(Some(releases)) => Ok(releases),
-        Ok(None) => Err(fault("it has no entries".into())),
-        Err(error) => Err(fault(yaml::fault(error).to_string())),
-    }
-}
-
-struct Index<'a> {
-    name: &'a str,
-}
-
-impl<'de> DeserializeSeed<'de> for Index<'_> {
-    type Value = Option<Vec<Release>>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Index<'_> {
-    type Value = Option<Vec<Release>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the index of a chart repository")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut releases = None;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "entries" {
-                releases = Some(map.next_value_seed(Entries { name: self.name })?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(releases)
-    }
-}
-
-struct Entries<'a> {
-    name: &'a str,
-}
-
-impl<'de> DeserializeSeed<'de> for Entries<'_> {
-    type Value = Vec<Release>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = Vec<Release>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the charts of a repository")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut releases = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == self.name {
-                releases = map.next_value()?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(releases)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Vec::new())
-    }
 }

@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use meshery_plugin_api::message::facts::ChartFact;
 use meshery_plugin_api::message::plan::ChartRef;
 
 use super::digest::{self, sha256};
@@ -162,6 +163,20 @@ async fn from_mirror(entry: Entry, pin: Option<String>, wanted: &ChartRef) -> Re
         named(content::read(bytes, &entry.path, &place)?, &wanted, &place)
     })
     .await
+}
+
+/// What a repository's index lists.
+pub(super) async fn list(
+    inner: &Arc<Inner>,
+    address: &str,
+    names: &[String],
+) -> Result<Vec<ChartFact>, ChartError> {
+    let settings = &inner.settings;
+    let way = Way {
+        rules: inner.rules,
+        downloads: &settings.downloads,
+    };
+    repository::list(address, names, &settings.repositories, way).await
 }
 
 async fn from_repository(

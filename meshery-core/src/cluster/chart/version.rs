@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use semver::Version;
 
-fn parse(text: &str) -> Option<Version> {
+pub(super) fn parse(text: &str) -> Option<Version> {
     Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
 }
 

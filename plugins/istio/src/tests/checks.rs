@@ -30,6 +30,38 @@ fn nothing_speaks_against_installing_into_an_empty_cluster() {
 }
 
 #[test]
+fn support_that_has_ended_is_said_of_what_is_installed_and_of_what_is_there() {
+    let now = "2026-11-01T00:00:00Z";
+    let empty = || Cluster::of("empty").version("v1.33.0").now(now);
+    assert_eq!(
+        found(&empty(), "install", json!({"version": "1.29.1"})),
+        is("version-end-of-life", Severity::Warning)
+    );
+    assert_eq!(found(&empty(), "install", json!({"version": "1.30.3"})), []);
+    let there = |version: &'static str| {
+        let cluster = Cluster::of("installed").now(now).change("istiod", move |object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] =
+                json!(format!("registry.istio.io/release/pilot:{version}"));
+        });
+        let found = cluster.detect().unwrap();
+        let findings = found.into_iter().flat_map(|installation| installation.findings);
+        let ended: Vec<String> = findings
+            .filter(|finding| finding.code == "version-end-of-life")
+            .map(|finding| finding.message)
+            .collect();
+        ended
+    };
+    assert_eq!(there("1.30.2"), [""; 0]);
+    let said = there("1.29.1");
+    assert!(
+        said.len() == 1 && said[0].contains("has ended on 2026-10-12"),
+        "{said:?}"
+    );
+    let said = there("1.28.0");
+    assert!(said[0].contains("at the latest on 2026-10-12"), "{said:?}");
+}
+
+#[test]
 fn an_installation_that_is_there_decides_what_can_be_installed() {
     let installed = || Cluster::of("installed");
     for (cluster, given, expected) in [

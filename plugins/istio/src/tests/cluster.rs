@@ -47,10 +47,32 @@ impl Cluster {
                     version: (*version).into(),
                     app_version: (*version).into(),
                     sha256: format!("sha-of-{name}-{version}"),
+                    ..ChartFact::default()
                 });
             }
         }
         self
+    }
+
+    /// An index that lists all charts of these versions.
+    pub fn index(mut self, versions: &[&str]) -> Self {
+        for version in versions {
+            for name in ["base", "istiod", "cni", "ztunnel", "gateway"] {
+                self.0 = self.0.listed(ChartFact {
+                    name: name.into(),
+                    version: (*version).into(),
+                    sha256: format!("listed-{name}-{version}"),
+                    repository: crate::versions::CATALOGUE.repository.into(),
+                    ..ChartFact::default()
+                });
+            }
+        }
+        self
+    }
+
+    /// The moment.
+    pub fn now(self, now: &str) -> Self {
+        Self(self.0.now(now))
     }
 
     /// Changes the objects of a name.

@@ -386,6 +386,26 @@ fn an_unknown_version_is_answered_with_those_near_it() {
 }
 
 #[test]
+fn what_the_index_lists_is_installed_by_its_name_with_the_digest_it_says() {
+    let cluster = Cluster::of("empty").index(&["1.30.9", "1.30.3"]);
+    let plan = cluster
+        .plan("install", json!({"version": "1.30.9", "profile": "minimal"}))
+        .unwrap();
+    let text = plan_text(&plan);
+    assert!(text.contains("listed-istiod-1.30.9"), "{text}");
+    assert!(
+        plan.notes.iter().any(|note| note.contains("index only")),
+        "{:?}",
+        plan.notes
+    );
+    let text = plan_text(&cluster.plan("install", json!({"profile": "minimal"})).unwrap());
+    assert!(
+        text.contains("Install Istio 1.30.3") && text.contains("listed-istiod-1.30.3"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_unknown_operation_is_answered_with_those_there_are() {
     for result in [
         Istio.plan(PlanRequest::default()).map(drop),

@@ -51,6 +51,7 @@ impl Cluster {
                 version: version.into(),
                 app_version: app_version.into(),
                 sha256: format!("sha-of-{name}-{version}"),
+                ..ChartFact::default()
             });
         }
         self

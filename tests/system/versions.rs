@@ -1,0 +1,338 @@
+//! The versions of a mesh beyond those that its adapter has pinned: listed by a repository when somebody asks, or held by
+//! the mirror.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+use meshery_tests::chart_archive::written;
+use meshery_tests::cluster::Programs;
+use meshery_tests::host::{Host, HostBuilder};
+use meshery_tests::repository::Repository;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::mesheryctl::{ctl, has};
+use crate::trial;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "versions::a_refresh_makes_what_istios_repository_lists_installable_for_good",
+            istio,
+        ),
+        trial("versions::linkerds_edge_releases_are_refreshed_too", linkerd),
+        trial("versions::a_refresh_that_fails_changes_nothing", failing),
+        trial("versions::what_the_mirror_holds_needs_no_refresh", mirrored),
+    ]
+}
+
+const ISTIO: &str = "istio-release.storage.googleapis.com";
+const ISTIO_INDEX: &str = "/charts/index.yaml";
+const LINKERD: &str = "helm.linkerd.io";
+const REFRESH: &str = "/api/v1/adapters/istio/versions/refresh";
+
+/// A chart that the adapter finds all it needs in.
+fn chart(name: &str, version: &str, app_version: &str) -> anyhow::Result<Vec<u8>> {
+    let about = format!(
+        "apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: {app_version}\nkubeVersion: '>=1.20.0-0'\n"
+    );
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  containers:\n  - name: x\n    image: \
+         registry.example/{name}:{version}\n"
+    );
+    Ok(written(
+        name,
+        &[
+            ("Chart.yaml", about.as_bytes()),
+            ("templates/pod.yaml", pod.as_bytes()),
+        ],
+    )?)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// An index and its archives, below a path: charts with their versions and the version of the application.
+fn files(below: &str, charts: &[(&str, &str, &str)]) -> anyhow::Result<HashMap<String, Vec<u8>>> {
+    let mut files = HashMap::new();
+    let mut by_name = HashMap::<&str, String>::new();
+    for (name, version, app_version) in charts {
+        let archive = chart(name, version, app_version)?;
+        let digest = sha256(&archive);
+        let entry = format!(
+            "  - version: {version}\n    appVersion: {app_version}\n    kubeVersion: '>=1.20.0-0'\n    digest: {digest}\n    \
+             urls: [{name}-{version}.tgz]\n"
+        );
+        by_name.entry(name).or_default().push_str(&entry);
+        files.insert(format!("{below}/{name}-{version}.tgz"), archive);
+    }
+    let mut index = "apiVersion: v1\nentries:\n".to_owned();
+    for (name, entries) in by_name {
+        let _ = write!(index, "  {name}:\n{entries}");
+    }
+    files.insert(format!("{below}/index.yaml"), index.into_bytes());
+    Ok(files)
+}
+
+struct Bench {
+    repository: Repository,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(host: &str, files: HashMap<String, Vec<u8>>) -> anyhow::Result<Self> {
+        let bench = Self {
+            repository: Repository::start(host, files)?,
+            folder: TempDir::new()?,
+        };
+        fs::write(bench.folder.path().join("ca.pem"), &bench.repository.ca_pem)?;
+        Ok(bench)
+    }
+
+    fn of_istio() -> anyhow::Result<Self> {
+        let charts = [
+            ("base", "1.30.9", "1.30.9"),
+            ("istiod", "1.30.9", "1.30.9"),
+            ("base", "1.40.0", "1.40.0"),
+            ("base", "1.30.3", "1.30.3"),
+            ("istiod", "1.30.3", "1.30.3"),
+        ];
+        Self::new(ISTIO, files("/charts", &charts)?)
+    }
+
+    fn host(&self) -> anyhow::Result<HostBuilder> {
+        Ok(Host::builder().helm(Programs::get()?.helm).settings(&format!(
+            "[downloads]\nproxy = \"{}\"\nca_file = \"{}\"\n",
+            self.repository.proxy(),
+            self.folder.path().join("ca.pem").display()
+        )))
+    }
+}
+
+fn listed(host: &Host, adapter: &str) -> anyhow::Result<Value> {
+    host.get(&format!("/api/v1/adapters/{adapter}/versions"))?
+        .expect(200)
+}
+
+fn item<'a>(list: &'a Value, version: &str) -> anyhow::Result<&'a Value> {
+    let mut items = list["items"].as_array().into_iter().flatten();
+    items
+        .find(|item| item["version"] == version)
+        .with_context(|| format!("no {version} in {list}"))
+}
+
+fn istio() -> anyhow::Result<()> {
+    let bench = Bench::of_istio()?;
+    let mut host = bench.host()?.start()?;
+    let before = listed(&host, "istio")?;
+    ensure!(before["refreshed"].is_null(), "{before}");
+    ensure!(item(&before, "1.30.9").is_err(), "{before}");
+    let pinned = item(&before, "1.29.1")?;
+    ensure!(
+        pinned["source"] == "pinned" && pinned["end_of_life"] == "2026-10-12",
+        "{pinned}"
+    );
+    let (_, unknown) = ctl(&host, 1, "mesh images istio --version 1.30.9")?;
+    has(&unknown, &["unknown-version", "1.30.9", "refresh"])?;
+    ensure!(
+        bench.repository.tunnels().is_empty(),
+        "nobody has asked for that: {:?}",
+        bench.repository.tunnels()
+    );
+
+    let (said, told) = ctl(&host, 0, "adapter versions istio --refresh")?;
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("1.30.9 "))
+        .with_context(|| said.clone())?;
+    has(line, &["stable", "repository", ">=1.20.0-0"])?;
+    has(&told, &["asked last at"])?;
+    // Of which a chart is missing is no version.
+    ensure!(!said.contains("1.40.0"), "{said}");
+    let after = listed(&host, "istio")?;
+    let found = item(&after, "1.30.9")?;
+    ensure!(
+        found["repository"] == format!("https://{ISTIO}/charts"),
+        "{found}"
+    );
+    let archive = chart("base", "1.30.9", "1.30.9")?;
+    ensure!(found["charts"][0]["sha256"] == sha256(&archive), "{found}");
+    let pinned = item(&after, "1.30.3")?;
+    ensure!(pinned["source"] == "pinned", "{pinned}");
+    ensure!(
+        pinned["charts"][0]["sha256"]
+            .as_str()
+            .is_some_and(|digest| digest.len() == 64),
+        "{pinned}"
+    );
+
+    // It is there by its name, after a kill too, and is not what is taken without one.
+    host.kill()?;
+    host.restart()?;
+    ensure!(listed(&host, "istio")? == after, "{}", listed(&host, "istio")?);
+    has(
+        &ctl(
+            &host,
+            0,
+            "mesh images istio --version 1.30.9 --set profile=minimal",
+        )?
+        .0,
+        &["registry.example/istiod:1.30.9"],
+    )?;
+    has(
+        &ctl(&host, 0, "mesh images istio --set profile=minimal")?.0,
+        &["registry.example/istiod:1.30.3"],
+    )?;
+    let (_, unknown) = ctl(&host, 1, "mesh images istio --version 1.30.8")?;
+    has(&unknown, &["unknown-version", "1.30.9", "1.30.3"])?;
+
+    // What the index said when it was asked counts, whatever it says by now.
+    host.kill()?;
+    fs::remove_dir_all(host.data().join("cache"))?;
+    host.restart()?;
+    let other = files("/charts", &[("base", "1.30.9", "2"), ("istiod", "1.30.9", "2")])?;
+    bench.repository.serve(other);
+    let (_, said) = ctl(
+        &host,
+        1,
+        "mesh images istio --version 1.30.9 --set profile=minimal",
+    )?;
+    has(&said, &["chart-digest-mismatch", &sha256(&archive)])?;
+
+    // Nobody forges it.
+    host.put(
+        "/api/v1/documents/mesh-versions/istio",
+        &json!({"body": {"charts": []}}),
+    )?
+    .expect(403)
+    .map(drop)
+}
+
+fn linkerd() -> anyhow::Result<()> {
+    let charts = [
+        ("linkerd-crds", "2026.9.1", "edge-26.9.1"),
+        ("linkerd-control-plane", "2026.9.1", "edge-26.9.1"),
+        ("linkerd-viz", "2026.9.2", "edge-26.9.2"),
+    ];
+    let bench = Bench::new(LINKERD, files("/edge", &charts)?)?;
+    let host = bench.host()?.start()?;
+    let (said, _) = ctl(&host, 0, "adapter versions linkerd --refresh")?;
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("2026.9.1 "))
+        .with_context(|| said.clone())?;
+    has(line, &["stable", "repository"])?;
+    ensure!(!said.contains("2026.9.2"), "{said}");
+    has(&said, &["2.14.10", "2024-02-20"])?;
+    has(
+        &ctl(&host, 0, "mesh images linkerd --version edge-26.9.1")?.0,
+        &["registry.example/linkerd-control-plane:2026.9.1"],
+    )?;
+    let (_, unknown) = ctl(&host, 1, "mesh images linkerd --version edge-26.9.3")?;
+    has(&unknown, &["unknown-version", "2026.9.1"])
+}
+
+fn failing() -> anyhow::Result<()> {
+    let bench = Bench::of_istio()?;
+    let mut host = bench.host()?.start()?;
+    host.post(REFRESH, &json!({}))?.expect(200)?;
+    let before = listed(&host, "istio")?;
+    let index = |body: &[u8]| {
+        bench
+            .repository
+            .serve(HashMap::from([(ISTIO_INDEX.to_owned(), body.to_vec())]));
+    };
+    let fails = |code: &str, words: &[&str]| -> anyhow::Result<()> {
+        let (_, said) = ctl(&host, 1, "adapter versions istio --refresh")?;
+        has(&said, &[&format!("error[{code}]")])?;
+        has(&said, words)?;
+        ensure!(listed(&host, "istio")? == before, "{code} has changed something");
+        Ok(())
+    };
+    index(b"<html>not an index</html>");
+    fails("chart-index-invalid", &[ISTIO])?;
+    index(b"apiVersion: v1\nentries:\n  other:\n  - version: 1.0.0\n");
+    fails("chart-index-invalid", &["no release of base, istiod"])?;
+    index(b"apiVersion: v1\nentries:\n  base:\n  - {version: 1.31.0, digest: ../../x, urls: [x.tgz]}\n");
+    fails("chart-index-invalid", &["no release of base"])?;
+    index(&vec![b' '; (64 << 20) + 1]);
+    fails("chart-too-large", &["index.yaml", "67108864"])?;
+    bench.repository.serve(HashMap::new());
+    fails("chart-repository-failed", &["404"])?;
+
+    // Killed while the repository has not answered.
+    bench.repository.withhold(ISTIO_INDEX);
+    let asked = bench.repository.tunnels().len();
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let client = host.client()?.clone();
+        let refresh = scope.spawn(move || client.post(REFRESH, &json!({})));
+        let until = Instant::now() + Duration::from_secs(20);
+        while bench.repository.tunnels().len() == asked {
+            ensure!(Instant::now() < until, "the repository is not asked");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        host.kill()?;
+        let ended = refresh
+            .join()
+            .map_err(|_| anyhow::anyhow!("the request panicked"))?;
+        ensure!(ended.is_err(), "a killed host has answered");
+        Ok(())
+    })?;
+    host.restart()?;
+    ensure!(
+        listed(&host, "istio")? == before,
+        "the kill has changed something"
+    );
+
+    // And it works again.
+    bench.repository.serve(files(
+        "/charts",
+        &[("base", "1.30.8", "1.30.8"), ("istiod", "1.30.8", "1.30.8")],
+    )?);
+    let list = host.post(REFRESH, &json!({}))?.expect(200)?;
+    ensure!(
+        item(&list, "1.30.8").is_ok() && item(&list, "1.30.9").is_err(),
+        "{list}"
+    );
+    host.post(REFRESH, &json!({"adapter": "linkerd"}))?.expect(400)?;
+    host.get("/api/v1/adapters/nothing/versions")?
+        .expect(404)
+        .map(drop)
+}
+
+fn mirrored() -> anyhow::Result<()> {
+    let folder = TempDir::new()?;
+    for name in ["base", "istiod"] {
+        fs::write(
+            folder.path().join(format!("{name}.tgz")),
+            chart(name, "1.30.8", "1.30.8")?,
+        )?;
+    }
+    let host = Host::builder()
+        .helm(Programs::get()?.helm)
+        .mirror(folder.path())
+        .settings("offline = true\n")
+        .start()?;
+    let list = listed(&host, "istio")?;
+    let found = item(&list, "1.30.8")?;
+    ensure!(
+        found["source"] == "mirror" && found["kubernetes"] == ">=1.20.0-0",
+        "{found}"
+    );
+    let (_, said) = ctl(&host, 1, "adapter versions istio --refresh")?;
+    has(&said, &["error[versions-offline]", "offline", "mirror"])?;
+    // Somebody has chosen what lies in the mirror, so it is taken without a wish too.
+    has(
+        &ctl(&host, 0, "mesh images istio --set profile=minimal")?.0,
+        &["registry.example/istiod:1.30.8"],
+    )
+}
