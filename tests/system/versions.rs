@@ -192,7 +192,11 @@ fn istio() -> anyhow::Result<()> {
         &ctl(&host, 0, "mesh images istio --set profile=minimal")?.0,
         &["registry.example/istiod:1.30.3"],
     )?;
-    let (_, unknown) = ctl(&host, 1, "mesh images istio --version 1.30.8")?;
+    let (_, unknown) = ctl(
+        &host,
+        1,
+        "mesh images istio --version 1.30.8 --set profile=minimal",
+    )?;
     has(&unknown, &["unknown-version", "1.30.9", "1.30.3"])?;
 
     // What the index said when it was asked counts, whatever it says by now.
@@ -274,7 +278,7 @@ fn failing() -> anyhow::Result<()> {
     let asked = bench.repository.tunnels().len();
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let client = host.client()?.clone();
-        let refresh = scope.spawn(move || client.post(REFRESH, &json!({})));
+        let refresh = scope.spawn(move || client.send("POST", REFRESH, &[], Some(&json!({}))));
         let until = Instant::now() + Duration::from_secs(20);
         while bench.repository.tunnels().len() == asked {
             ensure!(Instant::now() < until, "the repository is not asked");

@@ -36,6 +36,33 @@ fn an_adapters_operations_are_shown_with_what_each_parameter_takes() {
 }
 
 #[test]
+fn an_adapters_versions_are_listed_with_how_each_is_known_and_refreshed_when_asked() {
+    let host = host();
+    let versions = json!({"adapter": "lattice", "mesh": "Lattice", "items": [
+        {"version": "2.0.1", "stable": true, "source": "pinned", "kubernetes": ">=1.30", "end_of_life": "2027-01-31"}]});
+    let mut refreshed = versions.clone();
+    refreshed["refreshed"] = json!("2026-11-24T10:00:00Z");
+    refreshed["items"][0]["source"] = json!("repository");
+    host.on("GET /adapters/lattice/versions", versions);
+    host.on("POST /adapters/lattice/versions/refresh", refreshed.clone());
+    ctl(&host, &["adapter", "versions", "Lattice"])
+        .code(0)
+        .out_has(&["2.0.1", "stable", "pinned", "2027-01-31", ">=1.30"])
+        .err_has(&["--refresh"]);
+    assert!(!host.lines().iter().any(|line| line.starts_with("POST")));
+    ctl(&host, &["adapter", "versions", "lattice", "--refresh"])
+        .code(0)
+        .out_has(&["repository"])
+        .err_has(&["2026-11-24T10:00:00Z"]);
+    let ran = ctl(
+        &host,
+        &["adapter", "versions", "lattice", "--refresh", "-o", "json"],
+    )
+    .code(0);
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap(), refreshed);
+}
+
+#[test]
 fn operations_are_filtered_by_the_host_and_the_next_page_is_named() {
     let host = host();
     let line = "GET /operations?state=failed&cluster=a+b%26c&limit=2";

@@ -228,11 +228,7 @@ impl Catalogue {
 
     /// The version that was asked for ("" for the newest release), made of these charts.
     pub fn choose(&self, asked: &str, charts: &[&str], facts: &Facts) -> Result<Chosen, PluginError> {
-        let of_index = facts
-            .listed
-            .iter()
-            .filter(|chart| chart.repository == self.repository);
-        let mut known = self.complete(Source::Repository, charts, of_index);
+        let mut known = self.complete(Source::Repository, charts, self.of_index(facts));
         // What is pinned counts more than what a mirror says, and that more than an index.
         for (version, mirrored) in self.complete(Source::Mirror, charts, facts.charts.iter()) {
             known.insert(version, mirrored);
@@ -254,7 +250,7 @@ impl Catalogue {
         let wanted = Version::parse(asked.strip_prefix('v').unwrap_or(asked)).ok();
         match wanted.as_ref().and_then(|version| known.remove(version)) {
             Some(chosen) => Ok(chosen),
-            None => Err(self.unknown(asked, wanted.as_ref(), charts, &facts.charts, &known)),
+            None => Err(self.unknown(asked, wanted.as_ref(), charts, facts, &known)),
         }
     }
 
@@ -340,7 +336,7 @@ impl Catalogue {
         asked: &str,
         wanted: Option<&Version>,
         charts: &[&str],
-        mirror: &[ChartFact],
+        facts: &Facts,
         known: &BTreeMap<Version, Chosen>,
     ) -> PluginError {
         let error = PluginError::new(
@@ -353,21 +349,34 @@ impl Catalogue {
             listed(wanted, known),
             charts.join(", ")
         ));
-        let (held, missing): (Vec<&str>, Vec<&str>) = charts.iter().partition(|name| {
-            wanted.is_some()
-                && mirror
-                    .iter()
-                    .any(|fact| fact.name == **name && mesh_version(fact).as_ref() == wanted)
-        });
-        if held.is_empty() {
-            error.cause("neither the adapter's catalogue nor the mirror has it, nor did the repository list it when it was last asked")
-        } else {
-            error.cause(format!(
-                "the mirror holds {} of that version, but not {}",
-                held.join(", "),
-                missing.join(", ")
-            ))
-        }
+        let in_part = |place: &str, there: &[&ChartFact]| {
+            let is_there = |name: &&&str| {
+                let mut of_name = there.iter().filter(|fact| fact.name == ***name);
+                wanted.is_some() && of_name.any(|fact| mesh_version(fact).as_ref() == wanted)
+            };
+            let (held, missing): (Vec<&str>, Vec<&str>) = charts.iter().partition(|name| is_there(&name));
+            (!held.is_empty()).then(|| {
+                format!(
+                    "{place} {} of that version, but not {}",
+                    held.join(", "),
+                    missing.join(", ")
+                )
+            })
+        };
+        let mirror: Vec<&ChartFact> = facts.charts.iter().collect();
+        let cause = in_part("the mirror holds", &mirror)
+            .or_else(|| in_part("the repository lists", &self.of_index(facts).collect::<Vec<_>>()));
+        error.cause(cause.unwrap_or_else(|| {
+            "neither the adapter's catalogue nor the mirror has it, nor did the repository list it when it was last asked"
+                .into()
+        }))
+    }
+
+    /// What the index of this repository lists.
+    fn of_index<'a>(&self, facts: &'a Facts) -> impl Iterator<Item = &'a ChartFact> + Clone + use<'a> {
+        let repository = self.repository;
+        let listed = facts.listed.iter();
+        listed.filter(move |chart| chart.repository == repository)
     }
 
     fn nothing(&self) -> PluginError {

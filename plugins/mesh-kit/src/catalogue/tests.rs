@@ -217,6 +217,12 @@ fn what_an_index_lists_is_chosen_by_its_name_only_and_says_so() {
             .contains("choose one of 2.0.0-rc.1, 1.11.0, 1.10.0, 1.9.0"),
         "{error:?}"
     );
+    assert!(
+        error
+            .cause
+            .contains("the repository lists a of that version, but not b"),
+        "{error:?}"
+    );
 }
 
 #[test]
