@@ -16,13 +16,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::mesheryctl::{ctl, has};
-use crate::trial;
+use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial(
             "versions::a_refresh_makes_what_istios_repository_lists_installable_for_good",
             istio,
+        ),
+        trial(
+            "versions::a_listed_version_is_planned_on_a_cluster_and_one_past_its_end_is_warned_of",
+            planned,
         ),
         trial("versions::linkerds_edge_releases_are_refreshed_too", linkerd),
         trial("versions::a_refresh_that_fails_changes_nothing", failing),
@@ -219,6 +223,40 @@ fn istio() -> anyhow::Result<()> {
     )?
     .expect(403)
     .map(drop)
+}
+
+fn planned() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let charts = [
+        ("base", "1.30.9", "1.30.9"),
+        ("istiod", "1.30.9", "1.30.9"),
+        ("base", "1.29.1", "1.29.1"),
+        ("istiod", "1.29.1", "1.29.1"),
+    ];
+    let bench = Bench::new(ISTIO, files("/charts", &charts)?)?;
+    let host = bench.host()?.kubeconfig(cluster.kubeconfig()).start()?;
+    host.post(REFRESH, &json!({}))?.expect(200)?;
+    let plan = |version: &str| {
+        let asked = json!({"adapter": "istio", "operation": "install",
+            "parameters": {"version": version, "profile": "minimal"}});
+        host.post("/api/v1/operations", &asked)?.expect(201)
+    };
+    let listed = plan("1.30.9")?.to_string();
+    has(
+        &listed,
+        &["Install Istio 1.30.9", "known from the repository's index only"],
+    )?;
+    ensure!(!listed.contains("version-end-of-life"), "{listed}");
+    let old = plan("1.29.1")?.to_string();
+    has(
+        &old,
+        &[
+            "Install Istio 1.29.1",
+            "version-end-of-life",
+            "2026-10-12",
+            "1.30.3",
+        ],
+    )
 }
 
 fn linkerd() -> anyhow::Result<()> {

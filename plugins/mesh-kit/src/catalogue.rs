@@ -350,11 +350,11 @@ impl Catalogue {
             charts.join(", ")
         ));
         let in_part = |place: &str, there: &[&ChartFact]| {
-            let is_there = |name: &&&str| {
-                let mut of_name = there.iter().filter(|fact| fact.name == ***name);
+            let is_there = |name: &&str| {
+                let mut of_name = there.iter().filter(|fact| fact.name == **name);
                 wanted.is_some() && of_name.any(|fact| mesh_version(fact).as_ref() == wanted)
             };
-            let (held, missing): (Vec<&str>, Vec<&str>) = charts.iter().partition(|name| is_there(&name));
+            let (held, missing): (Vec<&str>, Vec<&str>) = charts.iter().partition(|name| is_there(name));
             (!held.is_empty()).then(|| {
                 format!(
                     "{place} {} of that version, but not {}",
