@@ -14,8 +14,14 @@ pub struct Trust {
 impl Trust {
     /// Makes both.
     pub fn new() -> Result<Self> {
+        Self::until(4096)
+    }
+
+    /// Makes both so that they end when a year begins.
+    pub fn until(year: i32) -> Result<Self> {
         let authority = |name: &str, length: BasicConstraints| {
             let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
             params.is_ca = IsCa::Ca(length);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             params.distinguished_name.push(DnType::CommonName, name);

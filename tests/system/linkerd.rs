@@ -1,6 +1,7 @@
 //! Linkerd, installed from its real charts on the real control plane by the real host; its webhooks are played.
 
 mod others;
+mod recovery;
 mod rotation;
 
 use std::path::Path;
@@ -44,6 +45,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "linkerd::the_anchor_is_rotated_and_what_would_be_cut_off_stops_that",
             rotation::rotated,
+        ),
+        trial_with_charts(
+            "linkerd::a_mesh_whose_anchor_has_ended_gets_a_new_one_and_everybody_is_restarted",
+            recovery::recovered,
         ),
         trial_with_charts(
             "linkerd::installed_by_plain_helm_is_upgraded_and_removed_on_explicit_word_only",

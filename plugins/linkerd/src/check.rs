@@ -47,6 +47,38 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
     ),
     (
+        "linkerd-issuer-algorithm",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-issuer-no-authority",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-issuer-unchained",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-issuer-unreadable",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
+        "linkerd-issuer-outlives",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-anchor-holds",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-cut-off",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-pods-of-no-workload",
+        "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
+    ),
+    (
         "linkerd-gateway-api-missing",
         "https://linkerd.io/2-edge/features/gateway-api/",
     ),
@@ -389,6 +421,14 @@ pub fn install_extension(request: &PlanRequest) -> Result<Vec<Finding>, PluginEr
 
 pub fn restart_all(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     anchors_of(request, NAMESPACE)
+}
+
+/// A rotation restarts identity before it brings a new issuer: that has to work with the one that is there.
+pub fn rotate(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let mut findings = anchors_of(request, NAMESPACE)?;
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    findings.extend(trust::issuer(&request.facts, target));
+    Ok(findings)
 }
 
 pub fn restart(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {

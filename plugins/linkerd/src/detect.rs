@@ -100,6 +100,18 @@ pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
         .collect())
 }
 
+/// The installation in a namespace.
+pub fn installed_in(facts: &Facts, in_namespace: &str) -> Result<Installation, PluginError> {
+    let mut installations = installations(facts)?;
+    match installations
+        .iter()
+        .position(|found| found.namespace == in_namespace)
+    {
+        Some(at) => Ok(installations.swap_remove(at)),
+        None => Err(not_installed(&installations, in_namespace)),
+    }
+}
+
 /// That Linkerd is not in a namespace, and where it is.
 pub fn not_installed(installations: &[Installation], in_namespace: &str) -> PluginError {
     let error = PluginError::new(

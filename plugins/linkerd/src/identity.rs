@@ -11,13 +11,14 @@ use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::material::{Certificate, MaterialEntry, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 use serde_json::Value;
 
 use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
+use crate::trust;
 
 /// Secret with the trust anchor.
 pub const ANCHOR: &str = "linkerd-trust-anchor";
@@ -46,6 +47,55 @@ pub fn anchor_days() -> (&'static str, Value) {
         "anchor_days",
         schema::count("Days that the trust anchor is valid", ANCHOR_DAYS, LONGEST_DAYS),
     )
+}
+
+/// An error when the issuer would end after the anchor that signs it: what it signs then is refused.
+pub fn demand_lifetimes(request: &PlanRequest) -> Result<(), PluginError> {
+    let anchor = parameter::count(request, "anchor_days", ANCHOR_DAYS, LONGEST_DAYS)?;
+    let issuer = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
+    if issuer <= anchor {
+        return Ok(());
+    }
+    Err(PluginError::new(
+        "linkerd-issuer-outlives",
+        format!(
+            "an issuer of {issuer} days (issuer_days) would outlive its anchor of {anchor} days (anchor_days)"
+        ),
+    )
+    .cause("when an anchor ends, nobody accepts what an issuer under it signs")
+    .remedy(format!(
+        "ask for {anchor} days of the issuer at most, or for an anchor of {issuer} days"
+    )))
+}
+
+/// The same when the anchor is there already.
+fn demand_within_anchor(request: &PlanRequest, target: &str) -> Result<(), PluginError> {
+    let issuer = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
+    let Some(anchor) = trust::anchor_ends(&request.facts, target) else {
+        return Ok(());
+    };
+    // As far as the moment can be told; days are counted down, and an issuer of as many ends before.
+    let Some(left) = anchor.days_left(&request.facts.now) else {
+        return Ok(());
+    };
+    if left >= 0 && issuer <= left.unsigned_abs() {
+        return Ok(());
+    }
+    let error = PluginError::new(
+        "linkerd-issuer-outlives",
+        format!(
+            "an issuer of {issuer} days (issuer_days) would outlive its anchor, which ends at {}",
+            anchor.not_after
+        ),
+    )
+    .cause("when an anchor ends, nobody accepts what an issuer under it signs");
+    Err(match left {
+        ..0 => error.remedy("replace the anchor: operation replace-anchor"),
+        0 => error.remedy("rotate the anchor: operation rotate-anchor"),
+        left => error.remedy(format!(
+            "ask for {left} days at most, or rotate the anchor: operation rotate-anchor"
+        )),
+    })
 }
 
 pub fn keep_anchor_key() -> (&'static str, Value) {
@@ -79,6 +129,7 @@ pub fn make_operation() -> Operation {
 pub fn make(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     let keep = request.flag("keep_anchor_key");
+    demand_lifetimes(request)?;
     let anchor = anchor(request, target, ANCHOR)?;
     let items = vec![
         anchor,
@@ -167,15 +218,16 @@ pub fn renew_operation() -> Operation {
         category: Category::Configure,
         description: "Makes the issuer anew, signed by the anchor whose key is in the cluster; Linkerd takes it up by itself".into(),
         parameters: schema::object([system(), issuer_days()], &[]),
-        needs: vec![
-            need::namespace("{namespace}"),
-            need::one("{namespace}", "", "Secret", ISSUER, Detail::Metadata),
-        ],
+        needs: [need::namespace("{namespace}")]
+            .into_iter()
+            .chain(trust::needs())
+            .collect(),
     }
 }
 
 pub fn renew(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    demand_within_anchor(request, target)?;
     let anchor = anchor_of(&request.facts, target);
     let items = vec![issuer(request, target, &anchor, true)?];
     let steps = vec![material("issuer", "the issuer's certificate and key", items)];

@@ -15,6 +15,7 @@ mod gateway_api;
 mod identity;
 mod injection;
 mod install;
+mod recovery;
 mod releases;
 mod remove;
 mod restart;
@@ -130,7 +131,13 @@ const OPERATIONS: &[&[Entry]] = &[
             name: rotation::ROTATE,
             describe: rotation::operation,
             plan: rotation::plan,
-            check: check::restart_all,
+            check: check::rotate,
+        },
+        Entry {
+            name: recovery::REPLACE,
+            describe: recovery::operation,
+            plan: recovery::plan,
+            check: recovery::check,
         },
         Entry {
             name: "inject",

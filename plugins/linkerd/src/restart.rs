@@ -56,13 +56,7 @@ pub fn all_operation() -> Operation {
 pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let control_plane = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let installations = detect::installations(facts)?;
-    let Some(found) = installations
-        .iter()
-        .find(|found| found.namespace == control_plane)
-    else {
-        return Err(detect::not_installed(&installations, control_plane));
-    };
+    let found = detect::installed_in(facts, control_plane)?;
     // Injected pods get anchors and version from the injector: it goes first.
     let mut steps = vec![
         restart(

@@ -12,7 +12,7 @@ use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation, Rights};
 use meshery_plugin_api::message::expansion::{Expand, ExpandRequest, Expansion};
-use meshery_plugin_api::message::facts::{Detail, Facts};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 use serde_json::{Map, Value};
@@ -34,13 +34,18 @@ const COMPONENT: &str = "/metadata/labels/linkerd.io~1control-plane-component";
 /// How many pods an error names.
 const NAMED: usize = 5;
 
-pub fn operation() -> Operation {
+/// What has to be read to put another anchor into the place of the one that is there.
+pub fn needs() -> Vec<Need> {
     let mut needs = detect::needs();
     needs.extend([
         need::namespace("{namespace}"),
-        need::one("{namespace}", "", "ConfigMap", TRUST_ROOTS, Detail::Full),
         need::within("{namespace}", "", "Secret", "", Detail::Metadata),
     ]);
+    needs.extend(trust::needs());
+    needs
+}
+
+pub fn operation() -> Operation {
     Operation {
         name: ROTATE.into(),
         category: Category::Configure,
@@ -59,20 +64,18 @@ pub fn operation() -> Operation {
             ],
             &[],
         ),
-        needs,
+        needs: needs(),
     }
 }
 
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
-    let installations = detect::installations(facts)?;
-    let Some(found) = installations.iter().find(|found| found.namespace == target) else {
-        return Err(detect::not_installed(&installations, target));
-    };
+    let found = detect::installed_in(facts, target)?;
     let old = identity::anchor_of(facts, target);
     let new = next(facts, target);
     demand_bundle(facts, target)?;
+    identity::demand_lifetimes(request)?;
 
     let control_plane = || DEPLOYMENTS.map(|name| deployment(target, name)).to_vec();
     let identity_deployment = || vec![deployment(target, DEPLOYMENTS[0])];
@@ -241,7 +244,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
 }
 
 /// The Secret that the new anchor gets: a number more than the highest there is.
-fn next(facts: &Facts, target: &str) -> String {
+pub fn next(facts: &Facts, target: &str) -> String {
     let highest = facts
         .objects("", "Secret")
         .filter(|secret| namespace_of(secret) == target)
@@ -257,7 +260,7 @@ fn next(facts: &Facts, target: &str) -> String {
 }
 
 /// Anchors that a chart has written belong to its release, and the next upgrade would put them back.
-fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
+pub fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
     let bundle = facts
         .objects("", "ConfigMap")
         .find(|object| name(object) == TRUST_ROOTS && namespace_of(object) == target);

@@ -100,42 +100,148 @@ pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Findin
     findings
 }
 
-/// What is wrong with the issuer that is there, or will be soon. Its certificate is public; charts have another name for it.
-pub fn issuer(facts: &Facts, in_namespace: &str) -> Option<Finding> {
-    let secret = find(facts, "Secret", in_namespace, ISSUER)?;
-    let data = secret.get("data")?;
+/// The issuer's certificates, its own first; nothing when there is none, an error when it cannot be read. They are public;
+/// charts have another name for them.
+fn issuers(facts: &Facts, in_namespace: &str) -> Option<Result<Vec<Certificate>, String>> {
+    let data = find(facts, "Secret", in_namespace, ISSUER)?.get("data")?;
     let encoded = ["tls.crt", "crt.pem"]
         .iter()
-        .find_map(|key| data.get(key)?.as_str().filter(|text| !text.is_empty()))?;
-    let pem = certificate::of_base64(encoded)?;
-    let first = certificate::read(&pem).ok()?.into_iter().next()?;
-    let (days, until) = (first.days_left(&facts.now)?, &first.not_after);
-    let (code, severity, message) = if days < 0 {
-        let message = format!("the issuer ended at {until}: proxies get no certificates any more");
-        ("linkerd-issuer-expired", Severity::Error, message)
-    } else if days < WARNED_DAYS {
-        let message = format!("the issuer ends in {days} days, at {until}");
-        ("linkerd-issuer-expires", Severity::Warning, message)
-    } else {
-        return None;
+        .find_map(|key| data.get(key)?.as_str())?;
+    let pem = certificate::of_base64(encoded).unwrap_or_default();
+    Some(certificate::read(&pem))
+}
+
+fn bundle(facts: &Facts, in_namespace: &str) -> Option<Result<Vec<Certificate>, String>> {
+    let object = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)?;
+    let bundle = object.get("data").and_then(|data| data.get(BUNDLE));
+    Some(certificate::read(bundle.and_then(Value::as_str).unwrap_or("")))
+}
+
+/// The anchor among those that are believed that the issuer goes back to, perhaps by others that come with it.
+fn anchor_of<'a>(issuers: &[Certificate], anchors: &'a [Certificate]) -> Option<&'a Certificate> {
+    let mut at = issuers.first()?;
+    for _ in issuers {
+        let signers = anchors.iter().filter(|anchor| at.is_signed_by(anchor));
+        if let Some(anchor) = signers.max_by_key(|anchor| &anchor.not_after) {
+            return Some(anchor);
+        }
+        at = issuers
+            .iter()
+            .skip(1)
+            .find(|other| at.is_signed_by(other) && *other != at)?;
+    }
+    None
+}
+
+/// When the anchor ends under which an issuer would be made anew; the last one of the bundle where that cannot be told.
+pub fn anchor_ends(facts: &Facts, in_namespace: &str) -> Option<Certificate> {
+    let anchors = bundle(facts, in_namespace)?.ok()?;
+    let issuers = issuers(facts, in_namespace)
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    anchor_of(&issuers, &anchors)
+        .or_else(|| anchors.iter().max_by_key(|anchor| &anchor.not_after))
+        .cloned()
+}
+
+/// Whether the mesh is past a rotation: no anchor holds, or identity gets nowhere with the issuer.
+pub fn is_past_rotation(facts: &Facts, in_namespace: &str) -> bool {
+    let anchors = bundle(facts, in_namespace)
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    !anchors.iter().any(|anchor| holds(anchor, &facts.now))
+        || issuer(facts, in_namespace)
+            .iter()
+            .any(|found| found.severity == Severity::Error)
+}
+
+/// What is wrong with the issuer that is there, or will be soon, whoever has made it.
+pub fn issuer(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
+    let remedy = "make it anew with whoever has made it: operation renew-issuer, where the anchor's key is in the cluster";
+    let issuers = match issuers(facts, in_namespace) {
+        None => return Vec::new(),
+        Some(Ok(issuers)) => issuers,
+        Some(Err(why)) => {
+            let mut found = finding(
+                "linkerd-issuer-unreadable",
+                Severity::Warning,
+                format!("the issuer's certificate cannot be read: {why}"),
+                remedy,
+            );
+            found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
+            return vec![found];
+        }
     };
-    let mut found = finding(
-        code,
-        severity,
-        message,
-        "make it anew with whoever has made it: operation renew-issuer, where the anchor's key is in the cluster",
-    );
-    found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
-    Some(found)
+    let mut findings = Vec::new();
+    let mut say = |code: &str, severity, message: String, remedy: &str| {
+        let mut found = finding(code, severity, message, remedy);
+        found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
+        findings.push(found);
+    };
+    let (first, now) = (&issuers[0], facts.now.as_str());
+    let until = &first.not_after;
+    match first.days_left(now) {
+        Some(days) if days < 0 => {
+            let message = format!("the issuer ended at {until}: proxies get no certificates any more");
+            let remedy = format!("{remedy}; else replace the anchor with it (operation replace-anchor)");
+            say("linkerd-issuer-expired", Severity::Error, message, &remedy);
+        }
+        Some(days) if days < WARNED_DAYS => {
+            let message = format!("the issuer ends in {days} days, at {until}");
+            say("linkerd-issuer-expires", Severity::Warning, message, remedy);
+        }
+        _ => {}
+    }
+    if now < first.not_before.as_str() && !now.is_empty() {
+        let message = format!(
+            "the issuer is valid from {} on, and it is {now}",
+            first.not_before
+        );
+        let remedy = "wait, or compare this machine's clock with that of whoever made it";
+        say("linkerd-issuer-not-yet", Severity::Error, message, remedy);
+    }
+    if !first.p256 {
+        let message =
+            "the issuer has no ECDSA key on the curve P-256, and identity takes no other".to_owned();
+        say("linkerd-issuer-algorithm", Severity::Error, message, remedy);
+    }
+    if !first.authority {
+        let message = "the issuer's certificate is none that may sign others".to_owned();
+        say("linkerd-issuer-no-authority", Severity::Error, message, remedy);
+    }
+    if let Some(Ok(anchors)) = bundle(facts, in_namespace) {
+        match anchor_of(&issuers, &anchors) {
+            None => {
+                let message =
+                    "none of the trust anchors has signed the issuer: identity does not start with it"
+                        .to_owned();
+                let remedy = "put the anchor that has signed it into the bundle, or make the issuer anew under one that is there";
+                say("linkerd-issuer-unchained", Severity::Error, message, remedy);
+            }
+            Some(anchor) if *until > anchor.not_after => {
+                let message = format!(
+                    "the issuer ends at {until}, after its anchor, which ends at {}: what it signs is refused from then on",
+                    anchor.not_after
+                );
+                let remedy = "rotate the anchor before it ends: operation rotate-anchor";
+                say("linkerd-issuer-outlives", Severity::Warning, message, remedy);
+            }
+            Some(_) => {}
+        }
+    }
+    findings
 }
 
 /// What is wrong with the anchors that are there, or will be soon.
 pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
-    let Some(object) = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS) else {
+    let Some(anchors) = bundle(facts, in_namespace) else {
         return Vec::new();
     };
-    let bundle = object.get("data").and_then(|data| data.get(BUNDLE));
-    let mut findings = match certificate::read(bundle.and_then(Value::as_str).unwrap_or("")) {
+    // In a rotation that came too late the old one has ended, and the new one holds the mesh.
+    let held = anchors
+        .as_ref()
+        .is_ok_and(|all| all.iter().any(|anchor| holds(anchor, &facts.now)));
+    let mut findings = match anchors {
         Ok(certificates) => certificates
             .iter()
             .enumerate()
@@ -148,9 +254,6 @@ pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
             format!("put PEM certificates under the key {BUNDLE}"),
         )],
     };
-    // In a rotation that came too late the old one has ended, and the new one holds the mesh.
-    let held = certificate::read(bundle.and_then(Value::as_str).unwrap_or(""))
-        .is_ok_and(|all| all.iter().any(|anchor| holds(anchor, &facts.now)));
     for found in &mut findings {
         if held && found.code == "linkerd-anchor-expired" {
             found.severity = Severity::Warning;
@@ -192,7 +295,8 @@ fn about(anchor: &Certificate, number: usize, now: &str) -> Option<Finding> {
             "linkerd-anchor-expired",
             Severity::Error,
             format!("trust anchor {number} ended at {until}: proxies trust nobody under it"),
-            "replace it, and the issuer, and restart the control plane and every pod with a proxy (operation restart-all)",
+            "replace it, and the issuer, and restart everybody: operation replace-anchor; where nothing is installed yet, delete both and \
+             make them again (operation make-trust)",
         ))
     } else if days < WARNED_DAYS {
         Some(finding(

@@ -1,4 +1,5 @@
-//! How long certificates live, read from PEM: enough of DER for the validity and the kind of key, and no more.
+//! How long certificates live and who has signed whom, read from PEM: enough of DER for the validity, the kind of key, the names
+//! and the marks of keys, and no more. Signatures are not verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,11 @@ const MOST: usize = 64;
 const EC_KEY: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
+/// Object identifiers of extensions: whose key it is, whose key has signed it, whether it may sign others.
+const KEY_ID: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x0e];
+const SIGNERS_KEY_ID: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x23];
+const CONSTRAINTS: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x13];
+
 /// What is known of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -20,6 +26,14 @@ pub struct Certificate {
     pub not_after: String,
     /// Whether its key is ECDSA on the curve P-256.
     pub p256: bool,
+    /// Whether it may sign others.
+    pub authority: bool,
+    /// Whom it is for, and who has signed it, as DER has it.
+    subject: Vec<u8>,
+    signer: Vec<u8>,
+    /// The marks of its key and of the one that has signed it; empty where it does not say.
+    key_id: Vec<u8>,
+    signers_key_id: Vec<u8>,
 }
 
 impl Certificate {
@@ -28,6 +42,12 @@ impl Certificate {
     pub fn days_left(&self, now: &str) -> Option<i64> {
         let (end, now) = (seconds(&self.not_after)?, seconds(now)?);
         Some((end - now).div_euclid(24 * 3600))
+    }
+
+    /// Whether another one has signed it, by its name and the mark of its key, as far as they say.
+    pub fn is_signed_by(&self, other: &Self) -> bool {
+        let silent = self.signers_key_id.is_empty() || other.key_id.is_empty();
+        self.signer == other.subject && (silent || self.signers_key_id == other.key_id)
     }
 }
 
@@ -68,20 +88,57 @@ fn of_der(der: &[u8]) -> Option<Certificate> {
     if fields.first() == Some(&0xa0) {
         fields = element(fields)?.2;
     }
-    for _ in 0..3 {
+    for _ in 0..2 {
         fields = element(fields)?.2;
     }
-    let (_, validity, rest) = element(fields)?;
+    let (_, signer, rest) = element(fields)?;
+    let (_, validity, rest) = element(rest)?;
     let (from_tag, from, until) = element(validity)?;
     let (until_tag, until, _) = element(until)?;
-    // The subject, then the key.
-    let (_, key, _) = element(element(rest)?.2)?;
+    let (_, subject, rest) = element(rest)?;
+    let (_, key, rest) = element(rest)?;
     let has = |oid: &[u8]| key.windows(oid.len()).any(|window| window == oid);
+    let extension = |oid: &[u8]| extension(rest, oid).unwrap_or_default();
+    // A sequence that begins with a true truth value.
+    let authority = element(extension(&CONSTRAINTS))
+        .and_then(|(_, content, _)| element(content))
+        .is_some_and(|(tag, value, _)| tag == 0x01 && value != [0]);
     Some(Certificate {
         not_before: time(from_tag, from)?,
         not_after: time(until_tag, until)?,
         p256: has(&EC_KEY) && has(&P256),
+        authority,
+        subject: subject.to_vec(),
+        signer: signer.to_vec(),
+        key_id: element(extension(&KEY_ID)).map_or_else(Vec::new, |(_, id, _)| id.to_vec()),
+        signers_key_id: element(extension(&SIGNERS_KEY_ID))
+            .and_then(|(_, content, _)| element(content))
+            .filter(|(tag, ..)| *tag == 0x80)
+            .map_or_else(Vec::new, |(_, id, _)| id.to_vec()),
     })
+}
+
+/// The content of the extension that an object identifier names, among what follows the key.
+fn extension<'a>(mut rest: &'a [u8], oid: &[u8]) -> Option<&'a [u8]> {
+    let all = loop {
+        let (tag, content, after) = element(rest)?;
+        if tag == 0xa3 {
+            break content;
+        }
+        rest = after;
+    };
+    let mut list = element(all)?.1;
+    while let Some((_, extension, after)) = element(list) {
+        if let Some(mut value) = extension.strip_prefix(oid) {
+            // Perhaps that it is critical, then the value.
+            if value.first() == Some(&0x01) {
+                value = element(value)?.2;
+            }
+            return Some(element(value)?.1);
+        }
+        list = after;
+    }
+    None
 }
 
 /// Tag and content of the first element, and what follows it.
@@ -146,6 +203,9 @@ mod tests {
 
     const EC: &str = include_str!("certificate/p256.pem");
     const RSA: &str = include_str!("certificate/rsa.pem");
+    const ISSUER: &str = include_str!("certificate/issuer.pem");
+    const NEWER: &str = include_str!("certificate/p256-newer.pem");
+    const LEAF: &str = include_str!("certificate/leaf.pem");
 
     #[test]
     fn validity_and_kind_of_key_are_read() {
@@ -167,6 +227,17 @@ mod tests {
         assert_eq!(certificate.days_left("2026-03-01T00:00:00Z"), Some(306));
         assert_eq!(certificate.days_left("2027-01-01T00:00:01Z"), Some(-1));
         assert_eq!(certificate.days_left("tomorrow"), None);
+    }
+
+    #[test]
+    fn who_has_signed_whom_is_told_by_names_and_the_marks_of_keys() {
+        let one = |pem: &str| read(pem).unwrap().remove(0);
+        let (anchor, newer, issuer) = (one(EC), one(NEWER), one(ISSUER));
+        assert!(issuer.is_signed_by(&anchor) && anchor.is_signed_by(&anchor));
+        // The newer one has the same name, and another key.
+        assert!(!issuer.is_signed_by(&newer));
+        assert!(!issuer.is_signed_by(&one(RSA)) && !anchor.is_signed_by(&issuer));
+        assert!(anchor.authority && issuer.authority && !one(LEAF).authority);
     }
 
     #[test]

@@ -18,14 +18,14 @@ const ROOTS: [&str; 4] = ["configmap", "linkerd-identity-trust-roots", "--namesp
 
 impl Bench {
     /// The certificate of an anchor's Secret.
-    fn anchor(&self, name: &str) -> anyhow::Result<String> {
+    pub fn anchor(&self, name: &str) -> anyhow::Result<String> {
         let secret = self.get(&["secret", name, "--namespace", SYSTEM])?;
         Ok(String::from_utf8(
             STANDARD.decode(text(&secret["data"]["tls.crt"]))?,
         )?)
     }
 
-    fn believed(&self, wanted: &[&str]) -> anyhow::Result<()> {
+    pub fn believed(&self, wanted: &[&str]) -> anyhow::Result<()> {
         let roots = self.get(&ROOTS)?;
         let bundle = text(&roots["data"]["ca-bundle.crt"]);
         ensure!(bundle == wanted.concat(), "{bundle}\nis not\n{}", wanted.concat());
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// By which anchor the issuer is signed.
-    fn signed_by(&self, anchor: &str) -> anyhow::Result<()> {
+    pub fn signed_by(&self, anchor: &str) -> anyhow::Result<()> {
         let issuer = self.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
         let authority = STANDARD.decode(text(&issuer["data"]["ca.crt"]))?;
         ensure!(authority == anchor.as_bytes(), "{issuer:#}");

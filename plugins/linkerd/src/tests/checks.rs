@@ -260,3 +260,92 @@ fn a_place_where_injection_cannot_be_proved_is_told_before() {
     let disabled = with("config.linkerd.io/admission-webhooks", "disabled", json!({}));
     assert_eq!(disabled, ["linkerd-unprovable"]);
 }
+
+/// A mesh whose issuer has this certificate, in PEM.
+fn issued(cluster: Cluster, pem: &str) -> Cluster {
+    cluster.change("linkerd-identity-issuer", |secret| {
+        secret["data"] = json!({"tls.crt": STANDARD.encode(pem), "tls.key": ""});
+    })
+}
+
+#[test]
+fn an_issuer_that_identity_would_refuse_is_an_error_whoever_made_it() {
+    let with = |pem: &str| {
+        let findings = install(issued(Cluster::of("given").now(NOW), pem));
+        findings
+            .into_iter()
+            .map(|finding| (finding.code, finding.severity == Severity::Error))
+            .collect::<Vec<_>>()
+    };
+    let is = |code: &str, error| vec![(code.to_owned(), error)];
+    assert!(with(include_str!("../../../mesh-kit/src/certificate/issuer.pem")).is_empty());
+    assert_eq!(
+        with(include_str!("../../../mesh-kit/src/certificate/issuer-p384.pem")),
+        is("linkerd-issuer-algorithm", true)
+    );
+    assert_eq!(
+        with(include_str!("../../../mesh-kit/src/certificate/leaf.pem")),
+        is("linkerd-issuer-no-authority", true)
+    );
+    // Signed by one of the anchor's name, with another key.
+    assert_eq!(
+        with(include_str!("../../../mesh-kit/src/certificate/issuer-other.pem")),
+        is("linkerd-issuer-unchained", true)
+    );
+    assert_eq!(
+        with(include_str!("../../../mesh-kit/src/certificate/issuer-long.pem")),
+        is("linkerd-issuer-outlives", false)
+    );
+    assert_eq!(with("nothing"), is("linkerd-issuer-unreadable", false));
+}
+
+#[test]
+fn an_issuer_may_not_be_made_to_outlive_its_anchor() {
+    let given = json!({"anchor_days": 30, "issuer_days": 31});
+    for (operation, cluster) in [
+        ("make-trust", "empty"),
+        ("rotate-anchor", "installed"),
+        ("replace-anchor", "installed"),
+    ] {
+        let error = Cluster::of(cluster)
+            .now(NOW)
+            .plan(operation, given.clone())
+            .unwrap_err();
+        assert_eq!(error.code, "linkerd-issuer-outlives", "{operation}");
+        assert!(error.message.contains("31"), "{error:?}");
+    }
+    // The anchor ends on 2027-01-01, 213 days from now.
+    let renew = |days: u64| {
+        let issuer = include_str!("../../../mesh-kit/src/certificate/issuer.pem");
+        issued(Cluster::of("installed").now(NOW), issuer).plan("renew-issuer", json!({"issuer_days": days}))
+    };
+    assert!(renew(213).is_ok());
+    let error = renew(214).unwrap_err();
+    assert_eq!(error.code, "linkerd-issuer-outlives");
+    assert!(error.remedy.contains("213"), "{error:?}");
+}
+
+#[test]
+fn an_anchor_is_replaced_at_once_only_when_nothing_holds_or_on_explicit_word() {
+    let at = |now: &str, operation: &str, given| Cluster::of("installed").now(now).check(operation, given);
+    let ended = "2027-01-02T00:00:00Z";
+    assert_eq!(
+        codes(&at(ended, "rotate-anchor", json!({})), Severity::Error),
+        ["linkerd-anchor-expired"]
+    );
+    assert!(codes(&at(ended, "replace-anchor", json!({})), Severity::Error).is_empty());
+    let refused = at(NOW, "replace-anchor", json!({}));
+    assert_eq!(codes(&refused, Severity::Error), ["linkerd-anchor-holds"]);
+    let word = at(NOW, "replace-anchor", json!({"cut_off": true}));
+    assert!(codes(&word, Severity::Error).is_empty(), "{word:?}");
+    assert!(
+        codes(&word, Severity::Warning).contains(&"linkerd-cut-off"),
+        "{word:?}"
+    );
+    // The anchor holds, and the issuer does not: identity would not come back from a restart.
+    let leaf = include_str!("../../../mesh-kit/src/certificate/leaf.pem");
+    let issuer =
+        |operation: &str| issued(Cluster::of("installed").now(NOW), leaf).check(operation, json!({}));
+    assert!(!codes(&issuer("rotate-anchor"), Severity::Error).is_empty());
+    assert!(codes(&issuer("replace-anchor"), Severity::Error).is_empty());
+}

@@ -292,6 +292,24 @@ fn a_rotation_has_its_order() {
 }
 
 #[test]
+fn an_anchor_that_has_ended_is_replaced_before_anybody_is_restarted() {
+    let cluster = Cluster::of("installed").now("2027-01-02T00:00:00Z");
+    let plan = matches("replace-anchor", &cluster, "replace-anchor", json!({}));
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "anchor",
+            "trust",
+            "control-plane",
+            "control-plane-ready",
+            "restart-shop",
+            "old-anchor"
+        ]
+    );
+}
+
+#[test]
 fn a_pod_that_is_not_newer_than_the_rollout_ends_a_rotation() {
     let made = |moment: &'static str| {
         Cluster::of("installed").change("web-1", move |pod| {
