@@ -99,6 +99,7 @@ impl Cluster {
                 uid: "00000000-0000-0000-0000-000000000001".into(),
                 version: "v1.36.0".into(),
                 apis: Vec::new(),
+                ahead_s: None,
             },
             now: "2026-01-01T00:00:00Z".into(),
             charts: Vec::new(),

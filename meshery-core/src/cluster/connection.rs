@@ -12,6 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy;
+use k8s_openapi::jiff::Timestamp;
 use kube::client::{AuthError, Body};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
@@ -21,6 +22,7 @@ use super::error::ClusterError;
 use super::fence::Fence;
 use super::gate::Gate;
 use super::request::Request;
+use super::server_clock::ahead_s;
 use super::settings::ClusterSettings;
 
 /// Reads the kubeconfig again and makes a client of what it says now.
@@ -46,6 +48,8 @@ pub(super) struct Line {
     renewing: tokio::sync::Mutex<()>,
     permits: Semaphore,
     trouble: Mutex<Option<Instant>>,
+    /// By how many seconds the server's clock was ahead of ours at its last answer.
+    ahead_s: Mutex<Option<i64>>,
     /// Counts the requests to which no answer came.
     broken: watch::Sender<u64>,
 }
@@ -133,6 +137,7 @@ impl Connection {
                 permits: Semaphore::new(settings.in_flight),
                 settings,
                 trouble: Mutex::default(),
+                ahead_s: Mutex::default(),
                 broken: watch::Sender::default(),
             }),
             fence: None,
@@ -201,6 +206,11 @@ impl Connection {
         })
     }
 
+    /// By how many seconds the server's clock was ahead of ours at its last answer, if one has said.
+    pub(super) fn ahead_s(&self) -> Option<i64> {
+        *self.ahead_s.lock()
+    }
+
     async fn attempt_freely(&self, client: &Generation, request: &Request) -> Result<Answer, Broken> {
         let _permit = if request.urgent {
             None
@@ -211,6 +221,9 @@ impl Connection {
         let limit = self.settings.request;
         let read = async {
             let (head, body) = self.open(client, request).await?.into_parts();
+            if let Some(ahead_s) = ahead_s(&head.headers, Timestamp::now()) {
+                *self.ahead_s.lock() = Some(ahead_s);
+            }
             let body = Limited::new(body, self.settings.largest_answer).collect().await;
             match body {
                 Ok(body) => Ok(Answer {

@@ -115,6 +115,7 @@ impl Cluster {
             uid: self.uid.clone(),
             version: self.version.clone(),
             apis: self.apis(),
+            ahead_s: self.connection.ahead_s(),
         }
     }
 }

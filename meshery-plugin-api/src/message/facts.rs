@@ -67,6 +67,9 @@ pub struct ClusterFacts {
     pub version: String,
     /// Kinds the server offers, as `group/version/Kind` (`v1/Pod`, `apps/v1/Deployment`).
     pub apis: Vec<String>,
+    /// By how many seconds the server's clock was ahead of this host's at its last answer, negative if it was behind; nothing
+    /// when no answer said.
+    pub ahead_s: Option<i64>,
 }
 
 /// The objects of one need.

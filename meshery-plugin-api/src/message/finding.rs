@@ -57,6 +57,54 @@ pub struct Installation {
     pub namespaces: Vec<String>,
     /// What is noteworthy about it.
     pub findings: Vec<Finding>,
+    /// Which version each source gives: `image`, `label`, `chart`. They agree, or there is a finding.
+    pub versions: Vec<SourceVersion>,
+    /// What the adapter's operations would refuse, ask for, or change, as it is now.
+    pub prospects: Vec<Prospect>,
+}
+
+/// A version, and what gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceVersion {
+    /// `image`, `label`, `chart`.
+    pub source: String,
+    /// As the mesh counts its versions.
+    pub version: String,
+}
+
+/// What an operation would come to on an installation as it is now. The preview says it object by object.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Prospect {
+    /// Name of the operation.
+    pub operation: String,
+    /// Whether it may go on.
+    pub verdict: Verdict,
+    /// The parameters by which somebody agrees to what it costs.
+    pub consent: Vec<String>,
+    /// The versions it may bring the installation to, newest first; empty where it has none.
+    pub versions: Vec<String>,
+    /// What it would change, for people.
+    pub changes: String,
+    /// Why it is refused, what is agreed to, what should be known.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether an operation may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As it is.
+    Possible,
+    /// When somebody agrees, by [`Prospect::consent`].
+    WithConsent,
+    /// Not as things are.
+    Refused,
+    /// It cannot be told; also what an arm newer than this side means.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// A workload of a mesh's control plane or a gateway.

@@ -10,7 +10,7 @@ use super::{bundle, images};
 use crate::adapter::Adapter;
 use crate::arguments::{Mesh, MeshCommand};
 use crate::client::Client;
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::failure::{Failure, Problem};
 use crate::finding::Finding;
 use crate::parameters;
@@ -103,6 +103,48 @@ struct Installation {
     components: Vec<Component>,
     namespaces: Vec<String>,
     findings: Vec<Finding>,
+    versions: Vec<SourceVersion>,
+    prospects: Vec<Prospect>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SourceVersion {
+    source: String,
+    version: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Prospect {
+    operation: String,
+    verdict: String,
+    consent: Vec<String>,
+    versions: Vec<String>,
+    changes: String,
+    findings: Vec<Finding>,
+}
+
+impl Prospect {
+    /// Whether it may go on, and by which words.
+    fn verdict(&self) -> String {
+        match self.verdict.as_str() {
+            "with-consent" => format!("with {}", self.consent.join(", ")),
+            verdict => verdict.to_owned(),
+        }
+    }
+
+    /// What it would change, or why it does not.
+    fn says(&self) -> String {
+        if self.verdict != "refused" {
+            return self.changes.clone();
+        }
+        let errors = self.findings.iter().filter(|finding| finding.is_error());
+        let errors: Vec<String> = errors
+            .map(|error| format!("{}: {}", error.code, error.message))
+            .collect();
+        errors.join("; ")
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,6 +155,40 @@ struct Component {
     version: String,
     health: String,
     reason: String,
+}
+
+impl Installation {
+    /// Where it is, and which of those that are there.
+    fn place(&self) -> String {
+        if self.revision.is_empty() {
+            self.namespace.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.revision)
+        }
+    }
+
+    /// Whether image, labels and charts give one version.
+    fn agreement(&self) -> String {
+        let first = &self.versions[0].version;
+        let sources = |word: &str| {
+            let all: Vec<String> = self
+                .versions
+                .iter()
+                .map(|of| match word {
+                    "" => format!("{} {}", of.source, of.version),
+                    _ => of.source.clone(),
+                })
+                .collect();
+            all.join(", ")
+        };
+        match self.versions.len() {
+            1 => format!("version {first} by {}", sources("of")),
+            _ if self.versions.iter().all(|of| of.version == *first) => {
+                format!("version {first}, in which {} agree", sources("of"))
+            }
+            _ => format!("versions do not agree: {}", sources("")),
+        }
+    }
 }
 
 async fn detect(
@@ -159,6 +235,9 @@ async fn detect(
     }
     let paint = console.paint;
     let mut text = table.lines(paint);
+    for item in items.iter().filter(|item| !item.versions.is_empty()) {
+        let _ = write!(text, "\n{}: {}", plain(&item.place()), plain(&item.agreement()));
+    }
     let mut components = Table::new(&["COMPONENT", "VERSION", "HEALTH", "REASON"]);
     for component in items.iter().flat_map(|item| &item.components) {
         components.row([
@@ -170,6 +249,28 @@ async fn detect(
     }
     if !components.is_empty() {
         let _ = write!(text, "\n\n{}", components.lines(paint));
+    }
+    let mut prospects = Table::new(&[
+        "OF",
+        "OPERATION",
+        "POSSIBLE",
+        "TO",
+        "WHAT IT WOULD CHANGE, OR WHY NOT",
+    ]);
+    for (item, prospect) in items
+        .iter()
+        .flat_map(|item| item.prospects.iter().map(move |prospect| (item, prospect)))
+    {
+        prospects.row([
+            &item.place(),
+            &prospect.operation,
+            &prospect.verdict(),
+            &prospect.versions.join(" "),
+            &prospect.says(),
+        ]);
+    }
+    if !prospects.is_empty() {
+        let _ = write!(text, "\n\n{}", prospects.lines(paint));
     }
     for finding in items.iter().flat_map(|item| &item.findings) {
         let _ = write!(text, "\n{}", finding.lines(paint));

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, ZTUNNEL, revision};
 use crate::install::Wish;
+use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{MESH, detect, injection, install, istioctl, proxies, remove as removal, versions};
@@ -52,6 +53,10 @@ pub const PAGES: Pages = &[
     (
         "label-of-others",
         "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
+    ),
+    (
+        "istio-of-operator",
+        "https://github.com/istio-ecosystem/sail-operator/tree/main/docs",
     ),
     (
         "istio-no-ambient",
@@ -96,6 +101,9 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         Ok(installations) => {
             for found in &installations {
                 findings.push(beside(found, &wish, of_others(request, found)?));
+                if found.namespace == wish.plane.namespace {
+                    findings.extend(of_operator(found));
+                }
             }
         }
         // What is missing is among the gaps already.
@@ -150,7 +158,7 @@ fn pods_refused(facts: &Facts, in_namespace: &str, why: &str) -> Option<Finding>
     Some(found)
 }
 
-fn there(found: &Installation) -> String {
+pub fn there(found: &Installation) -> String {
     format!(
         "{MESH} {} (revision {}, installed by {}) in namespace \"{}\"",
         if found.version.is_empty() {
@@ -266,6 +274,13 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let going = removal::going(facts, &scope);
     let mut findings: Vec<Finding> = cut_off(facts, &scope).into_iter().collect();
     findings.extend(gaps(facts));
+    let installations = detect::installations(facts).unwrap_or_default();
+    findings.extend(
+        installations
+            .iter()
+            .filter(|found| scope.takes_plane(found))
+            .find_map(of_operator),
+    );
     for release in &going {
         if !release.ours {
             findings.push(adoption::removed(request, &release.id)?);
@@ -273,10 +288,10 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     }
     let of_istioctl: usize = istioctl::made(facts, &scope).values().map(Vec::len).sum();
     findings.extend(unreleased::told(request, istioctl::INSTALLER, of_istioctl)?);
-    let staying = removal::staying(facts, &scope);
+    let staying = removal::staying(&installations, &scope);
     let loses = |gateway: &PartRelease| {
         let revision = detect::gateway_revision(facts, &gateway.id.namespace, &gateway.id.name);
-        !staying.iter().any(|other| other == revision)
+        !staying.contains(&revision)
     };
     for left in of_istio(facts) {
         if left.part == Part::Gateway && !going.contains(&left) && loses(&left) {

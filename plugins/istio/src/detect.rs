@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::{chart_of, installed_by};
+use meshery_mesh_kit::ownership::chart_of;
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook::{self, Webhooks};
 use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image, image_version};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Component, Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::finding::{
+    Component, Finding, Health, Installation, Severity, SourceVersion,
+};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use semver::Version;
 use serde_json::Value;
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::control_plane::{
     DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
 };
+use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
 use crate::{membership, proxies};
 
@@ -25,8 +28,8 @@ use crate::{membership, proxies};
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
 /// Label of webhooks that stand for a revision under another name.
 const TAG_LABEL: &str = "istio.io/tag";
-/// Label that only istioctl and its operator write.
-const MANAGED_BY_ISTIOCTL: &str = "operator.istio.io/managed";
+/// Label with the version of what an object is part of, on what newer charts make.
+const VERSION_LABEL: &str = "app.kubernetes.io/version";
 
 pub fn needs() -> Vec<Need> {
     let mut needs = vec![
@@ -59,11 +62,6 @@ pub fn needs() -> Vec<Need> {
     needs.extend(proxies::needs());
     needs.push(membership::need());
     needs
-}
-
-/// All mutating webhooks, Istio's or not.
-pub fn webhooks_of_all() -> Need {
-    need::everywhere(WEBHOOKS, "MutatingWebhookConfiguration", "", Detail::Full)
 }
 
 /// An error when nothing can be said about Istio at all without what could not be read.
@@ -175,7 +173,8 @@ impl Found<'_> {
         for part in &components {
             worst = worse(worst, part.health);
         }
-        let version = self.version(&components, &mut findings);
+        let versions = self.sources();
+        let version = self.version(&components, &versions, &mut findings);
         if let Ok(version) = Version::parse(&version) {
             findings.extend(CATALOGUE.ended(&version, &facts.now));
         }
@@ -189,7 +188,10 @@ impl Found<'_> {
             components,
             namespaces: injected(facts, revision),
             findings: Vec::new(),
+            versions,
+            prospects: Vec::new(),
         };
+        findings.extend(of_operator(&installation));
         findings.extend(membership::findings(facts, &installation));
         installation.findings = findings;
         installation
@@ -208,24 +210,50 @@ impl Found<'_> {
         }
     }
 
-    fn version(&self, components: &[Component], findings: &mut Vec<Finding>) -> String {
-        let of_chart = self.objects().find_map(|object| Some(chart_of(object)?.1));
-        let of_chart = of_chart.map(|version| version.to_string()).unwrap_or_default();
+    /// What image, label and chart say, as far as they do.
+    fn sources(&self) -> Vec<SourceVersion> {
         let of_image = self
             .istiod
-            .and(components.first())
-            .map(|istiod| istiod.version.clone())
+            .and_then(|istiod| image_version(image(istiod, "discovery")?));
+        let of_label = self
+            .objects()
+            .find_map(|object| Version::parse(label(object, VERSION_LABEL)?).ok());
+        let of_chart = self.objects().find_map(|object| Some(chart_of(object)?.1));
+        [("image", of_image), ("label", of_label), ("chart", of_chart)]
+            .into_iter()
+            .filter_map(|(source, version)| {
+                Some(SourceVersion {
+                    source: source.into(),
+                    version: version?.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    /// The version that the image says, else the chart or the label.
+    fn version(
+        &self,
+        components: &[Component],
+        sources: &[SourceVersion],
+        findings: &mut Vec<Finding>,
+    ) -> String {
+        let version = ["image", "chart", "label"]
+            .iter()
+            .find_map(|wanted| sources.iter().find(|source| source.source == *wanted))
+            .map(|source| source.version.clone())
             .unwrap_or_default();
-        let version = if of_image.is_empty() {
-            of_chart.clone()
-        } else {
-            of_image
-        };
-        if !of_chart.is_empty() && of_chart != version {
+        if sources.iter().any(|source| source.version != version) {
+            let all: Vec<String> = sources
+                .iter()
+                .map(|source| format!("{} {}", source.source, source.version))
+                .collect();
             findings.push(Finding {
                 code: "istio-version-mismatch".into(),
                 severity: Severity::Warning,
-                message: format!("istiod runs version {version}, and its chart is of {of_chart}"),
+                message: format!(
+                    "which version istiod is of is said in different ways: {}",
+                    all.join(", ")
+                ),
                 object: self.istiod.map(deployment_ref),
                 remedy: "install the version that is wanted again, so that image and configuration agree"
                     .into(),
@@ -338,14 +366,6 @@ impl Found<'_> {
                 .next(),
             remedy: "finish the removal (operation remove), or install Istio there again".into(),
         }
-    }
-}
-
-/// Who made an object of Istio.
-fn maker(object: &Value) -> &'static str {
-    match installed_by(object) {
-        "unknown" if label(object, MANAGED_BY_ISTIOCTL).is_some() => "istioctl",
-        maker => maker,
     }
 }
 

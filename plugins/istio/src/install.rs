@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
 use meshery_mesh_kit::step::{apply, probe};
-use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -30,7 +30,7 @@ pub fn operation() -> Operation {
         need::namespace("{egress_namespace}"),
     ];
     needs.extend(detect::needs());
-    needs.push(detect::webhooks_of_all());
+    needs.extend(webhook::needs());
     needs.extend(precheck::needs(&[
         "{namespace}",
         "{gateway_namespace}",

@@ -17,10 +17,12 @@ mod gateway;
 mod injection;
 mod install;
 mod istioctl;
+mod maker;
 mod membership;
 mod parts;
 mod policy;
 mod profile;
+mod prospect;
 mod proxies;
 mod releases;
 mod remove;
@@ -274,7 +276,19 @@ impl MeshAdapter for Istio {
     }
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
-        detect::installations(&facts)
+        let mut installations = detect::installations(&facts)?;
+        let prospects: Vec<_> = installations
+            .iter()
+            .map(|found| prospect::of(&facts, found, &installations))
+            .collect();
+        for (found, prospects) in installations.iter_mut().zip(prospects) {
+            found.prospects = prospects;
+            let of_prospects = found.prospects.iter_mut().map(|prospect| &mut prospect.findings);
+            for findings in of_prospects.chain([&mut found.findings]) {
+                *findings = documentation::added(std::mem::take(findings), check::PAGES, check::PAGE);
+            }
+        }
+        Ok(installations)
     }
 
     fn analyze(&self, facts: Facts) -> Result<Vec<Finding>, PluginError> {

@@ -1,6 +1,7 @@
 //! Profiles: what a word such as "demo" means in terms of charts. The charts themselves know fewer of them than istioctl
 //! does, and call an unknown one an error.
 
+use meshery_mesh_kit::platform;
 use meshery_plugin_api::message::facts::Facts;
 
 /// A profile by its name.
@@ -86,28 +87,9 @@ pub const PLATFORMS: [&str; 8] = [
 /// The value `platform` of the charts.
 pub fn platform(asked: &'static str, facts: &Facts) -> Option<&'static str> {
     match asked {
-        "auto" => recognised(facts),
+        "auto" => platform::recognised(facts),
         "none" => None,
-        platform => Some(platform),
-    }
-}
-
-/// What the version and the kinds of a server give away. k3d is k3s inside, and says so.
-fn recognised(facts: &Facts) -> Option<&'static str> {
-    let version = &facts.cluster.version;
-    let openshift = facts
-        .cluster
-        .apis
-        .iter()
-        .any(|api| api.starts_with("security.openshift.io/"));
-    if openshift {
-        Some("openshift")
-    } else if version.contains("-gke.") {
-        Some("gke")
-    } else if version.contains("+k3s") {
-        Some("k3s")
-    } else {
-        None
+        named => Some(named),
     }
 }
 

@@ -15,6 +15,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Targ
 
 use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, REVISION_LABEL, WEBHOOKS, is_istiod, shown};
 use crate::install::{asked_revision, revision_parameter};
+use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::{MESH, detect, istioctl};
 
@@ -90,14 +91,19 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
+    /// All that is of control planes in a namespace.
+    pub fn whole(namespace: &'a str) -> Self {
+        Self {
+            namespace,
+            only: None,
+        }
+    }
+
     pub fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
         let namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
         let asked = shown(asked_revision(request)?);
         if parameter::text(request, "revision", "")?.is_empty() {
-            return Ok(Self {
-                namespace,
-                only: None,
-            });
+            return Ok(Self::whole(namespace));
         }
         let installations = detect::installations(&request.facts)?;
         let mut here: Vec<&str> = installations
@@ -144,24 +150,28 @@ impl<'a> Scope<'a> {
 }
 
 /// The revisions of the control planes that stay.
-pub fn staying(facts: &Facts, scope: &Scope<'_>) -> Vec<String> {
-    detect::installations(facts)
-        .unwrap_or_default()
-        .into_iter()
+pub fn staying<'a>(installations: &'a [Installation], scope: &Scope<'_>) -> Vec<&'a str> {
+    installations
+        .iter()
         .filter(|found| !scope.takes_plane(found))
-        .map(|found| found.revision)
+        .map(|found| found.revision.as_str())
         .collect()
 }
 
 /// The releases that go: those in the control plane's namespace, and gateways of ours wherever they are, but for those of a
 /// control plane that stays.
 pub fn going(facts: &Facts, scope: &Scope<'_>) -> Vec<PartRelease> {
-    let staying = staying(facts, scope);
+    going_beside(facts, &detect::installations(facts).unwrap_or_default(), scope)
+}
+
+/// The same when it is known which installations there are.
+pub fn going_beside(facts: &Facts, installations: &[Installation], scope: &Scope<'_>) -> Vec<PartRelease> {
+    let staying = staying(installations, scope);
     let goes = |release: &PartRelease| {
         let id = &release.id;
         if release.part == Part::Gateway {
             let revision = detect::gateway_revision(facts, &id.namespace, &id.name);
-            let stays = staying.iter().any(|other| other == revision);
+            let stays = staying.contains(&revision);
             return scope.takes(Part::Gateway, revision)
                 && (id.namespace == scope.namespace || (release.ours && !stays));
         }
@@ -215,7 +225,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         BTreeMap::new()
     };
     if going.is_empty() && made.is_empty() {
-        return Err(nothing_to_remove(facts, in_namespace)?);
+        return Err(nothing_to_remove(&detect::installations(facts)?, in_namespace));
     }
 
     let mut steps = Vec::new();
@@ -410,16 +420,24 @@ fn injected_note(facts: &Facts, scope: &Scope<'_>) -> Option<String> {
     })
 }
 
-fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, PluginError> {
-    let installations = detect::installations(facts)?;
+pub fn nothing_to_remove(installations: &[Installation], in_namespace: &str) -> PluginError {
     let here = installations.iter().find(|found| found.namespace == in_namespace);
-    Ok(match here {
+    match here {
         Some(found) if found.installed_by == "istioctl" => PluginError::new(
             "istio-of-istioctl",
             format!("{MESH} in namespace \"{in_namespace}\" was installed by istioctl, not as Helm releases"),
         )
         .cause("what others have installed goes on explicit word only")
         .remedy("say that it is to go (parameter of-others), or remove it with `istioctl uninstall --purge`"),
+        Some(found) if of_operator(found).is_some() => PluginError::new(
+            "istio-of-operator",
+            format!(
+                "{MESH} in namespace \"{in_namespace}\" is kept by {}",
+                found.installed_by
+            ),
+        )
+        .cause("its objects carry no release to remove them by, and the operator would put them back")
+        .remedy("delete the operator's own resource (Istio or IstioOperator): it takes away what it made"),
         Some(found) => PluginError::new(
             "istio-of-others",
             format!("{MESH} in namespace \"{in_namespace}\" is of no Helm release"),
@@ -441,5 +459,5 @@ fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, P
                 error.remedy(format!("name the namespace it is in: {}", elsewhere.join(", ")))
             }
         }
-    })
+    }
 }

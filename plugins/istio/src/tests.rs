@@ -7,6 +7,7 @@ mod configuring;
 mod detection;
 mod dropped;
 mod plans;
+mod prospects;
 mod removal;
 mod rights;
 mod samples;

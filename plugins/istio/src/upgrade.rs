@@ -2,6 +2,8 @@
 //!
 //! The sidecars that run keep their version until their pods are made anew: that is the user's to say when.
 
+use std::collections::BTreeMap;
+
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::{adoption, need, parameter, precheck, schema};
 use meshery_plugin_api::PluginError;
@@ -224,7 +226,10 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let asked = parameter::text(request, "version", "")?;
     let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], facts)?;
     let mut findings = checked(request, &installed, &chosen, IN_PLACE)?;
-    findings.extend(too_old(facts, plane, &chosen.version));
+    findings.extend(too_old(
+        &proxies::versions(facts, shown(plane.revision)),
+        &chosen.version,
+    ));
     findings.extend(elsewhere(facts, plane));
     Ok(findings)
 }
@@ -290,13 +295,13 @@ pub fn checked(
     }
     findings.extend(crate::check::room(request, &[&installed.namespace], false));
     findings.extend(crate::check::of_others(request, installed)?);
+    findings.extend(crate::maker::of_operator(installed));
     Ok(findings)
 }
 
 /// Proxies that the new control plane would not support.
-fn too_old(facts: &Facts, plane: Plane<'_>, to: &Version) -> Vec<Finding> {
-    let versions = proxies::versions(facts, shown(plane.revision));
-    versions
+pub fn too_old(proxies: &BTreeMap<Version, BTreeMap<String, usize>>, to: &Version) -> Vec<Finding> {
+    proxies
         .iter()
         .filter(|(version, _)| skew::unsupported(version, to))
         .map(|(version, namespaces)| Finding {

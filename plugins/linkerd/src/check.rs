@@ -14,7 +14,7 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
-use crate::{MESH, cli, detect, injection, install, remove as removal, trust, versions};
+use crate::{MESH, cli, cni, detect, injection, install, remove as removal, trust, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -79,6 +79,10 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
     ),
     (
+        "linkerd-openshift",
+        "https://linkerd.io/2-edge/reference/cluster-configuration/",
+    ),
+    (
         "linkerd-gateway-api-missing",
         "https://linkerd.io/2-edge/features/gateway-api/",
     ),
@@ -126,6 +130,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     };
     findings.extend(precheck::findings(facts, &room));
     findings.extend(unprovable(facts, wish.cni));
+    findings.extend(cni::of_openshift(wish.platform, wish.cni));
     findings.extend(gaps(facts));
     findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
     if wish.line == "stable" {
@@ -193,7 +198,7 @@ fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
     Some(found)
 }
 
-fn described(found: &Installation) -> String {
+pub fn described(found: &Installation) -> String {
     let version = match Version::parse(&found.version) {
         Ok(version) => versions::name(&version),
         Err(_) => "of unknown version".into(),
@@ -240,7 +245,7 @@ fn beside(found: &Installation, wish: &install::Wish, others: Option<Finding>) -
     }
 }
 
-fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> Option<Finding> {
+pub fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> Option<Finding> {
     let there = described(found);
     if found.namespace != wish.namespace {
         return None;
@@ -324,8 +329,32 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let mut findings = gaps(facts);
     findings.extend(injector(facts));
+    if parameter::text(request, "mode", "")? != "disabled" {
+        findings.extend(init_refused(facts, target));
+    }
     findings.extend(annotations(facts, target));
     Ok(findings)
+}
+
+/// Without the CNI plugin, a container that runs before the others sets up the redirection, for which it needs rights that
+/// the two stricter levels refuse.
+fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
+    let level = namespace::pod_security(facts, target).filter(|_| !cni::is_there(facts))?;
+    let mut found = finding(
+        "pod-security",
+        Severity::Warning,
+        format!(
+            "namespace \"{target}\" enforces PodSecurity \"{level}\", which refuses the init container of a proxy: its pods \
+             would not be made"
+        ),
+        format!(
+            "install {MESH} with the CNI plugin (parameter cni), or `kubectl label namespace {target} \
+             pod-security.kubernetes.io/enforce=privileged --overwrite`, if that is wanted; see \
+             https://kubernetes.io/docs/concepts/security/pod-security-admission/"
+        ),
+    );
+    found.object = Some(namespace::reference(target));
+    Some(found)
 }
 
 /// What others have said about a namespace that contradicts us.
@@ -395,6 +424,7 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     findings.extend(namespace::terminating(facts, target));
     if parameter::flag(request, "inject", false)? {
         findings.extend(injector(facts));
+        findings.extend(init_refused(facts, target));
         findings.extend(annotations(facts, target));
     }
     findings.extend(clashes(facts, application));

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::installed_by;
+use meshery_mesh_kit::ownership::{chart_of, installed_by};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook;
 use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Component, Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::finding::{
+    Component, Finding, Health, Installation, Severity, SourceVersion,
+};
 use semver::Version;
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ use crate::control_plane::{
     CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INJECT, INJECTOR, ISSUER, NAMESPACE, PROXY_VERSION,
     TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, trust, versions};
+use crate::{MESH, cni, trust, versions};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -41,23 +43,15 @@ pub fn needs() -> Vec<Need> {
         of_linkerd("", "ServiceAccount", Detail::Metadata),
         // Pods with a proxy: their annotation has its version.
         of_linkerd("", "Pod", Detail::Metadata),
+        // And those without.
+        need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Metadata),
         need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
         need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
         // Releases of extensions and of the CNI plugin.
         need::everywhere("", "ServiceAccount", "linkerd.io/extension", Detail::Metadata),
-        need::everywhere(
-            "apps",
-            "DaemonSet",
-            "linkerd.io/cni-resource=true",
-            Detail::Metadata,
-        ),
+        cni::need(),
     ]
-}
-
-/// All mutating webhooks, Linkerd's or not.
-pub fn webhooks_of_all() -> Need {
-    need::everywhere(WEBHOOKS, MUTATING, "", Detail::Full)
 }
 
 /// An error when nothing can be said about Linkerd at all without what could not be read.
@@ -142,9 +136,12 @@ impl Found<'_> {
             .map(|component| component.health)
             .fold(Health::Healthy, worse);
         health = worse(health, self.parts(facts, &mut findings));
-        let version = self.version(&components, &mut findings);
+        let sources = self.sources(facts, of_namespace, &components);
+        let version = Self::version(&sources, &mut findings);
         let (namespaces, with_proxies) = in_mesh(facts, of_namespace);
+        findings.extend(proxied(facts, of_namespace));
         findings.extend(behind(facts, of_namespace, &version));
+        findings.extend(without_proxy(facts, of_namespace, &namespaces));
         findings.extend(trust::anchors(facts, of_namespace));
         findings.extend(trust::issuer(facts, of_namespace));
         if versions::parse(&version).is_some_and(|version| versions::line_of(&version) == "stable") {
@@ -179,6 +176,8 @@ impl Found<'_> {
             components,
             namespaces,
             findings,
+            versions: sources,
+            prospects: Vec::new(),
         }
     }
 
@@ -241,37 +240,52 @@ impl Found<'_> {
         health
     }
 
-    /// The version by image; by label where the image does not say.
-    fn version(&self, components: &[Component], findings: &mut Vec<Finding>) -> String {
-        let by_image: BTreeSet<&str> = components
+    /// Every version that images, labels and charts give, as far as they do. Deployments have no mark of their chart, and
+    /// definitions have.
+    fn sources(&self, facts: &Facts, of_namespace: &str, components: &[Component]) -> Vec<SourceVersion> {
+        let by_image = components
             .iter()
-            .map(|component| component.version.as_str())
-            .filter(|version| !version.is_empty())
-            .collect();
-        let by_label: BTreeSet<String> = self
+            .filter_map(|component| Version::parse(&component.version).ok());
+        let by_label = self
             .deployments
             .values()
-            .filter_map(|object| versions::parse(label(object, "app.kubernetes.io/version")?))
-            .map(|version| version.to_string())
-            .collect();
-        let version = by_image
-            .iter()
-            .next_back()
-            .map(|version| (*version).to_owned())
-            .or_else(|| by_label.iter().next_back().cloned())
-            .unwrap_or_default();
-        let disagree = by_image.len() > 1 || by_label.iter().any(|label| *label != version);
-        if disagree && !version.is_empty() {
-            let all: Vec<&str> = by_image
+            .filter_map(|object| versions::parse(label(object, "app.kubernetes.io/version")?));
+        let by_chart = facts
+            .objects("apiextensions.k8s.io", "CustomResourceDefinition")
+            .filter(|object| label(object, CONTROL_PLANE_NS) == Some(of_namespace))
+            // Those that the chart wants to be kept may be of the installation before.
+            .filter(|object| annotation(object, "helm.sh/resource-policy") != Some("keep"))
+            .filter_map(|object| Some(chart_of(object)?.1))
+            // Charts of the stable line have numbers of their own.
+            .filter(|version| versions::line_of(version) == "edge");
+        let mut found = BTreeSet::new();
+        found.extend(by_image.map(|version| ("image", version)));
+        found.extend(by_label.map(|version| ("label", version)));
+        found.extend(by_chart.map(|version| ("chart", version)));
+        found
+            .into_iter()
+            .map(|(source, version)| SourceVersion {
+                source: source.into(),
+                version: version.to_string(),
+            })
+            .collect()
+    }
+
+    /// The newest version by image; by label, or by chart, where the image does not say.
+    fn version(sources: &[SourceVersion], findings: &mut Vec<Finding>) -> String {
+        let newest = |wanted: &&str| sources.iter().rfind(|source| source.source == *wanted);
+        let version = ["image", "label", "chart"].iter().find_map(newest);
+        let version = version.map(|source| source.version.clone()).unwrap_or_default();
+        if sources.iter().any(|source| source.version != version) {
+            let all: Vec<String> = sources
                 .iter()
-                .copied()
-                .chain(by_label.iter().map(String::as_str))
+                .map(|source| format!("{} {}", source.source, source.version))
                 .collect();
             findings.push(finding(
                 "linkerd-version-mismatch",
                 Severity::Warning,
                 format!(
-                    "images and labels of the control plane do not agree: {}",
+                    "images, labels and charts of the control plane do not agree: {}",
                     all.join(", ")
                 ),
                 "install the version that is wanted again",
@@ -319,6 +333,53 @@ fn in_mesh(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
         pods += 1;
     }
     (names.into_iter().map(str::to_owned).collect(), pods)
+}
+
+/// How many proxies each namespace has.
+fn proxied(facts: &Facts, of_namespace: &str) -> Option<Finding> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for pod in proxies(facts, of_namespace) {
+        *counts.entry(namespace(pod)).or_default() += 1;
+    }
+    if counts.is_empty() {
+        return None;
+    }
+    let counted: Vec<String> = counts
+        .iter()
+        .map(|(namespace, count)| format!("{count} in {namespace}"))
+        .collect();
+    let message = format!("proxies: {}", counted.join(", "));
+    Some(finding("linkerd-proxies", Severity::Info, message, ""))
+}
+
+/// Pods of the mesh's namespaces that are out of it. Those that asked to be are known by their own annotation.
+fn without_proxy(facts: &Facts, of_namespace: &str, members: &[String]) -> Vec<Finding> {
+    let mut by_namespace = BTreeMap::<&str, Vec<&str>>::new();
+    for pod in facts.objects("", "Pod") {
+        let is_in = label(pod, CONTROL_PLANE_NS) == Some(of_namespace);
+        let declines = annotation(pod, INJECT) == Some("disabled");
+        if !is_in && !declines && members.iter().any(|member| member == namespace(pod)) {
+            by_namespace.entry(namespace(pod)).or_default().push(name(pod));
+        }
+    }
+    by_namespace
+        .into_iter()
+        .map(|(member, mut pods)| {
+            pods.sort_unstable();
+            let count = pods.len();
+            pods.truncate(LISTED);
+            let more = if count > LISTED { ", ..." } else { "" };
+            finding(
+                "linkerd-pods-without-proxy",
+                Severity::Warning,
+                format!(
+                    "{count} pods in namespace \"{member}\" are out of the mesh: {}{more}",
+                    pods.join(", ")
+                ),
+                "restart their workloads, if they are to be in it (operation restart)",
+            )
+        })
+        .collect()
 }
 
 /// Proxies of another version than the control plane's.

@@ -7,13 +7,14 @@ use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::Operation;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
+use crate::cni;
 use crate::control_plane::INJECT;
 use crate::injection::injector_need;
 
 pub fn deploy_operation() -> Operation {
     dropped::deploy_operation(
         "Annotate the namespace first, so that the pods get proxies",
-        vec![injector_need()],
+        vec![injector_need(), cni::need()],
     )
 }
 

@@ -11,6 +11,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 use serde_json::Value;
 
+use crate::cni;
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, WEBHOOKS};
 
 /// The annotation, set because somebody asked for just that.
@@ -85,7 +86,7 @@ pub fn injector_need() -> Need {
 }
 
 fn needs() -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    let mut needs = vec![need::namespace("{namespace}"), injector_need(), cni::need()];
     needs.extend(rollout::needs("{namespace}"));
     needs
 }

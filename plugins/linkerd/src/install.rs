@@ -3,7 +3,7 @@
 use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::step::{apply, holds, keeping_values, managed_by, probe, release, wait};
-use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, skew};
+use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
@@ -19,7 +19,7 @@ use crate::control_plane::{
 };
 use crate::releases::{Part, of_linkerd};
 use crate::versions::{self, LINES, Release, STABLE_ENDED};
-use crate::{MESH, detect, gateway_api, trust};
+use crate::{MESH, cni, detect, gateway_api, trust};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -67,7 +67,7 @@ fn needs() -> Vec<Need> {
     needs.push(need::one("{namespace}", "", "ConfigMap", CONFIG, Detail::Full));
     needs.extend(gateway_api::needs());
     needs.extend(detect::needs());
-    needs.push(detect::webhooks_of_all());
+    needs.extend(webhook::needs());
     needs.push(need::namespace(PROOF_NAMESPACE));
     needs.extend(precheck::needs(&["{namespace}"]));
     needs
@@ -99,6 +99,13 @@ pub fn operation() -> Operation {
                     schema::flag(
                         "Install the CNI plugin first, in linkerd-cni; pods then need no rights on their network",
                         false,
+                    ),
+                ),
+                (
+                    "platform",
+                    schema::choice(
+                        "Platform whose nodes have the network's plugins elsewhere; auto: by what the server says of itself",
+                        &cni::PLATFORMS,
                     ),
                 ),
                 (
@@ -141,6 +148,8 @@ struct Install<'a> {
     namespace: &'a str,
     ha: bool,
     cni: bool,
+    /// What is special about the nodes.
+    platform: Option<&'static str>,
     init_as_root: bool,
     gateway_api: Map<String, Value>,
     deadline_s: u32,
@@ -185,11 +194,13 @@ impl<'a> Install<'a> {
         }
         let deadline = parameter::count(request, "deadline", DEADLINE_S, LONGEST_DEADLINE_S)?;
         let wish = parameter::choice(request, "gateway_api", &gateway_api::WISHES)?;
+        let platform = parameter::choice(request, "platform", &cni::PLATFORMS)?;
         Ok(Self {
             release: versions::choose(request, &charts)?,
             namespace: in_namespace,
             ha: option("ha", "highAvailability: true")?,
             cni,
+            platform: cni::platform(platform, facts),
             init_as_root: option("init_as_root", "  runAsRoot: true")?,
             gateway_api: gateway_api::values(facts, wish, in_namespace)?,
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
@@ -238,6 +249,15 @@ impl<'a> Install<'a> {
         values
     }
 
+    /// Values of the CNI plugin; those that an upgrade finds are there already.
+    fn plugin(&self) -> Value {
+        if self.is_upgrade {
+            json!({})
+        } else {
+            cni::values(self.platform)
+        }
+    }
+
     fn release(
         &self,
         id: &str,
@@ -266,7 +286,7 @@ impl<'a> Install<'a> {
             if namespace::state(facts, CNI) != State::Present {
                 steps.push(apply("cni-namespace", "namespace of the CNI plugin", vec![cni]));
             }
-            steps.push(self.release("cni", "CNI plugin", (CNI, CNI), CNI_CHART, json!({}))?);
+            steps.push(self.release("cni", "CNI plugin", (CNI, CNI), CNI_CHART, self.plugin())?);
             let daemons = ObjectRef::new("apps/v1", "DaemonSet", CNI, CNI);
             steps.push(wait(
                 "cni-ready",
@@ -309,6 +329,14 @@ impl<'a> Install<'a> {
             ));
         }
         notes.extend(self.release.chosen.note(&self.release.name()));
+        if self.cni
+            && !self.is_upgrade
+            && let Some(platform) = self.platform
+        {
+            notes.push(format!(
+                "The CNI plugin is put where nodes of {platform} look for it (parameter platform)."
+            ));
+        }
         if self.cni {
             notes.push("The CNI plugin's chart is an extra of the project's and is not tested here.".into());
         }
@@ -386,6 +414,24 @@ pub struct Wish {
     pub is_upgrade: bool,
     pub ha: bool,
     pub cni: bool,
+    pub platform: Option<&'static str>,
+}
+
+impl Wish {
+    /// A version over what is there, and nothing else of it.
+    pub fn of(version: &Version, in_namespace: &str) -> Self {
+        Self {
+            version: version.clone(),
+            line: versions::line_of(version),
+            namespace: in_namespace.into(),
+            skew: None,
+            missing_definitions: Vec::new(),
+            is_upgrade: true,
+            ha: false,
+            cni: false,
+            platform: None,
+        }
+    }
 }
 
 pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
@@ -399,6 +445,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
         is_upgrade: install.is_upgrade,
         ha: install.ha,
         cni: install.cni,
+        platform: install.platform,
         missing_definitions: gateway_api::missing(&request.facts, &install.gateway_api),
         version: install.release.chosen.version,
     })

@@ -7,6 +7,7 @@
 
 mod check;
 mod cli;
+mod cni;
 mod control_plane;
 mod detect;
 mod dropped;
@@ -15,6 +16,7 @@ mod gateway_api;
 mod identity;
 mod injection;
 mod install;
+mod prospect;
 mod recovery;
 mod releases;
 mod remove;
@@ -271,7 +273,15 @@ impl MeshAdapter for Linkerd {
     }
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
-        detect::installations(&facts)
+        let mut installations = detect::installations(&facts)?;
+        for found in &mut installations {
+            found.prospects = prospect::of(&facts, found);
+            let of_prospects = found.prospects.iter_mut().map(|prospect| &mut prospect.findings);
+            for findings in of_prospects.chain([&mut found.findings]) {
+                *findings = documentation::added(std::mem::take(findings), check::PAGES, check::PAGE);
+            }
+        }
+        Ok(installations)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{MESH, detect, identity, install, rotation, trust};
 /// Name of the operation.
 pub const REPLACE: &str = "replace-anchor";
 /// The parameter by which it is done while the anchor is valid still.
-const CUT_OFF: &str = "cut_off";
+pub const CUT_OFF: &str = "cut_off";
 /// How many pods a finding names.
 const NAMED: usize = 5;
 
@@ -137,12 +137,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings = meshery_mesh_kit::readable::gaps(facts);
     if !trust::is_past_rotation(facts, target) {
         findings.push(if parameter::flag(request, CUT_OFF, false)? {
-            finding(
-                "linkerd-cut-off",
-                Severity::Warning,
-                "an anchor and the issuer are valid still: pods refuse each other until all of them are new".into(),
-                "go on when that is wanted, because a key has leaked say; operation rotate-anchor cuts nobody off",
-            )
+            cuts_off()
         } else {
             finding(
                 "linkerd-anchor-holds",
@@ -154,6 +149,16 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     }
     findings.extend(of_no_workload(facts, target));
     Ok(findings)
+}
+
+/// What somebody agrees to who replaces an anchor that is valid.
+pub fn cuts_off() -> Finding {
+    finding(
+        "linkerd-cut-off",
+        Severity::Warning,
+        "an anchor and the issuer are valid still: pods refuse each other until all of them are new".into(),
+        "go on when that is wanted, because a key has leaked say; operation rotate-anchor cuts nobody off",
+    )
 }
 
 /// Pods that no controller would make anew.

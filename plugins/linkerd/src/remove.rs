@@ -194,7 +194,7 @@ pub fn injected(facts: &Facts) -> Vec<String> {
     names
 }
 
-fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, PluginError> {
+pub fn nothing_to_remove(facts: &Facts, in_namespace: &str) -> Result<PluginError, PluginError> {
     let installations = detect::installations(facts)?;
     let here = installations.iter().find(|found| found.namespace == in_namespace);
     Ok(match here {

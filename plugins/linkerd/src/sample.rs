@@ -9,6 +9,7 @@ use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Need;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
+use crate::cni;
 use crate::control_plane::INJECT;
 use crate::injection::injector_need;
 
@@ -90,7 +91,7 @@ pub fn remove_operation(app: &App) -> Operation {
 }
 
 fn needs(sample: &Sample) -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    let mut needs = vec![need::namespace("{namespace}"), injector_need(), cni::need()];
     needs.extend(sample.needs("{namespace}"));
     needs
 }

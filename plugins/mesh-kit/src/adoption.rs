@@ -1,11 +1,12 @@
 //! What somebody else has installed: changed, or removed, on explicit word only.
 
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::finding::{Finding, Installation, Prospect, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
 use crate::ownership::ReleaseId;
+use crate::prospect::Prospecting as _;
 use crate::{parameter, schema};
 
 const ADOPT: &str = "adopt";
@@ -39,10 +40,16 @@ pub fn of_others(
     found: &Installation,
     described: &str,
 ) -> Result<Option<Finding>, PluginError> {
+    let agreed = parameter::flag(request, ADOPT, false)?;
+    Ok(judged(agreed, word, found, described))
+}
+
+/// The same, with or without the word that it is to be taken over.
+fn judged(agreed: bool, word: &str, found: &Installation, described: &str) -> Option<Finding> {
     if found.installed_by == "meshery" {
-        return Ok(None);
+        return None;
     }
-    let (code, severity, message, remedy) = if parameter::flag(request, ADOPT, false)? {
+    let (code, severity, message, remedy) = if agreed {
         let message = format!("there is {described}: from now on it is managed here");
         ("adopted", Severity::Warning, message, NOBODY_ELSE)
     } else {
@@ -55,24 +62,36 @@ pub fn of_others(
             remedy,
         )
     };
-    Ok(Some(Finding {
+    Some(Finding {
         code: format!("{word}-{code}"),
         severity,
         message,
         object: None,
         remedy: remedy.into(),
-    }))
+    })
+}
+
+/// An operation that changes an installation asks for the word first when somebody else has installed it.
+pub fn asked_for(prospect: Prospect, word: &str, found: &Installation, described: &str) -> Prospect {
+    match judged(true, word, found, described) {
+        None => prospect,
+        Some(finding) => prospect.with_consent(ADOPT, finding),
+    }
 }
 
 /// What is to be said of removing a release that is not ours.
 pub fn removed(request: &PlanRequest, release: &ReleaseId) -> Result<Finding, PluginError> {
-    let (severity, remedy) = if takes_others(request)? {
+    Ok(removal(takes_others(request)?, release))
+}
+
+fn removal(agreed: bool, release: &ReleaseId) -> Finding {
+    let (severity, remedy) = if agreed {
         (Severity::Warning, NOBODY_ELSE)
     } else {
         let remedy = "remove it with what installed it, or say that it is to go (parameter of-others)";
         (Severity::Error, remedy)
     };
-    Ok(Finding {
+    Finding {
         code: "release-of-others".into(),
         severity,
         message: format!(
@@ -81,5 +100,24 @@ pub fn removed(request: &PlanRequest, release: &ReleaseId) -> Result<Finding, Pl
         ),
         object: None,
         remedy: remedy.into(),
+    }
+}
+
+/// A removal asks for the word first for each release that is not ours.
+pub fn removal_asked_for<'a>(prospect: Prospect, others: impl Iterator<Item = &'a ReleaseId>) -> Prospect {
+    others.fold(prospect, |prospect, id| {
+        prospect.with_consent(OF_OTHERS, removal(true, id))
     })
+}
+
+/// A removal of what a mesh's own installer has made, which is of no release, asks for the same word.
+pub fn unreleased_asked_for(prospect: Prospect, installer: &str) -> Prospect {
+    let finding = Finding {
+        code: "installation-of-others".into(),
+        severity: Severity::Warning,
+        message: format!("what {installer} has made is of no release, and goes object by object"),
+        object: None,
+        remedy: NOBODY_ELSE.into(),
+    };
+    prospect.with_consent(OF_OTHERS, finding)
 }

@@ -254,6 +254,14 @@ impl Catalogue {
         }
     }
 
+    /// Every version that can be asked for of these charts: pinned, in the mirror or in the index; the oldest first.
+    pub fn known(&self, charts: &[&str], facts: &Facts) -> Vec<Version> {
+        let mut known = self.complete(Source::Repository, charts, self.of_index(facts));
+        known.extend(self.complete(Source::Mirror, charts, facts.charts.iter()));
+        known.extend(self.pinned(charts).unwrap_or_default());
+        known.into_keys().collect()
+    }
+
     fn pinned(&self, charts: &[&str]) -> Result<BTreeMap<Version, Chosen>, PluginError> {
         let mut known = BTreeMap::new();
         for pinned in self.pinned {

@@ -16,6 +16,14 @@ const OF_KUBERNETES: Pages = &[
         "https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/",
     ),
     (
+        "clock-skew",
+        "https://kubernetes.io/docs/setup/best-practices/certificates/",
+    ),
+    (
+        "webhook-without-endpoints",
+        "https://kubernetes.io/docs/concepts/cluster-administration/admission-webhooks-good-practices/",
+    ),
+    (
         "webhook-of-others",
         "https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/",
     ),

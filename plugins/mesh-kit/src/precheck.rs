@@ -54,6 +54,7 @@ pub fn findings(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
     findings.extend(quotas(facts, wish));
     findings.extend(wish.uses_cni.then(|| network(facts)).flatten());
     findings.extend(clocks(facts));
+    findings.extend(servers_clock(facts));
     findings
 }
 
@@ -207,6 +208,25 @@ fn clocks(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// What the server says of its clock with each answer. Behind counts as much as ahead: what is made here is valid for it only later,
+/// and ends for it later.
+fn servers_clock(facts: &Facts) -> Option<Finding> {
+    let ahead = facts.cluster.ahead_s?;
+    (ahead.abs() > SKEW_S).then(|| {
+        let which = if ahead > 0 { "ahead of" } else { "behind" };
+        finding(
+            "clock-skew",
+            Severity::Warning,
+            None,
+            format!(
+                "the clock of the API server is {} s {which} this host's",
+                ahead.abs()
+            ),
+            "set both by NTP: a certificate counts only from the moment on that its maker's clock showed",
+        )
+    })
+}
+
 /// A quantity of Kubernetes in thousandths.
 fn quantity(quantity: &str) -> Option<u128> {
     let digits = quantity
@@ -325,6 +345,21 @@ mod tests {
         assert!(codes(&[lease("2026-11-27T00:00:50.000000Z")]).is_empty());
         assert!(codes(&[lease("2026-11-26T23:00:00.000000Z")]).is_empty());
         assert_eq!(codes(&[lease("2026-11-27T00:02:00.000000Z")]), ["clock-skew"]);
+    }
+
+    #[test]
+    fn a_server_whose_clock_is_ahead_or_behind_is_named() {
+        let said = |ahead_s| {
+            let mut facts = facts(&[]);
+            facts.cluster.ahead_s = ahead_s;
+            findings(&facts, &WISH)
+                .into_iter()
+                .map(|finding| finding.message)
+                .collect::<Vec<_>>()
+        };
+        assert!(said(None).is_empty() && said(Some(-3)).is_empty() && said(Some(60)).is_empty());
+        assert!(said(Some(61))[0].contains("61 s ahead of"));
+        assert!(said(Some(-3600))[0].contains("3600 s behind"));
     }
 
     #[test]

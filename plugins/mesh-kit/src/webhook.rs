@@ -2,14 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
-use crate::object::{name, text};
+use crate::need;
+use crate::object::{label, name, namespace, text};
+use crate::readable::kind_is_whole;
 
-const KIND: &str = "MutatingWebhookConfiguration";
+const GROUP: &str = "admissionregistration.k8s.io";
+const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+/// Group of `EndpointSlices`, and the label by which one says whose endpoints it has.
+const DISCOVERY: &str = "discovery.k8s.io";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// All webhooks, the mesh's own or not, and who answers at the Services of the cluster.
+pub fn needs() -> [Need; 3] {
+    [
+        need::everywhere(GROUP, KINDS[0], "", Detail::Full),
+        need::everywhere(GROUP, KINDS[1], "", Detail::Full),
+        need::everywhere(DISCOVERY, "EndpointSlice", "", Detail::Full),
+    ]
+}
 
 /// The webhooks of one configuration, by what may be wrong with each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,48 +68,97 @@ pub fn read(configuration: &Value) -> Webhooks {
     webhooks
 }
 
-/// Whether a mutating webhook configuration must see every new pod that it is for, or the pod is refused.
+/// Whether a webhook configuration must see every new pod that it is for, or the pod is refused.
 pub fn blocks_pods(configuration: &Value) -> bool {
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    webhooks.into_iter().flatten().any(sees_new_pods)
+}
+
+fn sees_new_pods(webhook: &Value) -> bool {
     let list = |value: Option<&Value>, wanted: &str| {
         value
             .and_then(Value::as_array)
             .is_some_and(|items| items.iter().any(|item| item == wanted || item == "*"))
     };
-    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
-    webhooks.into_iter().flatten().any(|webhook| {
-        let rules = webhook.get("rules").and_then(Value::as_array);
-        webhook.get("failurePolicy").is_none_or(|policy| policy == "Fail")
-            && rules
-                .into_iter()
-                .flatten()
-                .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
-    })
+    let rules = webhook.get("rules").and_then(Value::as_array);
+    webhook.get("failurePolicy").is_none_or(|policy| policy == "Fail")
+        && rules
+            .into_iter()
+            .flatten()
+            .any(|rule| list(rule.get("resources"), "pods") && list(rule.get("operations"), "CREATE"))
 }
 
-/// Mutating webhooks that are not the mesh's own and must see every new pod, but cannot be called.
+/// Webhooks that are not the mesh's own and must see every new pod, but cannot be called: because the server could not trust
+/// them, or because nobody answers.
 pub fn of_others(facts: &Facts, is_own: impl Fn(&Value) -> bool) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
-    facts
-        .objects("admissionregistration.k8s.io", KIND)
-        .filter(|configuration| !is_own(configuration) && blocks_pods(configuration))
-        .map(read)
-        .filter(|webhooks| !webhooks.without_ca_bundle.is_empty() && seen.insert(webhooks.name.clone()))
-        .map(|webhooks| Finding {
-            code: "webhook-of-others".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "{} must see every new pod and has no CA bundle: pods may be refused",
-                webhooks.name
-            ),
-            object: Some(ObjectRef::new(
-                "admissionregistration.k8s.io/v1",
-                KIND,
-                "",
-                &webhooks.name,
-            )),
-            remedy: "repair or remove it first, if pods cannot be made in these namespaces".into(),
+    let mut findings = Vec::new();
+    for kind in KINDS {
+        for configuration in facts.objects(GROUP, kind) {
+            if is_own(configuration)
+                || !blocks_pods(configuration)
+                || !seen.insert((kind, name(configuration)))
+            {
+                continue;
+            }
+            let webhooks = read(configuration);
+            let mut say = |code: &str, what: &str| {
+                findings.push(Finding {
+                    code: code.into(),
+                    severity: Severity::Warning,
+                    message: format!(
+                        "{} must see every new pod and {what}: pods may be refused",
+                        webhooks.name
+                    ),
+                    object: Some(ObjectRef::new(
+                        "admissionregistration.k8s.io/v1",
+                        kind,
+                        "",
+                        &webhooks.name,
+                    )),
+                    remedy: "repair or remove it first, if pods cannot be made in these namespaces".into(),
+                });
+            };
+            if !webhooks.without_ca_bundle.is_empty() {
+                say("webhook-of-others", "has no CA bundle");
+            }
+            let silent = blocking_services(configuration)
+                .into_iter()
+                .filter(|service| answers(facts, service) == Some(false));
+            for (namespace, service) in silent {
+                let what = format!("nobody answers at its Service {namespace}/{service}");
+                say("webhook-without-endpoints", &what);
+            }
+        }
+    }
+    findings
+}
+
+/// The Services of those webhooks of a configuration without which no pod is let in.
+fn blocking_services(configuration: &Value) -> BTreeSet<(String, String)> {
+    let list = configuration.get("webhooks").and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter(|webhook| sees_new_pods(webhook))
+        .map(|webhook| {
+            let part = |part: &str| text(webhook, &format!("/clientConfig/service/{part}")).to_owned();
+            (part("namespace"), part("name"))
         })
+        .filter(|(_, name)| !name.is_empty())
         .collect()
+}
+
+/// Whether anybody answers at a Service; nothing when it cannot be told.
+fn answers(facts: &Facts, (of_namespace, service): &(String, String)) -> Option<bool> {
+    // What does not say that it is not ready is.
+    let is_ready = |endpoint: &Value| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false));
+    let answering = facts
+        .objects(DISCOVERY, "EndpointSlice")
+        .filter(|slice| namespace(slice) == of_namespace && label(slice, SERVICE_NAME) == Some(service))
+        .filter_map(|slice| slice.get("endpoints")?.as_array())
+        .flatten()
+        .any(is_ready);
+    (answering || kind_is_whole(facts, DISCOVERY, "EndpointSlice")).then_some(answering)
 }
 
 #[cfg(test)]
@@ -114,5 +178,46 @@ mod tests {
         assert_eq!(webhooks.failing_open, ["a"]);
         assert_eq!(webhooks.services, [("n".to_owned(), "s".to_owned())]);
         assert_eq!(read(&json!({"webhooks": 3})), Webhooks::default());
+    }
+
+    #[test]
+    fn a_webhook_of_others_at_which_nobody_answers_is_named_when_that_is_known() {
+        use meshery_plugin_api::message::facts::{KindFacts, Readability};
+
+        let webhook = |policy: &str| {
+            json!({"metadata": {"name": "guard"}, "webhooks": [{"name": "a", "failurePolicy": policy,
+                "rules": [{"operations": ["CREATE"], "resources": ["pods"]}],
+                "clientConfig": {"caBundle": "Zm9v", "service": {"namespace": "guards", "name": "guard"}}}]})
+        };
+        let slice = |ready: bool| {
+            json!({"metadata": {"name": "guard-x", "namespace": "guards",
+                "labels": {"kubernetes.io/service-name": "guard"}}, "endpoints": [{"conditions": {"ready": ready}}]})
+        };
+        let found = |policy: &str, slices: Vec<Value>, state| {
+            let [mutating, validating, endpoints] = needs();
+            let kind = |need, state, objects| KindFacts {
+                need,
+                state,
+                objects,
+                ..KindFacts::default()
+            };
+            let facts = Facts {
+                kinds: vec![
+                    kind(mutating, Readability::Absent, Vec::new()),
+                    kind(validating, Readability::Present, vec![webhook(policy)]),
+                    kind(endpoints, state, slices),
+                ],
+                ..Facts::default()
+            };
+            let found = of_others(&facts, |_| false);
+            found.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        let silent = ["webhook-without-endpoints"];
+        assert_eq!(found("Fail", vec![], Readability::Absent), silent);
+        assert_eq!(found("Fail", vec![slice(false)], Readability::Present), silent);
+        assert!(found("Fail", vec![slice(true)], Readability::Present).is_empty());
+        assert!(found("Ignore", vec![], Readability::Absent).is_empty());
+        assert!(found("Fail", vec![], Readability::Forbidden).is_empty());
+        assert!(found("Fail", vec![slice(false)], Readability::Truncated).is_empty());
     }
 }

@@ -42,7 +42,8 @@ pub fn recovered(charts: &Path) -> anyhow::Result<()> {
     bench.all_have("shop", &["linkerd-proxy"])?;
 
     // While all is well nobody is cut off without a word.
-    let replace = json!({"adapter": "linkerd", "operation": "replace-anchor"});
+    let replace = json!({"adapter": "linkerd", "operation": "replace-anchor",
+        "policy": {"on_interruption": "resume"}});
     let refused = bench.host.post("/api/v1/operations", &replace)?;
     ensure!(
         refused.text().contains("linkerd-anchor-holds"),

@@ -349,3 +349,62 @@ fn an_anchor_is_replaced_at_once_only_when_nothing_holds_or_on_explicit_word() {
     assert!(!codes(&issuer("rotate-anchor"), Severity::Error).is_empty());
     assert!(codes(&issuer("replace-anchor"), Severity::Error).is_empty());
 }
+
+#[test]
+fn a_namespace_that_would_refuse_the_init_container_is_named_unless_the_plugin_is_there() {
+    let enforcing = |level: &'static str| {
+        Cluster::of("installed")
+            .now(NOW)
+            .change("shop", move |namespace| {
+                namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": level});
+            })
+    };
+    let warned = |cluster: &Cluster, operation: &str, given| {
+        codes(&cluster.check(operation, given), Severity::Warning).contains(&"pod-security")
+    };
+    let shop = || json!({"namespace": "shop"});
+    for level in ["restricted", "baseline"] {
+        assert!(warned(&enforcing(level), "inject", shop()), "{level}");
+        let deployed = json!({"namespace": "shop", "inject": true});
+        assert!(warned(&enforcing(level), "deploy-httpbin", deployed), "{level}");
+    }
+    assert!(!warned(&enforcing("privileged"), "inject", shop()));
+    assert!(!warned(
+        &enforcing("restricted"),
+        "inject",
+        json!({"namespace": "shop", "mode": "disabled"})
+    ));
+    assert!(
+        !warned(&enforcing("restricted"), "deploy-httpbin", shop()),
+        "nobody asks for a proxy"
+    );
+    // The plugin's DaemonSet, in the place of a Deployment that nobody looks for here.
+    let with_plugin = enforcing("restricted").change("web", |object| {
+        object["kind"] = "DaemonSet".into();
+        object["metadata"]["name"] = "linkerd-cni".into();
+        object["metadata"]["namespace"] = "linkerd-cni".into();
+        object["metadata"]["labels"] = json!({"linkerd.io/cni-resource": "true"});
+    });
+    assert!(!warned(&with_plugin, "inject", shop()));
+}
+
+#[test]
+fn on_openshift_the_plugin_is_asked_for_and_put_where_its_nodes_look() {
+    let check = |given| Cluster::of("given").now(NOW).check("install", given);
+    let without = check(json!({"platform": "openshift"}));
+    assert_eq!(codes(&without, Severity::Warning), ["linkerd-openshift"]);
+    assert!(without[0].remedy.contains("parameter cni"), "{without:?}");
+    let with = check(json!({"platform": "openshift", "cni": true}));
+    assert!(with[0].remedy.contains("add-scc-to-user"), "{with:?}");
+    let plan = |given| {
+        format!(
+            "{:?}",
+            Cluster::of("given").now(NOW).plan("install", given).unwrap()
+        )
+    };
+    assert!(plan(json!({"platform": "openshift", "cni": true})).contains("/var/lib/cni/bin"));
+    assert!(!plan(json!({"cni": true})).contains("destCNIBinDir"));
+    let k3s = Cluster::of("given").now(NOW).version("v1.36.3+k3s1");
+    let plan = format!("{:?}", k3s.plan("install", json!({"cni": true})).unwrap());
+    assert!(plan.contains("/var/lib/rancher/k3s/data/cni"), "{plan}");
+}

@@ -1,4 +1,4 @@
-use meshery_plugin_api::message::finding::Health;
+use meshery_plugin_api::message::finding::{Health, Installation, Prospect, Verdict};
 use serde_json::json;
 
 use super::cluster::Cluster;
@@ -25,7 +25,25 @@ fn an_installation_is_known_by_version_maker_namespaces_and_what_is_wrong() {
         .collect();
     assert_eq!(
         codes,
-        ["linkerd-proxies-behind", "linkerd-anchor-expires", "linkerd-mtls"]
+        [
+            "linkerd-proxies",
+            "linkerd-proxies-behind",
+            "linkerd-anchor-expires",
+            "linkerd-mtls"
+        ]
+    );
+    let sources: Vec<(&str, &str)> = linkerd
+        .versions
+        .iter()
+        .map(|source| (source.source.as_str(), source.version.as_str()))
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            ("chart", "2025.10.7"),
+            ("image", "2025.10.7"),
+            ("label", "2025.10.7")
+        ]
     );
 }
 
@@ -80,4 +98,125 @@ fn the_cli_is_known_by_its_mark() {
         .change("linkerd-destination", by_cli)
         .change("linkerd-identity", by_cli);
     assert_eq!(cluster.detect().unwrap()[0].installed_by, "linkerd");
+}
+
+fn prospect<'a>(found: &'a Installation, operation: &str) -> &'a Prospect {
+    let mut all = found.prospects.iter();
+    all.find(|prospect| prospect.operation == operation)
+        .unwrap_or_else(|| panic!("{operation}: {:#?}", found.prospects))
+}
+
+fn codes(prospect: &Prospect) -> Vec<&str> {
+    let findings = prospect.findings.iter();
+    findings.map(|finding| finding.code.as_str()).collect()
+}
+
+#[test]
+fn what_operations_would_do_is_told_with_the_installation() {
+    let found = Cluster::of("installed")
+        .now("2026-06-01T00:00:00Z")
+        .detect()
+        .unwrap();
+    let upgrade = prospect(&found[0], "upgrade");
+    assert_eq!(
+        (upgrade.verdict, &upgrade.versions[..]),
+        (Verdict::Possible, &["2026.8.3".to_owned()][..])
+    );
+    assert_eq!(prospect(&found[0], "install").versions, ["2025.10.7"]);
+    let remove = prospect(&found[0], "remove");
+    assert_eq!(remove.verdict, Verdict::Possible);
+    assert!(
+        remove.changes.contains("linkerd/linkerd-control-plane") && remove.changes.contains("shop"),
+        "{remove:?}"
+    );
+    assert_eq!(prospect(&found[0], "rotate-anchor").verdict, Verdict::Possible);
+    let replace = prospect(&found[0], "replace-anchor");
+    assert_eq!(
+        (replace.verdict, &replace.consent[..]),
+        (Verdict::WithConsent, &["cut_off".to_owned()][..])
+    );
+
+    let ended = Cluster::of("installed")
+        .now("2027-01-02T00:00:00Z")
+        .detect()
+        .unwrap();
+    let rotate = prospect(&ended[0], "rotate-anchor");
+    assert_eq!(
+        (rotate.verdict, codes(rotate)),
+        (Verdict::Refused, vec!["linkerd-past-rotation"])
+    );
+    assert_eq!(prospect(&ended[0], "replace-anchor").verdict, Verdict::Possible);
+}
+
+#[test]
+fn what_others_have_installed_asks_for_a_word_or_is_refused() {
+    let by = |annotations: serde_json::Value| {
+        let mut cluster = Cluster::of("installed").now("2026-06-01T00:00:00Z");
+        for part in [
+            "linkerd-identity",
+            "linkerd-destination",
+            "linkerd-proxy-injector",
+            "linkerd-proxy-injector-webhook-config",
+            "linkerd-sp-validator-webhook-config",
+            "linkerd-policy-validator-webhook-config",
+            "servers.policy.linkerd.io",
+        ] {
+            cluster = cluster.change(part, |object| {
+                object["metadata"]["annotations"] = annotations.clone();
+            });
+        }
+        cluster.detect().unwrap().remove(0)
+    };
+    let helm = by(json!({"meta.helm.sh/release-name": "linkerd-control-plane",
+        "meta.helm.sh/release-namespace": "linkerd"}));
+    assert_eq!(helm.installed_by, "helm");
+    for (operation, word) in [
+        ("install", "adopt"),
+        ("upgrade", "adopt"),
+        ("remove", "of-others"),
+    ] {
+        let asked = prospect(&helm, operation);
+        assert_eq!(
+            (asked.verdict, &asked.consent[..]),
+            (Verdict::WithConsent, &[word.to_owned()][..]),
+            "{asked:?}"
+        );
+    }
+
+    let cli = by(json!({"linkerd.io/created-by": "linkerd/cli edge-25.10.7"}));
+    let upgrade = prospect(&cli, "upgrade");
+    assert_eq!(
+        (upgrade.verdict, codes(upgrade)[0]),
+        (Verdict::Refused, "linkerd-of-others")
+    );
+    assert!(upgrade.consent.is_empty());
+    let install = prospect(&cli, "install");
+    assert_eq!(install.verdict, Verdict::WithConsent);
+    assert!(
+        install.changes.contains("fields that others manage"),
+        "{install:?}"
+    );
+    let remove = prospect(&cli, "remove");
+    assert_eq!(
+        (remove.verdict, &remove.consent[..]),
+        (Verdict::WithConsent, &["of-others".to_owned()][..])
+    );
+}
+
+#[test]
+fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_decline() {
+    let bare = |annotations: serde_json::Value| {
+        let cluster = Cluster::of("installed").change("web-1", |pod| {
+            pod["metadata"]["labels"] = json!({});
+            pod["metadata"]["annotations"] = annotations.clone();
+        });
+        let found = cluster.detect().unwrap().remove(0);
+        let mut findings = found.findings.into_iter();
+        findings
+            .find(|finding| finding.code == "linkerd-pods-without-proxy")
+            .map(|finding| finding.message)
+    };
+    let said = bare(json!({})).unwrap();
+    assert!(said.contains("\"shop\"") && said.contains("web-1"), "{said}");
+    assert_eq!(bare(json!({"linkerd.io/inject": "disabled"})), None);
 }

@@ -1,0 +1,119 @@
+//! The CNI plugin: where it finds the network's own on the nodes of a platform, and whether it is there.
+
+use meshery_mesh_kit::need;
+use meshery_mesh_kit::object::{label, name};
+use meshery_mesh_kit::platform::recognised;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use serde_json::{Value, json};
+
+use crate::MESH;
+use crate::check::finding;
+use crate::control_plane::CNI;
+
+/// Platforms whose nodes have these elsewhere; the first asks the facts, the second is none of them.
+pub const PLATFORMS: [&str; 7] = ["auto", "none", "gke", "k3d", "k3s", "microk8s", "openshift"];
+/// Label of what the plugin's chart makes.
+const OF_PLUGIN: &str = "linkerd.io/cni-resource";
+
+/// The platform that is meant, if it is one of them.
+pub fn platform(asked: &'static str, facts: &Facts) -> Option<&'static str> {
+    match asked {
+        "auto" => recognised(facts),
+        "none" => None,
+        named => Some(named),
+    }
+}
+
+/// Where plugins and their configuration lie on nodes, as values of the plugin's chart; its own are those of most.
+pub fn values(platform: Option<&str>) -> Value {
+    let (programs, configuration) = match platform {
+        Some("gke") => ("/home/kubernetes/bin", "/etc/cni/net.d"),
+        Some("k3d") => ("/bin", "/var/lib/rancher/k3s/agent/etc/cni/net.d"),
+        Some("k3s") => (
+            "/var/lib/rancher/k3s/data/cni",
+            "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+        ),
+        Some("microk8s") => (
+            "/var/snap/microk8s/current/opt/cni/bin",
+            "/var/snap/microk8s/current/args/cni-network",
+        ),
+        Some("openshift") => ("/var/lib/cni/bin", "/etc/kubernetes/cni/net.d"),
+        _ => return json!({}),
+    };
+    json!({"destCNIBinDir": programs, "destCNINetDir": configuration})
+}
+
+/// What `OpenShift` demands beyond that, which no chart of Linkerd's brings.
+pub fn of_openshift(platform: Option<&str>, with_plugin: bool) -> Option<Finding> {
+    if platform != Some("openshift") {
+        return None;
+    }
+    Some(if with_plugin {
+        finding(
+            "linkerd-openshift",
+            Severity::Warning,
+            format!("OpenShift lets no pod reach into its node unless its service account may: {CNI}/{CNI}"),
+            format!(
+                "`oc adm policy add-scc-to-user privileged -z {CNI} -n {CNI}`, before the plugin is waited for"
+            ),
+        )
+    } else {
+        finding(
+            "linkerd-openshift",
+            Severity::Warning,
+            format!("OpenShift refuses the rights that the init container of a proxy of {MESH} needs"),
+            "install it with the CNI plugin (parameter cni)",
+        )
+    })
+}
+
+/// What tells whether the plugin is there.
+pub fn need() -> Need {
+    need::everywhere(
+        "apps",
+        "DaemonSet",
+        &format!("{OF_PLUGIN}=true"),
+        Detail::Metadata,
+    )
+}
+
+/// Whether the plugin is seen.
+pub fn is_there(facts: &Facts) -> bool {
+    facts
+        .objects("apps", "DaemonSet")
+        .any(|object| label(object, OF_PLUGIN) == Some("true") || name(object) == CNI)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_platform_has_its_own_places_and_the_others_the_chart_s() {
+        let told = PLATFORMS
+            .iter()
+            .filter(|name| values(Some(name)) != json!({}))
+            .count();
+        assert_eq!(told, PLATFORMS.len() - 2);
+        assert_eq!(values(None), json!({}));
+        assert_eq!(values(Some("gke"))["destCNIBinDir"], "/home/kubernetes/bin");
+        assert_eq!(
+            values(Some("openshift"))["destCNINetDir"],
+            "/etc/kubernetes/cni/net.d"
+        );
+        assert!(of_openshift(Some("k3s"), true).is_none());
+        assert!(
+            of_openshift(Some("openshift"), true)
+                .unwrap()
+                .remedy
+                .contains("add-scc")
+        );
+        assert!(
+            of_openshift(Some("openshift"), false)
+                .unwrap()
+                .remedy
+                .contains("cni")
+        );
+    }
+}
