@@ -277,3 +277,61 @@ async fn detect(
     }
     console.say(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn installation(versions: &Value) -> Installation {
+        let found = json!({"namespace": "mesh", "revision": "canary", "versions": versions,
+            "prospects": [
+                {"operation": "install", "verdict": "possible", "changes": "what differs"},
+                {"operation": "upgrade", "verdict": "with-consent", "consent": ["adopt"], "changes": "all"},
+                {"operation": "remove", "verdict": "refused", "changes": "all", "findings": [
+                    {"code": "of-others", "severity": "error", "message": "it is not ours"},
+                    {"code": "more", "severity": "warning", "message": "besides"}]},
+                {"operation": "later", "verdict": "of-tomorrow"}]});
+        Deserialize::deserialize(found).unwrap()
+    }
+
+    #[test]
+    fn what_operations_would_do_is_said_with_the_word_that_they_ask_for_or_why_not() {
+        let said: Vec<(String, String)> = installation(&json!([]))
+            .prospects
+            .iter()
+            .map(|prospect| (prospect.verdict(), prospect.says()))
+            .collect();
+        let is = |verdict: &str, says: &str| (verdict.to_owned(), says.to_owned());
+        assert_eq!(
+            said,
+            [
+                is("possible", "what differs"),
+                is("with adopt", "all"),
+                is("refused", "of-others: it is not ours"),
+                is("of-tomorrow", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn sources_of_the_version_agree_or_are_listed() {
+        let of = |image: &str, chart: &str| {
+            installation(
+                &json!([{"source": "image", "version": image}, {"source": "chart", "version": chart}]),
+            )
+        };
+        assert_eq!(of("1.2.3", "1.2.3").place(), "mesh/canary");
+        assert_eq!(
+            of("1.2.3", "1.2.3").agreement(),
+            "version 1.2.3, in which image, chart agree"
+        );
+        assert_eq!(
+            of("1.2.3", "1.2.4").agreement(),
+            "versions do not agree: image 1.2.3, chart 1.2.4"
+        );
+        let one = installation(&json!([{"source": "label", "version": "1.2.3"}]));
+        assert_eq!(one.agreement(), "version 1.2.3 by label");
+    }
+}

@@ -43,7 +43,7 @@ pub fn recovered(charts: &Path) -> anyhow::Result<()> {
 
     // While all is well nobody is cut off without a word.
     let replace = json!({"adapter": "linkerd", "operation": "replace-anchor",
-        "policy": {"on_interruption": "resume"}});
+        "policy": {"on_interruption": "resume", "force_conflicts": true}});
     let refused = bench.host.post("/api/v1/operations", &replace)?;
     ensure!(
         refused.text().contains("linkerd-anchor-holds"),
