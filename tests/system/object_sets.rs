@@ -10,7 +10,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use crate::invented::LIMIT;
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -18,6 +18,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "object_sets::what_falls_out_of_a_set_goes_comes_back_and_goes_with_the_set",
             pruned,
+        ),
+        trial(
+            "object_sets::a_host_killed_while_a_member_goes_goes_on_or_brings_it_back",
+            killed,
         ),
         trial(
             "object_sets::a_definition_with_custom_resources_and_a_namespace_in_use_stay",
@@ -194,6 +198,59 @@ fn pruned() -> anyhow::Result<()> {
     let id = first["id"].as_str().unwrap_or_default();
     ground.host.take_back(id, "undone", LIMIT)?;
     before.await_same(&ground.cluster)?;
+    ground
+        .cluster
+        .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);
+    Ok(())
+}
+
+/// One of those that go is held by a finalizer, so that the host is killed when it is half gone.
+fn killed() -> anyhow::Result<()> {
+    let mut ground = Ground::new("object-set-kill")?;
+    ground.perform(&ground.apply(&["a", "b", "c"]))?;
+    let whole = ground.maps()?;
+    for (policy, end) in [("undo", "undone"), ("resume", "succeeded")] {
+        let hold = |finalizers: &str| {
+            let patch = format!("{{\"metadata\": {{\"finalizers\": {finalizers}}}}}");
+            ground.kubectl(&["patch", "configmap", "b", "--type=merge", "--patch", &patch])
+        };
+        hold("[\"test.meshery.io/held\"]")?;
+        let mut asked = ground.apply(&["a"]);
+        asked["policy"] = json!({"on_interruption": policy});
+        let id = ground.host.plan(&asked)?;
+        ground.host.order(&id, "run")?;
+        eventually(|| {
+            let going = "jsonpath={.metadata.deletionTimestamp}";
+            let going = ground.kubectl(&["get", "configmap", "b", "-o", going])?;
+            ensure!(!going.is_empty() && ground.there()? == ["a", "b"], "not yet");
+            Ok(())
+        })?;
+        let state = ground.host.record(&id)?["state"].clone();
+        ensure!(state == "running", "{state}");
+        ground.host.kill()?;
+        ground.kubectl(&[
+            "patch",
+            "configmap",
+            "b",
+            "--type=merge",
+            "--patch",
+            "{\"metadata\": {\"finalizers\": null}}",
+        ])?;
+        ground.host.restart()?;
+        ground.host.await_state(&id, &[end], LIMIT)?;
+        if policy == "resume" {
+            ensure!(ground.there()? == ["a"]);
+            ground.host.take_back(&id, "undone", LIMIT)?;
+        }
+        let mut back = ground.maps()?;
+        // Of the one that was held, how it was before: with what held it.
+        for map in back.as_array_mut().into_iter().flatten() {
+            if let Some(metadata) = map["metadata"].as_object_mut() {
+                metadata.remove("finalizers");
+            }
+        }
+        ensure!(back == whole, "{back:#}\n{whole:#}");
+    }
     ground
         .cluster
         .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);

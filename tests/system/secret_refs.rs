@@ -12,7 +12,7 @@ use meshery_tests::proxy::{Action, FaultProxy};
 use serde_json::{Value, json};
 
 use crate::invented::LIMIT;
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::secrets::{Marker, search};
 use crate::{cluster, trial};
 
@@ -21,6 +21,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "secret_refs::what_a_parameter_refers_to_is_in_secrets_of_the_cluster_and_nowhere_else",
             referred,
+        ),
+        trial(
+            "secret_refs::a_host_killed_between_two_objects_reads_what_is_referred_to_again_or_takes_back",
+            killed,
         ),
         trial(
             "secret_refs::a_secret_in_the_open_needs_a_word_and_stays_out_of_records_even_so",
@@ -215,6 +219,61 @@ fn referred() -> anyhow::Result<()> {
         ground.cancel(planned)?;
     }
     search(&ground.host, &[&ground.secret], &[id, again, other, taken])?;
+    ground.end()
+}
+
+fn killed() -> anyhow::Result<()> {
+    let mut ground = Ground::new("secret-ref-kill")?;
+    let secret = |name: &str| json!([ground.object("Secret", name, "stringData", json!({"url": "to:@p@"}))]);
+    let word = json!({"ref": format!("v1/ConfigMap/{}/word", ground.space), "rule": "exists"});
+    let steps = json!([
+        {"id": "first", "kind": "apply", "objects": secret("first")},
+        {"id": "word", "kind": "wait", "deadline_s": 120, "for": [word], "after": ["first"]},
+        {"id": "second", "kind": "apply", "objects": secret("second"), "after": ["word"]},
+    ]);
+    let wanted = STANDARD.encode(format!("to:{}", ground.secret.text));
+    let names = |ground: &Ground| {
+        let space = ["--namespace", ground.space, "--output=name"];
+        succeeded(
+            ground
+                .cluster
+                .kubectl(&[&["get", "secrets"][..], &space].concat()),
+        )
+    };
+    let mut ids = Vec::new();
+    for (policy, end) in [("undo", "undone"), ("resume", "succeeded")] {
+        let mut asked = script(&steps, &ground.reference("password"), &[]);
+        asked["policy"]["on_interruption"] = policy.into();
+        let id = ground.host.plan(&asked)?;
+        ground.host.order(&id, "run")?;
+        eventually(|| {
+            let record = ground.host.record(&id)?;
+            ensure!(record["steps"][1]["state"] == "running", "{record:#}");
+            Ok(())
+        })?;
+        ensure!(ground.value("secret", "first", "url")? == wanted);
+        ground.host.kill()?;
+        ground.host.restart()?;
+        if policy == "resume" {
+            let space = ["--namespace", ground.space];
+            succeeded(
+                ground
+                    .cluster
+                    .kubectl(&[&["create", "configmap", "word"][..], &space].concat()),
+            )?;
+        }
+        ground.host.await_state(&id, &[end], LIMIT)?;
+        if policy == "resume" {
+            for name in ["first", "second"] {
+                ensure!(ground.value("secret", name, "url")? == wanted, "{name}");
+            }
+        } else {
+            let left = names(&ground)?;
+            ensure!(left.trim() == "secret/source", "{left}");
+        }
+        ids.push(id);
+    }
+    search(&ground.host, &[&ground.secret], &ids)?;
     ground.end()
 }
 
