@@ -84,7 +84,7 @@ fn wire(events: EventStream, operations: Operations, id: String) -> impl Stream<
             let mut events = events?;
             match events.next().await {
                 Some(Ok(event)) => {
-                    let data = json!(event).to_string();
+                    let data = serde_json::to_string(&event).expect("an event has a JSON form");
                     let sent = Event::default().id(event.seq.to_string()).data(data);
                     Some((sent, Some(events)))
                 }

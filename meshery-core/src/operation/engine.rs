@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use meshery_plugin_api::message::document::Query;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::event_stream::JOURNALS_READ;
 use super::history::History;
 use super::journal::Journal;
 use super::live::Live;
@@ -89,6 +90,8 @@ pub(super) struct Engine {
     taken: watch::Sender<u64>,
     /// Sets whose order somebody carries out.
     driven: Mutex<HashSet<String>>,
+    /// For parts of journals that are read for listeners.
+    pub journals_read: Semaphore,
 }
 
 /// An operation at work, and where what happens to it is written.
@@ -157,6 +160,7 @@ impl Engine {
             exchanging: AtomicBool::new(false),
             taken: watch::Sender::new(0),
             driven: Mutex::default(),
+            journals_read: Semaphore::new(JOURNALS_READ),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Events for whoever listens: from memory while an operation is at work and the listener keeps up, else from its
-//! journal. Listeners pull; a slow one loses nothing and slows nobody.
+//! journal. Listeners pull; a slow one loses nothing and slows nobody, and holds a few events at a time, however far it
+//! is behind.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +17,12 @@ use crate::problem::Problem;
 /// whoever wants more asks again, from the last number they saw.
 pub type EventStream = BoxStream<'static, Result<Event, Problem>>;
 
+/// How many events a listener takes at a time. One that is stalled holds so many, and nothing else.
+pub(super) const TAKEN: usize = 128;
+/// How many parts of journals are read for listeners at a time: what stood before a change is in them too, and is read to
+/// be passed over.
+pub(super) const JOURNALS_READ: usize = 4;
+
 struct Listener {
     engine: Arc<Engine>,
     id: String,
@@ -30,7 +37,23 @@ impl Engine {
     pub async fn journaled(&self, id: &str, after: u64) -> Result<(Vec<Event>, u64), Problem> {
         let mut last = after;
         let mut events = Vec::new();
-        for entry in self.store.read(id, after).await? {
+        loop {
+            let (part, to) = self.journaled_part(id, last).await?;
+            if to == last {
+                return Ok((events, last));
+            }
+            last = to;
+            events.extend(part);
+        }
+    }
+
+    /// The first of it, a few entries at a time; the number stays the same at the journal's end.
+    async fn journaled_part(&self, id: &str, after: u64) -> Result<(Vec<Event>, u64), Problem> {
+        let _one = self.journals_read.acquire().await;
+        let limit = u32::try_from(TAKEN).unwrap_or(u32::MAX);
+        let mut last = after;
+        let mut events = Vec::new();
+        for entry in self.store.read_page(id, after, limit).await? {
             let timed: Timed = serde_json::from_value(entry.entry).map_err(|error| unreadable(&error))?;
             last = entry.seq;
             events.extend(timed.event(id, entry.seq));
@@ -72,10 +95,7 @@ impl Listener {
             // Subscribed before looking: what happens in between is not missed.
             let mut taken = self.engine.taken();
             let Some(live) = self.engine.live(&self.id) else {
-                let (events, last) = self.engine.journaled(&self.id, self.position).await?;
-                self.position = last;
-                if !events.is_empty() {
-                    self.ready.extend(events);
+                if self.read_on().await? {
                     continue;
                 }
                 if self.engine.live(&self.id).is_some() {
@@ -92,11 +112,10 @@ impl Listener {
             };
             let mut watch = live.watch();
             watch.mark_unchanged();
-            match live.events_after(self.position) {
+            match live.events_after(self.position, TAKEN) {
                 None => {
-                    let (events, last) = self.engine.journaled(&self.id, self.position).await?;
-                    self.position = last;
-                    self.ready.extend(events);
+                    drop(live);
+                    self.read_on().await?;
                 }
                 Some(events) if events.is_empty() => {
                     drop(live);
@@ -111,5 +130,13 @@ impl Listener {
                 }
             }
         }
+    }
+    /// Reads on in the journal; whether there was anything.
+    async fn read_on(&mut self) -> Result<bool, Problem> {
+        let (events, last) = self.engine.journaled_part(&self.id, self.position).await?;
+        let any = last != self.position;
+        self.position = last;
+        self.ready.extend(events);
+        Ok(any)
     }
 }

@@ -205,27 +205,34 @@ impl Store {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let last = entries.last().map_or(after, |entry| entry.seq);
-            let read = Read {
-                stream: stream.into(),
-                after: last,
-                limit: 0,
-            };
-            let page: Vec<Entry> = self.ask("provider.read", &read, READING, Repeat::Safe).await?;
+            let page = self.read_page(stream, last, 0).await?;
             if page.is_empty() {
                 return Ok(entries);
             }
-            if let Some((expected, found)) = (last + 1..)
-                .zip(&page)
-                .find_map(|(n, entry)| (n != entry.seq).then_some((n, entry.seq)))
-            {
-                return Err(Problem::new(
-                    ProblemKind::Internal,
-                    "store-corrupt",
-                    format!("the journal {stream} has the entry {found} where {expected} should be"),
-                )
-                .remedy("restore the provider's data from a backup"));
-            }
             entries.extend(page);
+        }
+    }
+
+    /// The first of a journal's entries after the number `after`, in order: at most `limit` (0 for as many as the
+    /// provider gives at a time), and at least one if there are any.
+    pub async fn read_page(&self, stream: &str, after: u64, limit: u32) -> Result<Vec<Entry>, Problem> {
+        let read = Read {
+            stream: stream.into(),
+            after,
+            limit,
+        };
+        let page: Vec<Entry> = self.ask("provider.read", &read, READING, Repeat::Safe).await?;
+        let gap = (after + 1..)
+            .zip(&page)
+            .find_map(|(n, entry)| (n != entry.seq).then_some((n, entry.seq)));
+        match gap {
+            None => Ok(page),
+            Some((expected, found)) => Err(Problem::new(
+                ProblemKind::Internal,
+                "store-corrupt",
+                format!("the journal {stream} has the entry {found} where {expected} should be"),
+            )
+            .remedy("restore the provider's data from a backup")),
         }
     }
 

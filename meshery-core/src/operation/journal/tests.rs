@@ -4,6 +4,7 @@ use meshery_plugin_api::PluginError;
 use serde_json::Map;
 
 use super::*;
+use crate::operation::event_stream::TAKEN;
 use crate::operation::policy::Policy;
 use crate::operation::record::{AdapterUsed, ClusterUsed, OperationRecord};
 use crate::provider::memory::MemoryProvider;
@@ -75,9 +76,29 @@ async fn what_was_written_is_durable_and_heard_in_order() {
     }
     let entries = bench.store.read("op", 0).await.unwrap();
     assert_eq!(entries.len(), 50);
-    let heard = bench.live.events_after(0).unwrap();
+    let heard = bench.live.events_after(0, TAKEN).unwrap();
     assert_eq!(heard.len(), 50);
     assert!(heard.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
+}
+
+#[tokio::test]
+async fn who_is_behind_takes_a_few_events_at_a_time_and_misses_none() {
+    const WRITTEN: u64 = 300;
+    let bench = bench();
+    let entries = (0..WRITTEN).map(|n| note(&n.to_string())).collect();
+    bench.journal.write(entries).await.unwrap();
+    let first = bench.live.record().seq - WRITTEN + 1;
+    let mut heard: Vec<u64> = Vec::new();
+    loop {
+        let after = heard.last().copied().unwrap_or(first - 1);
+        let taken = bench.live.events_after(after, TAKEN).unwrap();
+        assert!(taken.len() <= TAKEN);
+        if taken.is_empty() {
+            break;
+        }
+        heard.extend(taken.iter().map(|event| event.seq));
+    }
+    assert!(heard.into_iter().eq(first..first + WRITTEN));
 }
 
 #[tokio::test]
@@ -88,13 +109,13 @@ async fn nothing_is_heard_of_an_entry_before_it_is_durable() {
     tokio::pin!(write);
     let waited = tokio::time::timeout(Duration::from_millis(700), &mut write).await;
     assert!(waited.is_err(), "an entry was acknowledged without a provider");
-    assert!(bench.live.events_after(0).unwrap().is_empty());
+    assert!(bench.live.events_after(0, TAKEN).unwrap().is_empty());
     assert_eq!(bench.live.record().state, OperationState::Paused);
 
     bench.memory.set_alive(true);
     write.await.unwrap();
     assert_eq!(bench.live.record().state, OperationState::Running);
-    assert_eq!(bench.live.events_after(0).unwrap().len(), 1);
+    assert_eq!(bench.live.events_after(0, TAKEN).unwrap().len(), 1);
 }
 
 #[tokio::test]
