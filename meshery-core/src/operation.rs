@@ -46,6 +46,7 @@ mod plan_digest;
 mod plan_file;
 mod planning;
 mod policy;
+mod presence;
 mod preview;
 mod preview_deletion;
 mod previewing;

@@ -1,6 +1,7 @@
 //! Operations as users live through them: seen first, run, watched, cancelled, taken back, and what happens when
 //! others have a hand in the same cluster.
 
+mod guessed;
 mod many;
 mod undo_preview;
 
@@ -57,6 +58,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "operations::five_thousand_objects_are_applied_and_taken_back",
             many::five_thousand,
+        ),
+        trial(
+            "operations::an_object_that_appears_after_many_were_looked_for_is_taken_as_it_is",
+            guessed::found,
         ),
         trial(
             "operations::a_restarted_api_server_is_outlasted",

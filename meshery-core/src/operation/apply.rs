@@ -1,5 +1,6 @@
 //! The step that makes objects so: wave after wave, in batches whose intent is durable before anything is sent.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -52,6 +53,15 @@ struct Todo {
     now: Option<Value>,
     /// Whether the intent is in the journal already, from before an interruption.
     intended: bool,
+    /// Whether that it is not there is a guess, which the server is left to judge.
+    guessed: bool,
+}
+
+impl Todo {
+    /// Whether an object that was guessed not to be there is there, and not because this operation made it.
+    fn is_found(&self, now: &Value, operation: &str) -> bool {
+        self.guessed && operation_of(now) != Some(operation)
+    }
 }
 
 impl StepRun<'_> {
@@ -67,6 +77,7 @@ impl StepRun<'_> {
         Box::pin(self.run.put_secrets(&mut waves)).await?;
         for wave in waves {
             let definitions = definitions(&wave);
+            let absent = self.seemingly_absent(&wave).await;
             let mut batches = Vec::new();
             let mut objects = wave.into_iter().peekable();
             while objects.peek().is_some() {
@@ -74,7 +85,7 @@ impl StepRun<'_> {
             }
             let batches: Vec<_> = batches
                 .into_iter()
-                .map(|batch| self.batch(manager, release, batch))
+                .map(|batch| self.batch(manager, release, batch, &absent))
                 .collect();
             let results: Vec<Result<(), Problem>> =
                 futures::stream::iter(batches).buffered(BATCHES).collect().await;
@@ -100,11 +111,12 @@ impl StepRun<'_> {
         manager: &str,
         release: Option<&ReleaseName>,
         batch: Vec<Value>,
+        absent: &HashSet<ObjectRef>,
     ) -> Result<(), Problem> {
         self.go_on()?;
         let looks: Vec<_> = batch
             .into_iter()
-            .map(|manifest| self.look(manifest, release))
+            .map(|manifest| self.look(manifest, release, absent))
             .collect();
         let todos: Vec<Todo> = futures::stream::iter(looks)
             .buffered(BATCH)
@@ -131,7 +143,7 @@ impl StepRun<'_> {
             .into_iter()
             .map(|todo| async {
                 let reference = todo.reference.clone();
-                let result = self.apply_one(manager, todo).await;
+                let result = self.apply_one(manager, release, todo).await;
                 let result = result.map_err(|problem| self.run.plan.veiled(&reference, problem));
                 if result.is_err() {
                     self.run.halt.cancel();
@@ -148,13 +160,23 @@ impl StepRun<'_> {
     }
 
     /// How an object is before the step; nothing when it was done before an interruption.
-    async fn look(&self, manifest: Value, release: Option<&ReleaseName>) -> Result<Option<Todo>, Problem> {
+    async fn look(
+        &self,
+        manifest: Value,
+        release: Option<&ReleaseName>,
+        absent: &HashSet<ObjectRef>,
+    ) -> Result<Option<Todo>, Problem> {
         let reference = ObjectRef::of(&manifest).ok_or_else(nameless)?;
         let history = self.history.and_then(|history| history.object(&reference));
         if history.is_some_and(|history| history.outcome.is_some()) {
             return Ok(None);
         }
-        let now = self.run.cluster.get_if_served(&reference).await?;
+        let guessed = history.is_none() && absent.contains(&reference);
+        let now = if guessed {
+            None
+        } else {
+            self.run.cluster.get_if_served(&reference).await?
+        };
         let before = match history {
             None => {
                 if let Some(now) = &now {
@@ -177,6 +199,7 @@ impl StepRun<'_> {
             before,
             now,
             intended: history.is_some(),
+            guessed,
         }))
     }
 
@@ -208,7 +231,12 @@ impl StepRun<'_> {
         }
     }
 
-    async fn apply_one(&self, manager: &str, mut todo: Todo) -> Result<(), Problem> {
+    async fn apply_one(
+        &self,
+        manager: &str,
+        release: Option<&ReleaseName>,
+        mut todo: Todo,
+    ) -> Result<(), Problem> {
         if let Some(before) = &todo.before
             && is_only_made(&todo.manifest)
         {
@@ -226,7 +254,12 @@ impl StepRun<'_> {
             match self.until_halted(sending).await? {
                 Err(ClusterError::ObjectChanged { .. }) if attempts < ATTEMPTS => {
                     attempts += 1;
-                    todo = self.look_again(todo).await?;
+                    todo = self.look_again(todo, release).await?;
+                }
+                // Only what is there can be in others' hands.
+                Err(ClusterError::ApplyConflict { .. }) if todo.guessed && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    todo = self.look_again(todo, release).await?;
                 }
                 Err(error) if error.is_immutable() => {
                     let accept = self.run.policy.accept;
@@ -330,30 +363,43 @@ impl StepRun<'_> {
     }
 
     /// Somebody wrote to the object between our look and our write.
-    async fn look_again(&self, mut todo: Todo) -> Result<Todo, Problem> {
+    async fn look_again(&self, mut todo: Todo, release: Option<&ReleaseName>) -> Result<Todo, Problem> {
         let now = self.run.cluster.get_if_served(&todo.reference).await?;
         let uid = |object: &Option<Value>| {
             object
                 .as_ref()
                 .map(|object| text(object, "/metadata/uid").to_owned())
         };
-        if todo.now.is_none() {
+        if let Some(found) = now.as_ref().filter(|now| todo.is_found(now, self.run.id())) {
+            // It was there all the time, for all that is known: as if it had been looked at before.
+            self.run
+                .relied
+                .check_absent(&todo.reference, found, self.run.id())?;
+            self.may_touch(&todo.reference, &todo.manifest, found, release)?;
+            self.intend_again(&mut todo, found).await?;
+        } else if todo.now.is_none() {
             self.is_ours(&todo.reference, now.as_ref())?;
         } else if uid(&now) != uid(&todo.now) {
             return Err(replaced(&todo.reference));
         } else if !todo.intended && todo.now.as_ref().map(own_fields) != now.as_ref().map(own_fields) {
             // Not a controller's word on its status: what the run finds is what its undo gives back.
-            todo.before.clone_from(&now);
             if let Some(before) = &now {
-                let intent = Intent {
-                    object: todo.reference.clone(),
-                    before: Some(self.run.stored(&todo.reference, before.clone())?),
-                };
-                self.write_intents(vec![intent]).await?;
+                self.intend_again(&mut todo, before).await?;
             }
         }
+        todo.guessed = false;
         todo.now = now;
         Ok(todo)
+    }
+
+    /// Writes an intent again: what is about to be changed is not as the first one says.
+    async fn intend_again(&self, todo: &mut Todo, before: &Value) -> Result<(), Problem> {
+        todo.before = Some(before.clone());
+        let intent = Intent {
+            object: todo.reference.clone(),
+            before: Some(self.run.stored(&todo.reference, before.clone())?),
+        };
+        self.write_intents(vec![intent]).await
     }
 
     /// Writes what is about to be changed, in entries that the provider takes.
