@@ -69,8 +69,9 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Kinds that Kubernetes itself fills, in every namespace where something happens.
+/// Kinds that Kubernetes itself fills, in every namespace where something happens, or answers out of nothing.
 const DERIVED: &[(&str, &str)] = &[
+    ("", "ComponentStatus"),
     ("", "Event"),
     ("events.k8s.io", "Event"),
     ("", "Endpoints"),

@@ -327,7 +327,7 @@ impl Conduct {
             let recorded = async {
                 let cluster = self.fenced_cluster(tenure).await?;
                 cluster
-                    .set_release_status(&new.secret, Status::Failed, &why)
+                    .set_release_status(&new.secret, None, Status::Failed, &why)
                     .await?;
                 Ok::<_, Problem>(())
             };

@@ -19,6 +19,7 @@ use super::entry::Entry;
 use super::history::History;
 use super::outputs::Outputs;
 use super::record::StepState;
+use super::release_removal::OfHelm;
 use super::relied::stale;
 use super::resolve::Resolver;
 use super::rights::Bounds;
@@ -115,6 +116,7 @@ impl Conduct {
             },
             images: &self.record.images,
             references: &plan.references,
+            of_helm: OfHelm::default(),
         };
         let resolved = Box::pin(resolver.resolve(within_the_plan(&step.id, expansion))).await?;
         if let Some(needed) = resolved

@@ -17,6 +17,7 @@ use super::journal::stopped;
 use super::once::Request;
 use super::parameters;
 use super::record::{AdapterUsed, ClusterUsed, NewOperation, OperationRecord};
+use super::release_removal::OfHelm;
 use super::resolve::Resolver;
 use super::rights::Bounds;
 use super::secret_ref::References;
@@ -99,6 +100,7 @@ impl Engine {
             },
             images: &images,
             references: &references,
+            of_helm: OfHelm::default(),
         };
         let resolved = resolver.resolve(plan).await?;
         notes.extend(resolved.notes);

@@ -92,7 +92,7 @@ impl StepRun<'_> {
         if history.is_some_and(|history| history.outcome.is_some()) {
             return Ok(());
         }
-        let Some(standing) = cluster.standing(&change.secret).await? else {
+        let Some(read) = cluster.read_record(&change.secret).await? else {
             // Helm drops the records of old revisions; whoever did so here has done nothing to the release.
             return self
                 .outcome(
@@ -105,7 +105,7 @@ impl StepRun<'_> {
         };
         if history.is_none() {
             // How it stands is all that changes, so it is all that has to be known to take it back.
-            let before = serde_json::to_value(standing).map_err(|error| unreadable(&error))?;
+            let before = serde_json::to_value(read.standing()).map_err(|error| unreadable(&error))?;
             let intent = Intent {
                 object: change.secret.clone(),
                 before: Some(Stored::Plain(before)),
@@ -114,7 +114,7 @@ impl StepRun<'_> {
         }
         let status = Status::of(&change.status);
         let uid = cluster
-            .set_release_status(&change.secret, status, &change.description)
+            .set_release_status(&change.secret, Some(read), status, &change.description)
             .await?
             .unwrap_or_default();
         self.outcome(change.secret.clone(), ObjectChange::Updated, uid, Stored::Nothing)

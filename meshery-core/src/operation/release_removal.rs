@@ -5,6 +5,7 @@ use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, RemoveRelease};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::consent::{Consent, NeededConsent};
 use super::mark::is_definition_of;
@@ -15,6 +16,7 @@ use super::release_steps::Chain;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, ReleaseName, StatusChange, Work};
+use crate::cluster::contents::Found;
 use crate::cluster::release::Status;
 use crate::cluster::release::marks::{MANAGED_BY, is_kept, release_of};
 use crate::cluster::{Cluster, ClusterError};
@@ -104,7 +106,10 @@ impl Resolver<'_> {
         release: &ReleaseName,
         resolved: &mut Resolved,
     ) -> Result<Work, Problem> {
-        let found = self.cluster.marked(&format!("{MANAGED_BY}=Helm")).await?;
+        let (found, definitions) = futures::try_join!(
+            self.of_helm.marked(self.cluster),
+            self.of_helm.definitions(self.cluster)
+        )?;
         resolved.notes.extend(found.unreadable.iter().map(|kind| {
             format!(
                 "release {}: {} of {} could not be looked at ({}); if the release has some, they stay",
@@ -112,7 +117,7 @@ impl Resolver<'_> {
             )
         }));
         let (mut targets, mut kept, mut minded) = (Vec::new(), Vec::new(), Vec::new());
-        for object in found.objects {
+        for object in &found.objects {
             let owner = release_of(&object.labels, &object.annotations);
             let ours =
                 owner.is_some_and(|(name, namespace)| name == release.name && namespace == release.namespace);
@@ -120,17 +125,17 @@ impl Resolver<'_> {
                 continue;
             }
             if is_kept(&object.annotations) {
-                kept.push(kept_by_policy(object.object));
+                kept.push(kept_by_policy(object.object.clone()));
             } else {
                 rights::check(self.adapter, step, &object.object, &Value::Null, &self.bounds)?;
-                minded.extend(minded_by_tool(&object));
-                targets.push((object.object, object.uid));
+                minded.extend(minded_by_tool(object));
+                targets.push((object.object.clone(), object.uid.clone()));
             }
         }
         resolved
             .needs_consent
             .extend(NeededConsent::of_many(Consent::Foreign, minded));
-        kept.extend(definitions(self.cluster, release).await?);
+        kept.extend(kept_definitions(definitions, release));
         Ok(deletion(targets, kept, Some(release.clone())))
     }
 }
@@ -194,17 +199,37 @@ pub(super) fn kept_by_policy(object: ObjectRef) -> Left {
     }
 }
 
+/// What carries Helm's marks, of whichever release: looked for once, however many releases a plan removes.
+#[derive(Default)]
+pub(super) struct OfHelm {
+    marked: OnceCell<Found>,
+    definitions: OnceCell<Vec<Value>>,
+}
+
+impl OfHelm {
+    async fn marked(&self, cluster: &Cluster) -> Result<&Found, ClusterError> {
+        let look = || async { cluster.marked(&format!("{MANAGED_BY}=Helm")).await };
+        self.marked.get_or_try_init(look).await
+    }
+
+    /// All definitions; none when they may not be seen.
+    async fn definitions(&self, cluster: &Cluster) -> Result<&Vec<Value>, ClusterError> {
+        let look = || async {
+            let kind = cluster
+                .resolve("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+                .await?;
+            match cluster.list(&kind, None, "", Detail::Metadata, DEFINITIONS).await {
+                Err(ClusterError::Forbidden { .. }) => Ok(Vec::new()),
+                other => Ok(other?.items),
+            }
+        };
+        self.definitions.get_or_try_init(look).await
+    }
+}
+
 /// Definitions that came with the release from its chart's folder `crds`.
-async fn definitions(cluster: &Cluster, release: &ReleaseName) -> Result<Vec<Left>, ClusterError> {
-    let kind = cluster
-        .resolve("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
-        .await?;
-    let listed = match cluster.list(&kind, None, "", Detail::Metadata, DEFINITIONS).await {
-        Err(ClusterError::Forbidden { .. }) => return Ok(Vec::new()),
-        other => other?,
-    };
-    Ok(listed
-        .items
+fn kept_definitions(definitions: &[Value], release: &ReleaseName) -> impl Iterator<Item = Left> {
+    definitions
         .iter()
         .filter(|crd| {
             let annotations = serde_json::from_value(crd["metadata"]["annotations"].clone());
@@ -216,5 +241,4 @@ async fn definitions(cluster: &Cluster, release: &ReleaseName) -> Result<Vec<Lef
             why: "it comes from the chart's folder crds, which Helm never removes: its objects would go with it"
                 .into(),
         })
-        .collect())
 }

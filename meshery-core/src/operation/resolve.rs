@@ -15,6 +15,7 @@ use super::gate::check_moment;
 use super::mark::text;
 use super::material::Made;
 use super::ownership::minded;
+use super::release_removal::OfHelm;
 use super::release_steps::{Chain, Rendering};
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
@@ -51,6 +52,7 @@ pub(super) struct Resolver<'a> {
     pub images: &'a ImageSource,
     /// What the placeholders stand for that the adapter was given.
     pub references: &'a References,
+    pub of_helm: OfHelm,
 }
 
 /// Objects of a step, in waves.

@@ -178,7 +178,21 @@ impl Record {
 
     /// The text for a Secret's field `release`, before the API server's own base64.
     pub(crate) fn pack(&self) -> Result<String, RecordFault> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        self.pack_at(Compression::best())
+    }
+
+    /// The same of a record that a Secret has taken before: a little larger and in a fraction of the time, as far as
+    /// there is room for that.
+    pub(crate) fn pack_again(&self) -> Result<String, RecordFault> {
+        let packed = self.pack_at(Compression::default())?;
+        if packed.len() + MARGIN > SECRET_LIMIT {
+            return self.pack();
+        }
+        Ok(packed)
+    }
+
+    fn pack_at(&self, level: Compression) -> Result<String, RecordFault> {
+        let mut encoder = GzEncoder::new(Vec::new(), level);
         let packed = encoder
             .write_all(&self.to_json())
             .and_then(|()| encoder.finish())
@@ -294,6 +308,8 @@ mod tests {
         // The API server adds its own base64.
         let again = Record::unpack(&BASE64.encode(packed)).unwrap();
         assert_eq!(again, record);
+        let quickly = record.pack_again().unwrap();
+        assert_eq!(Record::from_packed(quickly.as_bytes()).unwrap(), record);
         assert_eq!(again.text("/info/status"), "deployed");
         assert_eq!(again.text("/info/first_deployed"), "2026-01-01T00:00:00Z");
         assert_eq!(again.hooks()[0]["weight"], -5);

@@ -72,16 +72,37 @@ pub(crate) fn secret_of(
     }))
 }
 
+/// A record as it was read: what is changed in it is written only if nobody has written to it since.
+pub(crate) struct ReadRecord {
+    record: Record,
+    secret: Value,
+}
+
+impl ReadRecord {
+    /// How it stands.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing::of(&self.record, &self.secret)
+    }
+}
+
 impl Cluster {
-    /// Gives a record another status. Returns the uid of its Secret, or nothing when that is gone.
+    /// A record, to be changed; nothing when it is gone.
+    pub(crate) async fn read_record(&self, secret: &ObjectRef) -> Result<Option<ReadRecord>, ClusterError> {
+        let found = self.record_of(secret).await?;
+        Ok(found.map(|(record, secret)| ReadRecord { record, secret }))
+    }
+
+    /// Gives a record another status. Returns the uid of its Secret, or nothing when that is gone. It is read first,
+    /// unless it was already.
     pub(crate) async fn set_release_status(
         &self,
         secret: &ObjectRef,
+        read: Option<ReadRecord>,
         status: Status,
         description: &str,
     ) -> Result<Option<String>, ClusterError> {
         let now = Timestamp::now();
-        self.set_standing(secret, |mut standing| {
+        self.set_standing(secret, read, |mut standing| {
             standing.status = status.to_string();
             if !description.is_empty() {
                 description.clone_into(&mut standing.description);
@@ -101,23 +122,26 @@ impl Cluster {
         secret: &ObjectRef,
         standing: &Standing,
     ) -> Result<Option<String>, ClusterError> {
-        self.set_standing(secret, |_| standing.clone()).await
-    }
-
-    /// How a record stands; nothing when it is gone.
-    pub(crate) async fn standing(&self, secret: &ObjectRef) -> Result<Option<Standing>, ClusterError> {
-        let found = self.record_of(secret).await?;
-        Ok(found.map(|(record, object)| Standing::of(&record, &object)))
+        self.set_standing(secret, None, |_| standing.clone()).await
     }
 
     async fn set_standing(
         &self,
         secret: &ObjectRef,
+        mut read: Option<ReadRecord>,
         change: impl Fn(Standing) -> Standing,
     ) -> Result<Option<String>, ClusterError> {
         let mut attempts = 0;
         loop {
-            let Some((record, object)) = self.record_of(secret).await? else {
+            let found = match read.take() {
+                Some(found) => Some(found),
+                None => self.read_record(secret).await?,
+            };
+            let Some(ReadRecord {
+                record,
+                secret: object,
+            }) = found
+            else {
                 return Ok(None);
             };
             let uid = object["metadata"].text("uid").unwrap_or_default().to_owned();
@@ -152,7 +176,7 @@ impl Cluster {
 
 /// Large records take a while to pack; the executor has other things to do.
 async fn pack(record: Record) -> Result<String, RecordFault> {
-    tokio::task::spawn_blocking(move || record.pack())
+    tokio::task::spawn_blocking(move || record.pack_again())
         .await
         .unwrap_or_else(|error| Err(RecordFault(format!("it could not be packed: {error}"))))
 }
