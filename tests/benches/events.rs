@@ -159,7 +159,7 @@ fn measure(host: &Host, runtime: &tokio::runtime::Runtime) -> anyhow::Result<(f6
             journal.len()
         );
     }
-    let rate = journal.len() as f64 / took.as_secs_f64();
+    let rate = f64::from(u32::try_from(journal.len())?) / took.as_secs_f64();
     println!(
         "{} events in {:.2} s, heard to the end by everybody once and in order: {rate:.0} a second; {} MiB at most",
         journal.len(),
