@@ -13,10 +13,10 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, header};
-use meshery_core::operation::{EventStream, Operations};
+use meshery_core::operation::{EventKind, EventStream, Operations};
 use meshery_core::problem::{Problem, ProblemKind};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
@@ -75,26 +75,34 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("application/json") && !accept.contains("text/event-stream"))
 }
 
-/// The events, then how it ended.
+/// The events, then how it ended: as the last of them says, so that not all who listen read the record at once.
 fn wire(events: EventStream, operations: Operations, id: String) -> impl Stream<Item = Event> {
-    stream::unfold(Some(events), move |events| {
+    stream::unfold(Some((events, None)), move |on| {
         let operations = operations.clone();
         let id = id.clone();
         async move {
-            let mut events = events?;
+            let (mut events, state) = on?;
             match events.next().await {
                 Some(Ok(event)) => {
-                    let data = serde_json::to_string(&event).expect("an event has a JSON form");
+                    // All of it has a JSON form.
+                    let data = serde_json::to_string(&event).unwrap_or_default();
                     let sent = Event::default().id(event.seq.to_string()).data(data);
-                    Some((sent, Some(events)))
+                    let state = if event.kind == EventKind::State {
+                        event.state
+                    } else {
+                        state
+                    };
+                    Some((sent, Some((events, state))))
                 }
                 Some(Err(problem)) => Some((problem_event(&problem), None)),
                 None => {
-                    let last = match operations.get(&id).await {
-                        Ok(record) => Event::default()
-                            .event("end")
-                            .data(json!({ "operation": record.id, "state": record.state }).to_string()),
-                        Err(problem) => problem_event(&problem),
+                    let end = |state: Value| json!({ "operation": id, "state": state }).to_string();
+                    let last = match state {
+                        Some(state) => Event::default().event("end").data(end(state.into())),
+                        None => match operations.get(&id).await {
+                            Ok(record) => Event::default().event("end").data(end(json!(record.state))),
+                            Err(problem) => problem_event(&problem),
+                        },
                     };
                     Some((last, None))
                 }

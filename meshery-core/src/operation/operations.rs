@@ -505,7 +505,10 @@ impl Operations {
 
     /// What has happened and what will, after the event with this number.
     pub async fn events(&self, id: &str, after: u64) -> Result<EventStream, Problem> {
-        self.engine.record(id).await?;
+        // Of one at work nothing need be read to know that it is there: many may begin to listen at a time.
+        if self.engine.live(id).is_none() {
+            self.engine.record(id).await?;
+        }
         Ok(self.engine.listen(id, after))
     }
 }
