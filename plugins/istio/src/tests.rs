@@ -6,6 +6,7 @@ mod cluster;
 mod configuring;
 mod detection;
 mod dropped;
+mod every_operation;
 mod plans;
 mod prospects;
 mod removal;

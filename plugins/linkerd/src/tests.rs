@@ -2,6 +2,7 @@ mod checks;
 mod cluster;
 mod detection;
 mod dropped;
+mod every_operation;
 mod plans;
 mod removal;
 mod rights;

@@ -1,0 +1,153 @@
+//! That each operation has a snapshot of a plan, or of its refusal: an operation that is added without one fails here.
+
+use std::fmt::Write as _;
+
+use meshery_mesh_kit::review::{assert_snapshot, plan_text};
+use meshery_plugin_api::message::facts::ChartFact;
+use meshery_plugin_api::message::object_ref::ObjectRef;
+use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, TextFile};
+use meshery_plugin_api::{MeshAdapter, PluginError, testkit};
+use serde_json::{Value, json};
+
+use super::cluster::folder;
+use crate::{Linkerd, operations};
+
+const CUSTOM: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}, data: {host: 'a.{namespace}'}}";
+
+fn cluster(file: &str) -> testkit::Cluster {
+    let text = std::fs::read_to_string(folder("clusters").join(format!("{file}.yaml"))).unwrap();
+    testkit::Cluster::from_yaml(&text).unwrap()
+}
+
+fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Result<Plan, PluginError> {
+    let request = cluster.request(&Linkerd, operation, given).unwrap();
+    let text = "{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {ports: [{port: 80}]}}";
+    let file = TextFile {
+        name: "front.yaml".into(),
+        text: text.into(),
+    };
+    let files = if operation.ends_with("-application") {
+        vec![file]
+    } else {
+        Vec::new()
+    };
+    Linkerd.plan(PlanRequest { files, ..request })
+}
+
+/// A cluster with what an operation has applied, marked as the engine marks it.
+fn after(operation: &str, given: Value) -> testkit::Cluster {
+    let mut objects: Vec<Value> = Vec::new();
+    for step in plan(&cluster("empty"), operation, given).unwrap().steps {
+        let Action::Apply(apply) = step.action else {
+            continue;
+        };
+        for mut object in apply.objects {
+            object["metadata"]["annotations"]["meshery.io/operation"] = "01J".into();
+            objects.retain(|before| ObjectRef::of(before) != ObjectRef::of(&object));
+            objects.push(object);
+        }
+    }
+    testkit::Cluster::from_yaml(&Value::from(objects).to_string()).unwrap()
+}
+
+/// A cluster with the release of an extension, by one of its objects.
+fn extended(extension: &str) -> testkit::Cluster {
+    let chart = format!("linkerd-{extension}");
+    let of_release = json!([
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": chart}, "status": {"phase": "Active"}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {
+            "name": extension, "namespace": chart,
+            "labels": {"app.kubernetes.io/managed-by": "Helm", "linkerd.io/extension": extension},
+            "annotations": {"meta.helm.sh/release-name": chart, "meta.helm.sh/release-namespace": chart,
+                "meshery.io/operation": "01J"}}},
+    ]);
+    testkit::Cluster::from_yaml(&of_release.to_string()).unwrap()
+}
+
+/// Of an operation the name of the snapshot, the cluster, and what is given.
+fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
+    let shop = json!({"namespace": "shop"});
+    let installed = || cluster("installed");
+    Some(match operation {
+        "install" => (operation, cluster("given"), json!({"version": "edge-26.8.3"})),
+        "upgrade" | "remove" | "rotate-anchor" | "restart-all" | "renew-issuer" | "jaeger-addon" => {
+            (operation, installed(), json!({}))
+        }
+        "make-trust" => (operation, cluster("empty"), json!({})),
+        "inject" => {
+            let given = json!({"namespace": "shop", "restart": true});
+            (operation, cluster("given"), given)
+        }
+        "uninject" => {
+            let ours = installed().change("shop", |namespace| {
+                namespace["metadata"]["annotations"]["linkerd.meshery.io/injection"] = "enabled".into();
+            });
+            (operation, ours, shop)
+        }
+        "restart" => (operation, installed(), json!({"namespace": "linkerd"})),
+        "install-viz" | "install-multicluster" => (operation, installed(), json!({})),
+        "install-smi" => {
+            let mirrored = installed().chart(ChartFact {
+                name: "linkerd-smi".into(),
+                version: "1.0.0".into(),
+                app_version: "v0.2.3".into(),
+                sha256: "sha-of-linkerd-smi-1.0.0".into(),
+            });
+            (operation, mirrored, json!({}))
+        }
+        "remove-viz" => (operation, extended("viz"), json!({})),
+        "remove-multicluster" => (operation, extended("multicluster"), json!({})),
+        "remove-smi" => (operation, extended("smi"), json!({})),
+        "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => (operation, cluster("empty"), json!({})),
+        "deploy-emojivoto" => {
+            let given = json!({"namespace": "shop", "inject": true});
+            (operation, cluster("empty"), given)
+        }
+        "remove-bookinfo" | "remove-httpbin" | "remove-imagehub" | "remove-emojivoto" => {
+            let deployed = operation.replacen("remove", "deploy", 1);
+            let given = json!({"namespace": "shop", "inject": true});
+            (operation, after(&deployed, given), shop)
+        }
+        "apply-custom" => {
+            let given = json!({"yaml": CUSTOM, "namespace": "mine"});
+            (operation, cluster("empty"), given)
+        }
+        "remove-custom" => {
+            let given = json!({"yaml": CUSTOM, "namespace": "mine"});
+            (operation, after("apply-custom", given.clone()), given)
+        }
+        "deploy-application" => {
+            let given = json!({"application": "front", "namespace": "shop"});
+            ("deploy-application-plain", cluster("empty"), given)
+        }
+        "remove-application" => {
+            let given = json!({"application": "front", "namespace": "shop"});
+            (operation, after("deploy-application", given.clone()), given)
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn each_operation_has_a_snapshot_of_its_plan() {
+    for entry in operations() {
+        let Some((snapshot, cluster, given)) = example(entry.name) else {
+            panic!(
+                "{} has no example here, so that nobody sees what its plan is",
+                entry.name
+            )
+        };
+        let text = match plan(&cluster, entry.name, given) {
+            Ok(plan) => plan_text(&plan),
+            // Nothing else is always refused.
+            Err(error) if entry.name == "jaeger-addon" => {
+                let mut text = format!("{}: {}\n", error.code, error.message);
+                let _ = writeln!(text, "cause: {}\nremedy: {}", error.cause, error.remedy);
+                text
+            }
+            Err(error) => panic!("{}: {error:?}", entry.name),
+        };
+        assert_snapshot(&folder("snapshots").join(format!("{snapshot}.txt")), &text);
+    }
+}
