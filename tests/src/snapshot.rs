@@ -119,6 +119,47 @@ impl Snapshot {
         self.await_like(cluster, Self::without_identity)
     }
 
+    /// The same, after something was mended by installing it again: Helm has recorded that, and what a chart makes anew each
+    /// time, certificates of webhooks and what follows from them and from the moment, is another than before.
+    pub fn await_mended(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.await_like(cluster, Self::without_what_an_installation_makes_anew)
+    }
+
+    fn without_what_an_installation_makes_anew(&self) -> Self {
+        let mut snapshot = self.without_identity();
+        snapshot
+            .objects
+            .retain(|_, object| object["type"] != "helm.sh/release.v1");
+        for (name, object) in &mut snapshot.objects {
+            if name.ends_with("-k8s-tls")
+                && let Some(data) = object["data"].as_object_mut()
+            {
+                data.values_mut().for_each(|value| *value = Value::Null);
+            }
+            // Some minutes after it was rendered.
+            if name.ends_with("/linkerd-heartbeat")
+                && let Some(spec) = object["spec"].as_object_mut()
+            {
+                spec.remove("schedule");
+            }
+            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+                if let Some(call) = webhook["clientConfig"].as_object_mut() {
+                    call.remove("caBundle");
+                }
+            }
+            for annotations in ["/metadata/annotations", "/spec/template/metadata/annotations"] {
+                if let Some(annotations) = object.pointer_mut(annotations).and_then(Value::as_object_mut) {
+                    let made_anew = |key: &str| {
+                        key.starts_with("checksum/")
+                            || ["meshery.io/operation", "kubectl.kubernetes.io/restartedAt"].contains(&key)
+                    };
+                    annotations.retain(|key, _| !made_anew(key));
+                }
+            }
+        }
+        snapshot
+    }
+
     fn without_identity(&self) -> Self {
         let mut objects = self.objects.clone();
         objects.retain(|_, object| object["metadata"]["ownerReferences"].is_null());

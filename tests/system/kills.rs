@@ -5,6 +5,7 @@
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
 pub mod boundaries;
+mod gated;
 mod meshes;
 mod queue;
 mod upgrades;
@@ -29,7 +30,7 @@ const KILLS: u64 = 12;
 pub const SEED: u64 = 20_261_122;
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial(
             "kills::a_host_killed_at_any_point_leaves_all_or_nothing",
             any_point,
@@ -70,7 +71,19 @@ pub fn trials() -> Vec<Trial> {
             "kills::a_host_killed_in_the_midst_of_an_upgrade_leaves_one_revision_or_the_other",
             upgrades::at_any_point,
         ),
-    ]
+    ];
+    // Minutes; the trials of the two operations themselves kill the host at a gate of each.
+    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+        trials.push(trial_with_charts(
+            "kills::a_canary_killed_in_a_step_goes_on_or_all_is_as_before",
+            gated::canary,
+        ));
+        trials.push(trial_with_charts(
+            "kills::a_rotation_killed_in_a_step_goes_on_or_all_is_as_before",
+            gated::rotation,
+        ));
+    }
+    trials
 }
 
 /// Where the host is killed.

@@ -2,7 +2,9 @@
 
 mod others;
 mod recovery;
+mod repairs;
 mod rotation;
+mod variants;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 const KEPT: usize = 4;
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial_with_charts(
             "linkerd::is_installed_upgraded_used_and_removed_but_for_what_is_kept",
             whole_life,
@@ -58,8 +60,28 @@ pub fn trials() -> Vec<Trial> {
             "linkerd::installed_by_its_cli_is_removed_on_explicit_word_only",
             others::of_cli,
         ),
+        trial_with_charts(
+            "linkerd::samples_and_what_is_brought_come_and_go_without_a_trace",
+            variants::come_and_go,
+        ),
+        trial_with_charts(
+            "linkerd::highly_available_and_with_each_wish_about_the_gateway_api_is_taken_back",
+            variants::options,
+        ),
+        trial_with_charts(
+            "linkerd::what_has_no_chart_here_or_is_gone_is_told_before_anything_is_written",
+            variants::told,
+        ),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
-    ]
+    ];
+    // A minute or two, and Istio's is tried each time.
+    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+        trials.push(trial_with_charts(
+            "linkerd::half_there_in_five_ways_is_seen_and_mended",
+            repairs::half_removed,
+        ));
+    }
+    trials
 }
 
 fn trust(charts: &Path) -> anyhow::Result<()> {
@@ -246,6 +268,29 @@ impl Bench {
         Ok(())
     }
 
+    /// The cluster with the anchors and the issuer, and with what Kubernetes puts into their namespace a moment later.
+    fn with_trust(&self) -> anyhow::Result<Snapshot> {
+        self.give_trust()?;
+        eventually(|| {
+            let before = Snapshot::take(&self.cluster)?;
+            ensure!(
+                before
+                    .names()
+                    .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
+            );
+            Ok(before)
+        })
+    }
+
+    /// Not Linkerd's alone, so that a removal leaves them.
+    fn without_gateway_api(&self) -> anyhow::Result<()> {
+        for kind in ["grpc", "http", "tcp", "tls"] {
+            let definition = format!("{kind}routes.gateway.networking.k8s.io");
+            self.kubectl(&["delete", "customresourcedefinition", &definition])?;
+        }
+        Ok(())
+    }
+
     fn webhook_calls(&self, name: &str) -> anyhow::Result<String> {
         let found = self.get(&["mutatingwebhookconfigurations", name])?;
         Ok(text(&found["webhooks"][0]["clientConfig"]["caBundle"]).to_owned())
@@ -285,16 +330,7 @@ fn codes(findings: &Value) -> Vec<&str> {
 
 fn whole_life(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
-    bench.give_trust()?;
-    let before = eventually(|| {
-        let before = Snapshot::take(&bench.cluster)?;
-        ensure!(
-            before
-                .names()
-                .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
-        );
-        Ok(before)
-    })?;
+    let before = bench.with_trust()?;
     let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
     bench.perform("linkerd", "install", &json!({"version": OLDER}))?;
     linkerd.trouble()?;
@@ -451,16 +487,7 @@ fn refused_and_undone(charts: &Path) -> anyhow::Result<()> {
         "{refusal:#}"
     );
 
-    bench.give_trust()?;
-    let before = eventually(|| {
-        let before = Snapshot::take(&bench.cluster)?;
-        ensure!(
-            before
-                .names()
-                .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
-        );
-        Ok(before)
-    })?;
+    let before = bench.with_trust()?;
     let record = bench.host.perform(&install, "undone", LIMIT)?;
     let said = record["error"].to_string();
     ensure!(

@@ -43,6 +43,7 @@ impl Bench {
 /// What plain helm has installed is left alone without a word; taken over, it is ours, with helm's own history going on.
 pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
     let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
     for (name, chart) in [("istio-base", "base"), ("istiod", "istiod")] {
         let archive = charts.join(format!("istio/{chart}-{VERSION}.tgz"));
@@ -64,11 +65,15 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
         history.contains("superseded") && history.contains("deployed"),
         "{found:#}\n{history}"
     );
-    bench.perform("remove", &json!({"of-others": true, "purge": true}))?;
+    let removed = bench.perform("remove", &json!({"of-others": true, "purge": true}))?;
     ensure!(bench.installations()?.is_empty());
     let left = bench.helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
-    Ok(())
+    // Helm has made it.
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    before
+        .await_same(&bench.cluster)
+        .with_context(|| format!("left: {}", removed["left"]))
 }
 
 /// What istioctl has made is of no release. It is left alone without a word, and goes with one, by the labels that istioctl
@@ -111,12 +116,15 @@ pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("left: {}", removed["left"]))
 }
 
-/// Five ways in which an installation may be half there: each is seen, and mended by installing the same again.
+/// Five ways in which an installation may be half there: each is seen, and mended by installing the same again, object by object.
 pub fn half_removed(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
     let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
     let wish = json!({"version": VERSION, "profile": "minimal"});
     bench.perform("install", &wish)?;
+    bench.is("healthy")?;
+    let whole = Snapshot::take(&bench.cluster)?;
     let in_system = format!("--namespace={SYSTEM}");
     for (what, gone, health) in [
         (
@@ -170,10 +178,15 @@ pub fn half_removed(charts: &Path) -> anyhow::Result<()> {
                 Ok(())
             })
             .with_context(|| what.to_owned())?;
+        whole
+            .await_mended(&bench.cluster)
+            .with_context(|| what.to_owned())?;
     }
     istiod.trouble()?;
     bench.kubectl(&["delete", "deployment", "istiod", &in_system])?;
-    bench.perform("remove", &json!({"purge": true}))?;
+    let removed = bench.perform("remove", &json!({"purge": true}))?;
     ensure!(bench.installations()?.is_empty());
-    Ok(())
+    before
+        .await_same(&bench.cluster)
+        .with_context(|| format!("left: {}", removed["left"]))
 }

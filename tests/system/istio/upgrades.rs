@@ -98,8 +98,42 @@ pub fn ambient(charts: &Path) -> anyhow::Result<()> {
         .collect();
     let at = |id: &str| steps.iter().position(|step| *step == id);
     ensure!(at("istiod") < at("cni") && at("cni") < at("ztunnel"), "{steps:?}");
+    into_ambient(&bench)?;
     bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
     before.await_same(&bench.cluster)
+}
+
+/// A namespace is taken in without sidecars, and out again, by its removal and by an undo.
+fn into_ambient(bench: &Bench) -> anyhow::Result<()> {
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    let outside = eventually(|| {
+        let outside = Snapshot::take(&bench.cluster)?;
+        let mut names = outside.names();
+        let whole = names.any(|known| known == "v1/ConfigMap/shop/kube-root-ca.crt");
+        drop(names);
+        ensure!(whole && bench.containers("shop")?.len() == 1);
+        Ok(outside)
+    })?;
+    let wish = json!({"namespace": "shop", "mode": "ambient"});
+    let taken_in = || -> anyhow::Result<Value> {
+        let record = bench.perform("inject", &wish)?;
+        let labels = bench.get(&["namespace", "shop"])?["metadata"]["labels"].clone();
+        ensure!(labels["istio.io/dataplane-mode"] == "ambient", "{labels:#}");
+        let found = bench.installations()?;
+        ensure!(found[0]["namespaces"] == json!(["shop"]), "{found:#?}");
+        let pods = bench.containers("shop")?;
+        ensure!(pods.values().all(|containers| containers.len() == 1), "{pods:?}");
+        Ok(record)
+    };
+    taken_in()?;
+    bench.perform("uninject", &json!({"namespace": "shop"}))?;
+    outside.await_same(&bench.cluster).context("uninject")?;
+    let record = taken_in()?;
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    outside.await_same(&bench.cluster).context("undo")?;
+    bench.kubectl(&["delete", "namespace", "shop"])?;
+    Ok(())
 }
 
 /// A key that a chart does not know is named with the one that was meant.

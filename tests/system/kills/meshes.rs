@@ -91,7 +91,7 @@ fn changed(before: &Snapshot, now: &Snapshot) -> Vec<String> {
     differences
 }
 
-fn await_as_before(cluster: &Cluster, before: &Snapshot) -> anyhow::Result<()> {
+pub fn await_as_before(cluster: &Cluster, before: &Snapshot) -> anyhow::Result<()> {
     eventually(|| {
         let differences = changed(before, &Snapshot::take(cluster)?);
         ensure!(

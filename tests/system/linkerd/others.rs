@@ -144,11 +144,7 @@ pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
     // The issuer is in it.
     bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
     bench.kubectl(&["delete", "namespace", SYSTEM])?;
-    // Not Linkerd's alone, so that they stay.
-    for kind in ["grpc", "http", "tcp", "tls"] {
-        let definition = format!("{kind}routes.gateway.networking.k8s.io");
-        bench.kubectl(&["delete", "customresourcedefinition", &definition])?;
-    }
+    bench.without_gateway_api()?;
     before
         .await_same(&bench.cluster)
         .with_context(|| format!("left: {}", removed["left"]))

@@ -148,3 +148,24 @@ fn what_was_added_or_deployed_is_named_by_its_removal() {
         assert!(plan.steps.iter().any(|step| deletes(&step.action)), "{plan:?}");
     }
 }
+
+#[test]
+fn a_removal_says_that_it_removes_and_nothing_else_does() {
+    for entry in entries() {
+        let (_, cluster, given) = example(entry.name).unwrap();
+        let summary = plan(&cluster, entry.name, given).summary;
+        let removes = entry.name.starts_with("remove");
+        assert_eq!(
+            summary.starts_with("Remove "),
+            removes,
+            "{}: {summary}",
+            entry.name
+        );
+        let word = summary.split(' ').next().unwrap_or_default();
+        assert!(
+            !word.ends_with("ing") && !word.ends_with("ed"),
+            "{}: {summary}",
+            entry.name
+        );
+    }
+}

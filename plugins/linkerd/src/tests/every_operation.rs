@@ -151,3 +151,36 @@ fn each_operation_has_a_snapshot_of_its_plan() {
         assert_snapshot(&folder("snapshots").join(format!("{snapshot}.txt")), &text);
     }
 }
+
+#[test]
+fn every_operation_is_found_by_the_name_it_describes_itself_with() {
+    let named: Vec<String> = Linkerd
+        .describe()
+        .operations
+        .into_iter()
+        .map(|o| o.name)
+        .collect();
+    let entries: Vec<&str> = operations().map(|entry| entry.name).collect();
+    assert_eq!(named, entries);
+}
+
+#[test]
+fn a_removal_says_that_it_removes_and_nothing_else_does() {
+    for entry in operations().filter(|entry| entry.name != "jaeger-addon") {
+        let (_, cluster, given) = example(entry.name).unwrap();
+        let summary = plan(&cluster, entry.name, given).unwrap().summary;
+        let removes = entry.name.starts_with("remove");
+        assert_eq!(
+            summary.starts_with("Remove "),
+            removes,
+            "{}: {summary}",
+            entry.name
+        );
+        let word = summary.split(' ').next().unwrap_or_default();
+        assert!(
+            !word.ends_with("ing") && !word.ends_with("ed"),
+            "{}: {summary}",
+            entry.name
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! The operations beside a plain installation's life, and its options: run, verified and taken back.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use meshery_tests::linkerd::Linkerd;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Bench, KEPT, LIMIT, NEWER, SYSTEM, text};
+
+/// None of these needs Linkerd; of none is anything left.
+pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    for sample in ["bookinfo", "httpbin", "imagehub"] {
+        bench.perform("linkerd", &format!("deploy-{sample}"), &json!({}))?;
+        let pods = bench.get(&["pods", "--namespace", sample])?;
+        ensure!(
+            pods["items"].as_array().is_some_and(|pods| !pods.is_empty()),
+            "{pods:#}"
+        );
+        bench.perform("linkerd", &format!("remove-{sample}"), &json!({}))?;
+    }
+    before.await_same(&bench.cluster).context("samples")?;
+
+    let yaml = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {{host: 'a.{{namespace}}'}}}}"
+        )
+    };
+    let given = json!({"yaml": yaml("mine"), "namespace": "shop"});
+    bench.perform("linkerd", "apply-custom", &given)?;
+    let there = bench.get(&["configmap", "mine", "--namespace", "shop"])?;
+    ensure!(there["data"]["host"] == "a.shop", "{there:#}");
+    bench.perform("linkerd", "remove-custom", &given)?;
+    let set = |name: &str| json!({"yaml": yaml(name), "namespace": "default", "set": "mine"});
+    bench.perform("linkerd", "apply-custom", &set("first"))?;
+    bench.perform("linkerd", "apply-custom", &set("second"))?;
+    ensure!(
+        bench.get(&["configmap", "first"]).is_err(),
+        "it fell out of the set"
+    );
+    bench.get(&["configmap", "second"])?;
+    bench.perform("linkerd", "remove-custom", &json!({"set": "mine"}))?;
+    before.await_same(&bench.cluster).context("what was brought")
+}
+
+/// High availability, and the definitions of the Gateway API brought, there already, and nobody's.
+pub fn options(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let untouched = Snapshot::take(&bench.cluster)?;
+    let before = bench.with_trust()?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    let none = json!({"adapter": "linkerd", "operation": "install",
+        "parameters": {"version": NEWER, "gateway_api": "none"}});
+    let refused = bench.host.post("/api/v1/operations", &none)?.expect(409)?;
+    ensure!(refused["code"] == "linkerd-gateway-api-missing", "{refused:#}");
+
+    let given = json!({"version": NEWER, "ha": true, "gateway_api": "all"});
+    let installed = bench.perform("linkerd", "install", &given)?;
+    let destination = bench.get(&["deployment", "linkerd-destination", "--namespace", SYSTEM])?;
+    ensure!(
+        destination["spec"]["replicas"] == 3 && destination["status"]["availableReplicas"] == 3,
+        "{destination:#}"
+    );
+    let budgets = bench.get(&["poddisruptionbudgets", "--namespace", SYSTEM])?;
+    ensure!(
+        budgets["items"].as_array().is_some_and(|found| found.len() >= 2),
+        "{budgets:#}"
+    );
+    ensure!(definitions(&bench)? == KEPT);
+    linkerd.trouble()?;
+    bench.host.take_back(text(&installed["id"]), "undone", LIMIT)?;
+    before.await_same(&bench.cluster).context("high availability")?;
+
+    // What a removal keeps is enough for one that brings none.
+    bench.perform(
+        "linkerd",
+        "install",
+        &json!({"version": NEWER, "gateway_api": "all"}),
+    )?;
+    bench.perform("linkerd", "remove", &json!({}))?;
+    ensure!(definitions(&bench)? == KEPT);
+    let kept = Snapshot::take(&bench.cluster)?;
+    let record = bench.host.perform(&none, "succeeded", LIMIT)?;
+    let found = bench.installation()?.context("an installation")?;
+    ensure!(found["health"] == "healthy", "{found:#}");
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    kept.await_same(&bench.cluster).context("without definitions")?;
+    bench.without_gateway_api()?;
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    untouched.await_same(&bench.cluster)
+}
+
+fn definitions(bench: &Bench) -> anyhow::Result<usize> {
+    let all = bench.kubectl(&["get", "customresourcedefinitions", "--output=name"])?;
+    Ok(all
+        .lines()
+        .filter(|name| name.ends_with("gateway.networking.k8s.io"))
+        .count())
+}
+
+/// Extensions and the stable line are not in the mirror, and Jaeger's extension is nowhere any more.
+pub fn told(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = bench.with_trust()?;
+    let answer = |operation: &str, parameters: &Value| -> anyhow::Result<Value> {
+        let request = json!({"adapter": "linkerd", "operation": operation, "parameters": parameters});
+        let answer = bench.host.post("/api/v1/operations", &request)?;
+        Ok(serde_json::from_str(&answer.text())?)
+    };
+    for (operation, parameters, code) in [
+        ("jaeger-addon", json!({}), "extension-gone"),
+        ("install-smi", json!({}), "linkerd-not-installed"),
+        ("install-viz", json!({}), "linkerd-not-installed"),
+        ("install-multicluster", json!({}), "linkerd-not-installed"),
+        ("remove-viz", json!({}), "extension-not-installed"),
+        ("remove-multicluster", json!({}), "extension-not-installed"),
+        ("remove-smi", json!({}), "extension-not-installed"),
+        ("install", json!({"line": "stable"}), "?"),
+        ("install", json!({"version": "stable-2.15.0"}), "unknown-version"),
+        ("install", json!({"version": NEWER, "cni": true}), "?"),
+    ] {
+        let said = answer(operation, &parameters)?;
+        eprintln!("{operation} {parameters}: {said:#}");
+        ensure!(
+            said["code"] == code || code == "?",
+            "{operation} {parameters}: {said:#}"
+        );
+    }
+    before.await_same(&bench.cluster)
+}
