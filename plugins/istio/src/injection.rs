@@ -100,12 +100,8 @@ pub fn injector_need() -> Need {
 
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}"), injector_need()];
-    needs.push(need::everywhere(
-        "apps",
-        "DaemonSet",
-        "app=ztunnel",
-        Detail::Metadata,
-    ));
+    // By name: the chart gives app=ztunnel to the pods alone.
+    needs.push(need::everywhere("apps", "DaemonSet", "", Detail::Metadata));
     needs.extend(rollout::needs("{namespace}"));
     needs
 }

@@ -73,14 +73,14 @@ fn in_steps(cluster: &Cluster, host: &mut Host, request: &Value) -> anyhow::Resu
     ensure!(!steps.is_empty(), "{planned:#}");
     let seed = setting("MESHERY_TEST_SEED", SEED);
     println!("{} steps; MESHERY_TEST_SEED={seed}", steps.len());
+    let mut seeded = Seeded::new(seed);
     let chosen = if setting("MESHERY_TEST_KILLS", KILLS) > KILLS {
         steps
     } else {
-        let at = usize::try_from(Seeded::new(seed).below(steps.len() as u64))?;
-        vec![steps[at]]
+        vec![steps[usize::try_from(seeded.below(steps.len() as u64))?]]
     };
-    for (round, step) in chosen.into_iter().enumerate() {
-        let policy = ["resume", "undo"][round % 2];
+    for step in chosen {
+        let policy = ["resume", "undo"][usize::try_from(seeded.below(2))?];
         println!("killed in step {step}, policy {policy}");
         one_kill(host, request, step, policy)
             .and_then(|()| await_as_before(cluster, &before))

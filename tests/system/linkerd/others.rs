@@ -16,6 +16,7 @@ const OF_CHARTS: &str = "2025.10.7";
 
 pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
+    let untouched = Snapshot::take(&bench.cluster)?;
     let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
     let helm = |arguments: &[&str]| {
         succeeded(
@@ -95,7 +96,10 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     ensure!(bench.installation()?.is_none());
     let left = helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
-    Ok(())
+    bench.without_gateway_api()?;
+    // Helm has made it.
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    untouched.await_same(&bench.cluster)
 }
 
 /// What the CLI has made is of no release, and goes on explicit word by the labels that all of it has. The charts' objects

@@ -118,9 +118,14 @@ pub fn told(charts: &Path) -> anyhow::Result<()> {
         ("remove-viz", json!({}), "extension-not-installed"),
         ("remove-multicluster", json!({}), "extension-not-installed"),
         ("remove-smi", json!({}), "extension-not-installed"),
-        ("install", json!({"line": "stable"}), "?"),
+        // A mirror may have it.
+        ("install", json!({"line": "stable"}), "linkerd-stable-ended"),
         ("install", json!({"version": "stable-2.15.0"}), "unknown-version"),
-        ("install", json!({"version": NEWER, "cni": true}), "?"),
+        (
+            "install",
+            json!({"version": NEWER, "cni": true}),
+            "chart-not-found",
+        ),
     ] {
         let said = answer(operation, &parameters)?;
         eprintln!("{operation} {parameters}: {said:#}");

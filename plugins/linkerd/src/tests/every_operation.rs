@@ -74,7 +74,9 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         "upgrade" | "remove" | "rotate-anchor" | "restart-all" | "renew-issuer" | "jaeger-addon" => {
             (operation, installed(), json!({}))
         }
-        "make-trust" => (operation, cluster("empty"), json!({})),
+        "make-trust" | "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => {
+            (operation, cluster("empty"), json!({}))
+        }
         "inject" => {
             let given = json!({"namespace": "shop", "restart": true});
             (operation, cluster("given"), given)
@@ -99,7 +101,6 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         "remove-viz" => (operation, extended("viz"), json!({})),
         "remove-multicluster" => (operation, extended("multicluster"), json!({})),
         "remove-smi" => (operation, extended("smi"), json!({})),
-        "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => (operation, cluster("empty"), json!({})),
         "deploy-emojivoto" => {
             let given = json!({"namespace": "shop", "inject": true});
             (operation, cluster("empty"), given)
