@@ -7,7 +7,7 @@ use meshery_tests::istiod::Istiod;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Bench, LIMIT, SYSTEM, VERSION, request};
+use super::{Bench, DEFINITIONS, LIMIT, SYSTEM, VERSION, request};
 use crate::namespace::{eventually, succeeded};
 
 impl Bench {
@@ -69,7 +69,11 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     ensure!(bench.installations()?.is_empty());
     let left = bench.helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
-    // Helm has made it.
+    // What helm has made beside the releases stays, and is listed.
+    let kept = removed["left"].as_array().map_or(0, Vec::len);
+    ensure!(kept == DEFINITIONS + 1, "{removed:#}");
+    let definitions = "--selector=app.kubernetes.io/part-of=istio";
+    bench.kubectl(&["delete", "customresourcedefinitions", definitions])?;
     bench.kubectl(&["delete", "namespace", SYSTEM])?;
     before
         .await_same(&bench.cluster)

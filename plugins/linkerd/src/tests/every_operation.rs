@@ -71,9 +71,8 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
     let installed = || cluster("installed");
     Some(match operation {
         "install" => (operation, cluster("given"), json!({"version": "edge-26.8.3"})),
-        "upgrade" | "remove" | "rotate-anchor" | "restart-all" | "renew-issuer" | "jaeger-addon" => {
-            (operation, installed(), json!({}))
-        }
+        "upgrade" | "remove" | "rotate-anchor" | "replace-anchor" | "restart-all" | "renew-issuer"
+        | "jaeger-addon" => (operation, installed(), json!({})),
         "make-trust" | "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => {
             (operation, cluster("empty"), json!({}))
         }
@@ -95,6 +94,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
                 version: "1.0.0".into(),
                 app_version: "v0.2.3".into(),
                 sha256: "sha-of-linkerd-smi-1.0.0".into(),
+                ..ChartFact::default()
             });
             (operation, mirrored, json!({}))
         }
