@@ -71,8 +71,15 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
     let installed = || cluster("installed");
     Some(match operation {
         "install" => (operation, cluster("given"), json!({"version": "edge-26.8.3"})),
-        "upgrade" | "remove" | "rotate-anchor" | "replace-anchor" | "restart-all" | "renew-issuer"
-        | "jaeger-addon" => (operation, installed(), json!({})),
+        "upgrade"
+        | "remove"
+        | "rotate-anchor"
+        | "replace-anchor"
+        | "restart-all"
+        | "renew-issuer"
+        | "jaeger-addon"
+        | "install-viz"
+        | "install-multicluster" => (operation, installed(), json!({})),
         "make-trust" | "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => {
             (operation, cluster("empty"), json!({}))
         }
@@ -87,7 +94,6 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
             (operation, ours, shop)
         }
         "restart" => (operation, installed(), json!({"namespace": "linkerd"})),
-        "install-viz" | "install-multicluster" => (operation, installed(), json!({})),
         "install-smi" => {
             let mirrored = installed().chart(ChartFact {
                 name: "linkerd-smi".into(),
