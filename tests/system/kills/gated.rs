@@ -99,25 +99,37 @@ fn one_kill(host: &mut Host, request: &Value, step: &str, policy: &str) -> anyho
         let mut steps = record["steps"].as_array().into_iter().flatten();
         steps.any(|found| found["id"] == step && (found["state"] == "running" || found["state"] == "done"))
     };
-    approving(host, &id, &mut approved, reached)?;
+    let so_far = approving(host, &id, &mut approved, reached)?;
     kill(host.pid()?);
     host.wait_ended().context("the host was killed")?;
+    ensure!(
+        !has_ended(&so_far),
+        "it had ended before the host was killed: {so_far:#}"
+    );
     host.restart()?;
+    // At a gate nothing is under way, so that it waits on whatever the policy is.
+    let waits = host.record(&id)?["state"] == "paused";
     let record = approving(host, &id, &mut approved, |_| false)?;
     let state = record["state"].as_str().unwrap_or_default();
-    let expected: &[&str] = match policy {
-        "undo" => &["undone", "succeeded"],
-        _ => &["succeeded"],
+    let expected = match policy {
+        "undo" if !waits => "undone",
+        _ => "succeeded",
     };
     ensure!(
-        expected.contains(&state),
-        "it ended otherwise: {record:#}\n{}",
+        state == expected,
+        "it should be {expected}: {record:#}\n{}",
         host.story(&id)
     );
     if state == "succeeded" {
         host.take_back(&id, "undone", LIMIT)?;
     }
     Ok(())
+}
+
+fn has_ended(record: &Value) -> bool {
+    ["succeeded", "undone", "undo-incomplete", "failed"]
+        .iter()
+        .any(|end| record["state"] == *end)
 }
 
 /// Says yes at each gate until the operation is so far, or at its end.
@@ -131,7 +143,7 @@ fn approving(
     loop {
         let record = host.record(id)?;
         let state = record["state"].as_str().unwrap_or_default();
-        if so_far(&record) || ["succeeded", "undone", "undo-incomplete", "failed"].contains(&state) {
+        if so_far(&record) || has_ended(&record) {
             return Ok(record);
         }
         let steps = record["steps"].as_array().into_iter().flatten();
