@@ -1,16 +1,18 @@
-//! Plans of random steps, with a kill, a fault of the API server, somebody else's hand or a cancel in the midst of them.
-//! Whatever it was: the operation comes to an end that its journal and the cluster agree on, what others have made is
-//! as they made it, and nothing that the host has acknowledged is lost.
+//! Plans of random steps, with a kill, a fault of the API server, somebody else's hand or a cancel in the midst of them, and
+//! a second host that wants the same cluster. Whatever it was: the operation comes to an end that its journal and the
+//! cluster agree on, the two hosts never write at the same time, what others have made or changed is as they made it, and
+//! nothing that a host has acknowledged is lost.
 //!
 //! A seed decides (`MESHERY_TEST_SEED`, printed), `MESHERY_TEST_ROUNDS` says how many rounds. Rounds build on what the
 //! ones before have left.
 
+mod rival;
 mod script;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -26,6 +28,7 @@ use crate::invented::LIMIT;
 use crate::kills::{Point, SEED, Seeded, arm, kill, setting};
 use crate::namespace::succeeded;
 use crate::{cluster, trial};
+use rival::Rival;
 use script::{OTHERS, Script, config_map, pooled};
 use world::World;
 
@@ -102,32 +105,40 @@ impl Mishap {
         }
     }
 
-    /// Whether it has happened, when there were so many writes.
-    fn has_happened(&self, writes: usize) -> bool {
+    /// What it is called in the count.
+    fn kind(&self) -> &'static str {
         match self {
-            Self::Nothing => false,
-            Self::Kill(Point::At(_)) | Self::Cancel(_) => true,
-            Self::Kill(Point::Before(at) | Point::After(at)) | Self::Fault(at, _) | Self::Others(at, ..) => {
-                writes >= *at
-            }
+            Self::Nothing => "nothing",
+            Self::Kill(_) => "kill",
+            Self::Fault(..) => "fault",
+            Self::Others(..) => "others",
+            Self::Cancel(_) => "cancel",
         }
     }
 
-    fn arm(&self, proxy: &FaultProxy, cluster: &Arc<Cluster>, pid: u32) {
+    /// Has it happen when its moment comes; a moment that is none of the cluster's is the caller's to await.
+    fn arm(&self, proxy: &FaultProxy, cluster: &Arc<Cluster>, pid: u32) -> Armed {
         proxy.forget_mutations();
+        let armed = Armed::default();
         match self.clone() {
             Self::Nothing | Self::Cancel(_) | Self::Kill(Point::At(_)) => {}
             Self::Kill(point) => arm(proxy, pid, point),
-            Self::Fault(at, fault) => once(proxy, at, move || fault.action()),
+            Self::Fault(at, fault) => once(proxy, at, &armed, move || fault.action()),
             Self::Others(at, name, deletes) => {
                 let cluster = cluster.clone();
-                once(proxy, at, move || {
-                    let cluster = cluster.clone();
-                    let name = name.clone();
-                    Action::run(move || meddle(&cluster, &name, deletes))
+                let seen = armed.theirs.clone();
+                once(proxy, at, &armed, move || {
+                    let (cluster, name, seen) = (cluster.clone(), name.clone(), seen.clone());
+                    Action::run(move || {
+                        if let Some(changed) = meddle(&cluster, &name, deletes) {
+                            // It is armed once.
+                            let _ = seen.set(changed);
+                        }
+                    })
                 });
             }
         }
+        armed
     }
 }
 
@@ -148,11 +159,29 @@ impl Fault {
     }
 }
 
-fn once(proxy: &FaultProxy, at: usize, action: impl Fn() -> Action + Send + Sync + 'static) {
-    let fired = AtomicBool::new(false);
+/// What became of a mishap.
+#[derive(Default)]
+struct Armed {
+    struck: Arc<AtomicBool>,
+    /// The object that somebody has changed: its name and its uid then.
+    theirs: Arc<OnceLock<(String, String)>>,
+}
+
+impl Armed {
+    fn strike(&self) {
+        self.struck.store(true, Ordering::SeqCst);
+    }
+
+    fn has_struck(&self) -> bool {
+        self.struck.load(Ordering::SeqCst)
+    }
+}
+
+fn once(proxy: &FaultProxy, at: usize, armed: &Armed, action: impl Fn() -> Action + Send + Sync + 'static) {
+    let struck = armed.struck.clone();
     proxy.on(move |request: &RequestInfo| {
         let now = request.mutating && request.mutations == at;
-        if now && !fired.swap(true, Ordering::SeqCst) {
+        if now && !struck.swap(true, Ordering::SeqCst) {
             action()
         } else {
             Action::Forward
@@ -160,12 +189,12 @@ fn once(proxy: &FaultProxy, at: usize, action: impl Fn() -> Action + Send + Sync
     });
 }
 
-/// Somebody's hand; the object need not be there.
-fn meddle(cluster: &Cluster, name: &str, deletes: bool) {
+/// Somebody's hand; the object need not be there. Its name and uid, if it was changed.
+fn meddle(cluster: &Cluster, name: &str, deletes: bool) -> Option<(String, String)> {
     let here = ["--namespace", NAMESPACE];
     if deletes {
         cluster.kubectl(&[&["delete", "configmap", name, "--ignore-not-found"], &here[..]].concat());
-        return;
+        return None;
     }
     let patch = [
         "patch",
@@ -174,8 +203,10 @@ fn meddle(cluster: &Cluster, name: &str, deletes: bool) {
         "--type=merge",
         "--field-manager=somebody",
         r#"--patch={"data":{"theirs":"yes"}}"#,
+        "--output=jsonpath={.metadata.uid}",
     ];
-    cluster.kubectl(&[&patch[..], &here].concat());
+    let uid = succeeded(cluster.kubectl(&[&patch[..], &here].concat())).ok()?;
+    Some((format!("v1/ConfigMap/{NAMESPACE}/{name}"), uid))
 }
 
 /// What every round needs.
@@ -185,8 +216,9 @@ struct Ground {
     host: Host,
     /// Each operation that was acknowledged, and the end it came to.
     ended: Vec<(String, Value)>,
-    /// How many mishaps have happened.
-    mishaps: u64,
+    /// How many mishaps have happened, by kind.
+    mishaps: BTreeMap<&'static str, u64>,
+    rival: Rival,
 }
 
 impl Ground {
@@ -197,21 +229,26 @@ impl Ground {
         std::fs::create_dir_all(&folder)?;
         let library = artifacts::build()?.library("fixture_scripted_mesh")?;
         std::fs::copy(library, folder.join("libfixture_scripted_mesh.so"))?;
-        let host = Host::builder()
-            .own_plugins(&["meshery_local_provider"])
-            .plugins(folder)
-            .kubeconfig(proxy.kubeconfig(cluster.dir()))
-            .mirror(crate::releases::mirror(&cluster)?)
-            .helm(cluster.helm())
-            .env("MESHERY_OFFLINE", "true")
-            .start()?;
+        let start = |proxy: &FaultProxy| {
+            Host::builder()
+                .own_plugins(&["meshery_local_provider"])
+                .plugins(&folder)
+                .kubeconfig(proxy.kubeconfig(cluster.dir()))
+                .mirror(crate::releases::mirror(&cluster)?)
+                .helm(cluster.helm())
+                .env("MESHERY_OFFLINE", "true")
+                .start()
+        };
+        let host = start(&proxy)?;
+        let rival = Rival::start(&cluster, start)?;
         succeeded(cluster.kubectl(&["create", "namespace", NAMESPACE]))?;
         let ground = Self {
             cluster,
             proxy,
             host,
             ended: Vec::new(),
-            mishaps: 0,
+            mishaps: BTreeMap::new(),
+            rival,
         };
         for number in 0..OTHERS {
             let object = config_map(&format!("others-{number}"), &json!({"value": "theirs"}));
@@ -291,18 +328,33 @@ impl Ground {
         Ok(record["events"].as_array().cloned().unwrap_or_default())
     }
 
-    fn round(&mut self, script: &Script, mishap: &Mishap, seeded: &mut Seeded) -> anyhow::Result<()> {
+    fn round(
+        &mut self,
+        round: u64,
+        script: &Script,
+        mishap: &Mishap,
+        seeded: &mut Seeded,
+    ) -> anyhow::Result<()> {
         let before = World::read(&self.cluster)?;
         let on_interruption = ["resume", "undo"][usize::try_from(seeded.below(2))?];
         let undoes = seeded.below(2) == 0;
         let Some(id) = self.plan(script, on_interruption)? else {
             return Ok(());
         };
-        mishap.arm(&self.proxy, &self.cluster, self.host.pid()?);
+        let armed = mishap.arm(&self.proxy, &self.cluster, self.host.pid()?);
+        let rivals = if seeded.below(2) == 0 {
+            Some(self.rival.order(seeded, round)?)
+        } else {
+            None
+        };
         self.host.order(&id, "run")?;
         match mishap {
             Mishap::Kill(Point::At(after)) => {
                 std::thread::sleep(*after);
+                let state = self.host.record(&id)?["state"].clone();
+                if !SETTLED.iter().any(|settled| state == *settled) {
+                    armed.strike();
+                }
                 kill(self.host.pid()?);
                 self.host.wait_ended()?;
                 self.host.restart()?;
@@ -310,22 +362,36 @@ impl Ground {
             Mishap::Cancel(after) => {
                 std::thread::sleep(*after);
                 // It may have ended by then, which is said.
-                self.host
-                    .post(&format!("/api/v1/operations/{id}/cancel"), &json!({}))?;
+                let cancel = format!("/api/v1/operations/{id}/cancel");
+                if self.host.post(&cancel, &json!({}))?.status == 202 {
+                    armed.strike();
+                }
             }
             _ => {}
         }
         let record = self.settled(&id)?;
+        let writes = self.proxy.mutations();
+        if let Mishap::Kill(Point::Before(at) | Point::After(at)) = mishap
+            && writes.len() >= *at
+        {
+            armed.strike();
+        }
+        if let Some(rivals) = rivals {
+            self.rival.judge(rivals, &writes)?;
+        }
+        self.rival.is_untouched()?;
         // One that has not happened excuses nothing.
-        let mishap = if mishap.has_happened(self.proxy.mutations().len()) {
-            self.mishaps += 1;
+        let mishap = if armed.has_struck() {
+            *self.mishaps.entry(mishap.kind()).or_default() += 1;
             mishap
         } else {
             &Mishap::Nothing
         };
         self.proxy.clear();
         let disturbed = mishap.disturbed();
+        let theirs = armed.theirs.get();
         self.judge(&before, script, &record, mishap, &disturbed)
+            .and_then(|()| World::read(&self.cluster)?.has_kept(theirs))
             .with_context(|| format!("{}\n{}", record, self.host.story(&id)))?;
         let mut end = record["state"].clone();
         if record["state"] == "succeeded" && undoes {
@@ -340,6 +406,8 @@ impl Ground {
             now.is_as_before(&before, script, &disturbed)
                 .with_context(|| format!("after the undo\n{}", self.host.story(&id)))?;
             before.same_others(&now)?;
+            now.has_kept(theirs)
+                .with_context(|| format!("after the undo\n{}", self.host.story(&id)))?;
             end = record["state"].clone();
         }
         self.ended.push((id, end));
@@ -385,21 +453,29 @@ fn rounds() -> anyhow::Result<()> {
     for round in 0..rounds {
         let script = Script::make(&mut seeded, round);
         let mishap = Mishap::choose(&mut seeded)?;
-        ground.round(&script, &mishap, &mut seeded).with_context(|| {
-            let steps = serde_json::to_string_pretty(&script.steps).unwrap_or_default();
-            format!("seed {seed}, round {round}, {mishap:?}:\n{steps}")
-        })?;
+        ground
+            .round(round, &script, &mishap, &mut seeded)
+            .with_context(|| {
+                let steps = serde_json::to_string_pretty(&script.steps).unwrap_or_default();
+                format!("seed {seed}, round {round}, {mishap:?}:\n{steps}")
+            })?;
     }
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
     for (_, state) in &ground.ended {
         *ends.entry(state.as_str().unwrap_or_default()).or_default() += 1;
     }
-    println!("{} mishaps; {ends:?}", ground.mishaps);
+    println!("mishaps {:?}; ends {ends:?}", ground.mishaps);
+    let happened: u64 = ground.mishaps.values().sum();
     ensure!(
-        ground.mishaps >= rounds / 4,
-        "only {} mishaps have happened in {rounds} rounds",
-        ground.mishaps
+        happened >= rounds / 4,
+        "only {happened} mishaps have happened in {rounds} rounds"
     );
+    // Of each kind, when there were enough rounds for all of them.
+    if rounds >= 10 * ROUNDS {
+        for kind in ["kill", "fault", "others", "cancel"] {
+            ensure!(ground.mishaps.contains_key(kind), "no {kind} has ever happened");
+        }
+    }
     // Nothing that was acknowledged is lost, also not by the kills that came later.
     ground.host.kill()?;
     ground.host.restart()?;
@@ -410,5 +486,8 @@ fn rounds() -> anyhow::Result<()> {
     ground
         .cluster
         .kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    let (turns, between) = ground.rival.end()?;
+    println!("the other host had its turn {turns} times, {between} of them in the midst of an operation");
+    ensure!(turns >= usize::try_from(rounds / 4)?, "only {turns} turns");
     Ok(())
 }

@@ -70,6 +70,23 @@ impl World {
         Ok(())
     }
 
+    /// That what somebody has changed in the midst of it is still so, if it is the same object.
+    pub fn has_kept(&self, theirs: Option<&(String, String)>) -> anyhow::Result<()> {
+        let Some((name, uid)) = theirs else { return Ok(()) };
+        let Some(now) = self
+            .0
+            .get(name)
+            .filter(|now| now["metadata"]["uid"] == uid.as_str())
+        else {
+            return Ok(());
+        };
+        ensure!(
+            now["data"]["theirs"] == "yes",
+            "{name} has lost what somebody has written into it: {now:#}"
+        );
+        Ok(())
+    }
+
     /// That this is what a script leaves when it has succeeded.
     pub fn is_end_of(
         &self,
