@@ -19,7 +19,7 @@ use crate::namespace::succeeded;
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial(
             "faults::a_user_without_rights_is_told_verb_resource_and_namespace",
             no_rights,
@@ -37,10 +37,6 @@ pub fn trials() -> Vec<Trial> {
             full_disk::meanwhile,
         ),
         trial("faults::on_a_full_disk_nothing_is_begun", full_disk::before),
-        trial(
-            "faults::appends_that_are_lost_repeated_late_slow_or_refused_change_nothing",
-            provider::troubled,
-        ),
         trial("faults::a_plan_beyond_its_rights_is_refused", beyond_rights),
         trial(
             "faults::nothing_is_written_while_the_provider_is_away",
@@ -51,7 +47,9 @@ pub fn trials() -> Vec<Trial> {
             late_answer,
         ),
         trial("faults::an_operation_that_cannot_be_is_refused", impossible),
-    ]
+    ];
+    trials.extend(provider::trials());
+    trials
 }
 
 const OPERATIONS: &str = "/api/v1/operations";

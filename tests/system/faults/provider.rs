@@ -2,63 +2,69 @@
 //! ones have been, or slowly, or not at all. The operation ends as if nothing had been, and each entry is there once.
 
 use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
 use meshery_tests::snapshot::Snapshot;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::cluster;
 use crate::invented::{LIMIT, request};
 use crate::kills::boundaries::killing_host;
+use crate::{cluster, trial};
 
-const TROUBLES: [&str; 5] = ["lost", "repeated", "late", "slow", "refused"];
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults::an_append_whose_answer_is_lost_is_there_once", || {
+            troubled("lost")
+        }),
+        trial("faults::an_append_that_is_repeated_is_there_once", || {
+            troubled("repeated")
+        }),
+        trial(
+            "faults::an_append_that_comes_after_later_ones_is_there_once",
+            || troubled("late"),
+        ),
+        trial("faults::an_append_that_is_slow_is_awaited", || troubled("slow")),
+        trial("faults::an_append_that_is_refused_is_made_again", || {
+            troubled("refused")
+        }),
+    ]
+}
 
-pub fn troubled() -> anyhow::Result<()> {
+fn troubled(word: &str) -> anyhow::Result<()> {
     let cluster = cluster()?;
     let folder = tempfile::tempdir()?;
     let mut host = killing_host(&cluster, folder.path())?;
     let before = Snapshot::take(&cluster)?;
-    let trouble = folder.path().join("trouble");
     let many = request(
         "many",
         json!({"namespace": "troubled", "objects": 12, "steps": 4}),
     );
-    let mut known: Vec<(String, Value)> = Vec::new();
-    for word in TROUBLES {
-        std::fs::write(&trouble, word)?;
-        let ended = host
-            .perform(&many, "succeeded", LIMIT)
-            .and_then(|record| {
-                let id = record["id"].as_str().context("an id")?.to_owned();
-                host.take_back(&id, "undone", LIMIT)?;
-                Ok(id)
-            })
-            .with_context(|| word.to_owned())?;
-        std::fs::remove_file(&trouble)?;
-        before.await_same(&cluster).context(word)?;
-        let record = host
-            .get(&format!("/api/v1/operations/{ended}/record"))?
-            .expect(200)?;
-        let events = record["events"].as_array().context("events")?;
-        let changes = |change: &str| events.iter().filter(|event| event["change"] == change).count();
-        ensure!(
-            // The namespace is one of them.
-            changes("created") == 13 && changes("removed") == 13,
-            "{word}: {record:#}"
-        );
-        let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
-        ensure!(
-            numbers.is_sorted_by(|one, next| one < next),
-            "{word}: {numbers:?}"
-        );
-        known.push((ended, record));
-    }
+    let trouble = folder.path().join("trouble");
+    std::fs::write(&trouble, word)?;
+    let id = host.plan(&many)?;
+    host.order(&id, "run")?;
+    host.await_state(&id, &["succeeded"], LIMIT)?;
+    host.take_back(&id, "undone", LIMIT)?;
+    std::fs::remove_file(&trouble)?;
+    before.await_same(&cluster)?;
+    let struck = std::fs::read_to_string(folder.path().join("struck"))?;
+    let struck = struck.lines().count();
+    ensure!(struck >= 5, "only {struck} appends have met with it");
+
+    let path = format!("/api/v1/operations/{id}/record");
+    let record = host.get(&path)?.expect(200)?;
+    let events = record["events"].as_array().context("events")?;
+    let changes = |change: &str| events.iter().filter(|event| event["change"] == change).count();
+    ensure!(
+        // The namespace is one of them.
+        changes("created") == 13 && changes("removed") == 13,
+        "{record:#}"
+    );
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
+    ensure!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
     // What has been told is what is durable.
     host.kill()?;
     host.restart()?;
-    for (id, record) in known {
-        let now = host
-            .get(&format!("/api/v1/operations/{id}/record"))?
-            .expect(200)?;
-        ensure!(now == record, "{now:#}\nis not\n{record:#}");
-    }
+    let now = host.get(&path)?.expect(200)?;
+    ensure!(now == record, "{now:#}\nis not\n{record:#}");
     Ok(())
 }
