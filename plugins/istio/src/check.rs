@@ -3,7 +3,7 @@
 use meshery_mesh_kit::adoption;
 use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
-use meshery_mesh_kit::object::{annotation, label, name};
+use meshery_mesh_kit::object::{annotation, label};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, precheck, unreleased, webhook};
 use meshery_plugin_api::PluginError;
@@ -12,12 +12,12 @@ use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severi
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, ZTUNNEL, revision};
+use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision};
 use crate::install::Wish;
 use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
-use crate::{MESH, detect, injection, install, istioctl, proxies, remove as removal, versions};
+use crate::{MESH, ambient, detect, injection, install, istioctl, proxies, remove as removal, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -286,8 +286,12 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             findings.push(adoption::removed(request, &release.id)?);
         }
     }
-    let of_istioctl: usize = istioctl::made(facts, &scope).values().map(Vec::len).sum();
+    let made = istioctl::made(facts, &scope);
+    let of_istioctl: usize = made.values().map(Vec::len).sum();
     findings.extend(unreleased::told(request, istioctl::INSTALLER, of_istioctl)?);
+    if made.contains_key(&Part::Ztunnel) || going.iter().any(|release| release.part == Part::Ztunnel) {
+        findings.extend(ambient::lost(facts));
+    }
     let staying = removal::staying(&installations, &scope);
     let loses = |gateway: &PartRelease| {
         let revision = detect::gateway_revision(facts, &gateway.id.namespace, &gateway.id.name);
@@ -345,10 +349,7 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 
 /// Whether nodes redirect traffic at all.
 fn no_ambient(facts: &Facts) -> Option<Finding> {
-    let there = facts
-        .objects("apps", "DaemonSet")
-        .any(|object| name(object) == ZTUNNEL);
-    (!there && kind_is_whole(facts, "apps", "DaemonSet")).then(|| {
+    ambient::is_missing(facts).then(|| {
         finding(
             "istio-no-ambient",
             Severity::Error,

@@ -22,7 +22,7 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{membership, proxies};
+use crate::{ambient, membership, proxies};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -61,6 +61,7 @@ pub fn needs() -> Vec<Need> {
     ];
     needs.extend(proxies::needs());
     needs.push(membership::need());
+    needs.push(ambient::need());
     needs
 }
 
@@ -193,6 +194,12 @@ impl Found<'_> {
         };
         findings.extend(of_operator(&installation));
         findings.extend(membership::findings(facts, &installation));
+        // The nodes' proxies are of one of them.
+        findings.extend(
+            (keys.first() == Some(key))
+                .then(|| ambient::told(facts))
+                .flatten(),
+        );
         installation.findings = findings;
         installation
     }

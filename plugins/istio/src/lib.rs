@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod addon;
+mod ambient;
 mod canary;
 mod canary_expansion;
 mod check;

@@ -1,5 +1,6 @@
 //! The adapter against clusters written down in `tests/clusters`, its plans against `tests/snapshots`.
 
+mod ambient;
 mod canary;
 mod checks;
 mod cluster;

@@ -122,6 +122,11 @@ fn into_ambient(bench: &Bench) -> anyhow::Result<()> {
         ensure!(labels["istio.io/dataplane-mode"] == "ambient", "{labels:#}");
         let pods = bench.containers("shop")?;
         ensure!(pods.values().all(|containers| containers.len() == 1), "{pods:?}");
+        let found = bench.installations()?;
+        ensure!(
+            found[0]["findings"].to_string().contains("ambient mode: shop"),
+            "{found:#?}"
+        );
         Ok(record)
     };
     taken_in()?;

@@ -1,0 +1,41 @@
+//! Namespaces in ambient mode are seen, and named before they lose the nodes' proxies.
+
+use meshery_plugin_api::message::finding::{Finding, Severity};
+use serde_json::json;
+
+use super::cluster::Cluster;
+
+fn only(findings: &[Finding], code: &str) -> (Severity, String) {
+    let mut found = findings.iter().filter(|finding| finding.code == code);
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("{code} is not among {findings:#?}"));
+    assert!(found.next().is_none(), "{code} is told twice");
+    (first.severity, first.message.clone())
+}
+
+#[test]
+fn they_are_told_with_an_installation_and_warned_of_when_the_nodes_have_no_proxies() {
+    let cluster = Cluster::of("ambient");
+    let findings = cluster.detect().unwrap().remove(0).findings;
+    let (severity, message) = only(&findings, "istio-ambient-namespaces");
+    assert!(
+        severity == Severity::Info && message.ends_with(": bank, shop"),
+        "{message}"
+    );
+
+    let without = cluster.change("ztunnel", |object| object["metadata"]["name"] = "other".into());
+    let findings = without.detect().unwrap().remove(0).findings;
+    let (severity, message) = only(&findings, "istio-ambient-without-ztunnel");
+    assert!(
+        severity == Severity::Warning && message.ends_with(": bank, shop"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_removal_names_them_if_the_nodes_proxies_go() {
+    let findings = Cluster::of("ambient").check("remove", json!({"of-others": true}));
+    let (_, message) = only(&findings, "namespaces-in-mesh");
+    assert_eq!(message, "namespaces in ambient mode: bank, shop");
+}
