@@ -92,7 +92,7 @@ pub fn trials() -> Vec<Trial> {
             others::over_plain_helm,
         ),
         trial_with_charts(
-            "istio::installed_by_istioctl_is_removed_on_explicit_word_only",
+            "istio::installed_by_istioctl_is_taken_over_and_removed_on_explicit_word_only",
             others::of_istioctl,
         ),
         trial_with_charts(

@@ -111,6 +111,35 @@ pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {
     let found = bench.is("healthy")?;
     ensure!(found["installed_by"] == "istioctl", "{found:#}");
     bench.refused("remove", &json!({}), "istio-of-istioctl")?;
+
+    // Taken over, it is a release; given back, it is istioctl's again to the last field.
+    let theirs = Snapshot::take(&bench.cluster)?;
+    let mut wish = request(
+        "install",
+        &json!({"version": VERSION, "profile": "minimal", "adopt": true}),
+    );
+    // Labels with the name of the release are others.
+    wish["policy"] = json!({"accept": ["adopt"], "force_conflicts": true});
+    let adopted = bench.host.perform(&wish, "succeeded", LIMIT)?;
+    let found = bench.is("healthy")?;
+    ensure!(found["installed_by"] != "istioctl", "{found:#}");
+    let releases = bench.helm(&["list", "--short"])?;
+    ensure!(
+        releases.contains("istiod") && releases.contains("istio-base"),
+        "{releases}"
+    );
+    let id = adopted["id"].as_str().context("an id")?;
+    bench.host.take_back(id, "undone", LIMIT)?;
+    eventually(|| {
+        let mut differences = theirs.differences(&Snapshot::take(&bench.cluster)?);
+        // What the Deployment's controller has copied from it stays.
+        differences.retain(|difference| !difference.starts_with("~ apps/v1/ReplicaSet/"));
+        ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
+        Ok(())
+    })?;
+    let found = bench.is("healthy")?;
+    ensure!(found["installed_by"] == "istioctl", "{found:#}");
+
     let purge = json!({"of-others": true, "purge": true, "custom-resources": true});
     let removed = bench.perform("remove", &purge)?;
     ensure!(bench.installations()?.is_empty());
