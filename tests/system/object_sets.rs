@@ -228,14 +228,7 @@ fn killed() -> anyhow::Result<()> {
         let state = ground.host.record(&id)?["state"].clone();
         ensure!(state == "running", "{state}");
         ground.host.kill()?;
-        ground.kubectl(&[
-            "patch",
-            "configmap",
-            "b",
-            "--type=merge",
-            "--patch",
-            "{\"metadata\": {\"finalizers\": null}}",
-        ])?;
+        release(&ground)?;
         ground.host.restart()?;
         ground.host.await_state(&id, &[end], LIMIT)?;
         if policy == "resume" {
@@ -251,10 +244,16 @@ fn killed() -> anyhow::Result<()> {
         }
         ensure!(back == whole, "{back:#}\n{whole:#}");
     }
+    // What came back is held again, and would hold the namespace, and whoever takes such a set down.
+    release(&ground)?;
+    succeeded(ground.cluster.kubectl(&["delete", "namespace", ground.space])).map(drop)
+}
+
+fn release(ground: &Ground) -> anyhow::Result<()> {
+    let patch = r#"{"metadata": {"finalizers": null}}"#;
     ground
-        .cluster
-        .kubectl(&["delete", "namespace", ground.space, "--wait=false"]);
-    Ok(())
+        .kubectl(&["patch", "configmap", "b", "--type=merge", "--patch", patch])
+        .map(drop)
 }
 
 /// A definition and a namespace fall away while somebody uses them; once nobody does, they go.
