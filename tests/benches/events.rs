@@ -2,7 +2,8 @@
 //! whether each hears each of them once and in order, what the one that did not read hears afterwards and when it comes
 //! back with the last number it saw, and what it all costs the host of memory.
 //!
-//! A real host makes 5,000 objects before a real API server, which works on the same cores and is what bounds the rate.
+//! A real host makes 5,000 objects before a real API server, which works on the same cores and bounds the rate, and then
+//! waits for them, which is told of each of them at once.
 //! `cargo bench -p meshery-tests --bench events`; needs the test control plane.
 
 use std::path::PathBuf;
@@ -89,7 +90,7 @@ fn plugins(plane: &Cluster) -> anyhow::Result<PathBuf> {
 
 /// Runs an operation with everybody listening; how many events a second each has heard, and the most memory.
 fn measure(host: &Host, runtime: &tokio::runtime::Runtime) -> anyhow::Result<(f64, u64)> {
-    let parameters = json!({"namespace": "events", "objects": OBJECTS, "steps": 1});
+    let parameters = json!({"namespace": "events", "objects": OBJECTS, "steps": 1, "await": true});
     let id = host.plan(&json!({"adapter": "invented", "operation": "many", "parameters": parameters}))?;
     let token = std::fs::read_to_string(host.token_file())?.trim().to_owned();
     let address = host.client()?.address().to_owned();

@@ -439,7 +439,19 @@ impl StepRun<'_> {
         uid: String,
         fields: Stored<Vec<super::field::Field>>,
     ) -> Result<(), Problem> {
-        let outcome = Entry::Outcome {
+        let outcome = self.outcome_entry(object, change, uid, fields);
+        self.run.journal.note(outcome).await
+    }
+
+    /// The entry that says what became of an object, which counts as done from now on.
+    pub(super) fn outcome_entry(
+        &self,
+        object: ObjectRef,
+        change: ObjectChange,
+        uid: String,
+        fields: Stored<Vec<super::field::Field>>,
+    ) -> Entry {
+        Entry::Outcome {
             step: self.step.id.clone(),
             object,
             change,
@@ -447,8 +459,7 @@ impl StepRun<'_> {
             fields,
             done: self.progress.one_more(),
             total: self.progress.total,
-        };
-        self.run.journal.note(outcome).await
+        }
     }
 }
 

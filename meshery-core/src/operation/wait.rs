@@ -18,16 +18,16 @@ pub(super) const MOST_ENTRIES: usize = 500;
 impl StepRun<'_> {
     pub async fn wait(&self, conditions: &[Readiness]) -> Result<(), Problem> {
         self.await_ready(conditions).await?;
-        for condition in conditions {
-            self.outcome(
+        // They are ready all at once, so one write tells of them all.
+        let ready = conditions.iter().map(|condition| {
+            self.outcome_entry(
                 condition.object.clone(),
                 ObjectChange::Ready,
                 String::new(),
                 Stored::Nothing,
             )
-            .await?;
-        }
-        Ok(())
+        });
+        self.run.journal.write(ready.collect()).await
     }
 
     /// Waits, and says what for.
