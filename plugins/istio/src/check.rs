@@ -515,9 +515,3 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     findings.extend(clashes(facts, application));
     Ok(findings)
 }
-
-/// Only what could not be read.
-pub fn nothing_more(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    parameter::text(request, "namespace", "")?;
-    Ok(gaps(&request.facts))
-}

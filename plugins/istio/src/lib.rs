@@ -36,13 +36,14 @@ mod values;
 mod versions;
 mod vet;
 
+use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
+use meshery_mesh_kit::step::plan;
 use meshery_mesh_kit::{custom, documentation};
-use meshery_plugin_api::message::SCHEMA;
-use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
 
 export_adapter! {
@@ -55,14 +56,6 @@ const MESH: &str = "Istio";
 
 /// The adapter.
 struct Istio;
-
-/// One of the adapter's operations: what it offers, and what it does.
-struct Entry {
-    name: &'static str,
-    describe: fn() -> Operation,
-    plan: fn(&PlanRequest) -> Result<Plan, PluginError>,
-    check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
-}
 
 /// The two operations of a sample application.
 macro_rules! sample {
@@ -78,7 +71,7 @@ macro_rules! sample {
                 name: concat!("remove-", $name),
                 describe: || sample::remove_operation(&$app),
                 plan: |request| sample::remove(request, &$app),
-                check: check::nothing_more,
+                check: nothing_more,
             },
         ]
     };
@@ -98,14 +91,19 @@ macro_rules! addon {
                 name: concat!("remove-", $name),
                 describe: || addon::remove_operation(&$addon),
                 plan: |request| addon::remove(request, &$addon),
-                check: check::nothing_more,
+                check: nothing_more,
             },
         ]
     };
 }
 
+const OPERATIONS: OperationTable = OperationTable {
+    mesh: MESH,
+    groups: GROUPS,
+};
+
 /// The operations, by what they are about.
-const OPERATIONS: &[&[Entry]] = &[
+const GROUPS: &[&[Entry]] = &[
     &[
         Entry {
             name: "install",
@@ -141,7 +139,7 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "remove-gateway",
             describe: gateway::remove_operation,
             plan: gateway::remove,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "inject",
@@ -153,7 +151,7 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "uninject",
             describe: injection::uninject_operation,
             plan: injection::uninject,
-            check: check::nothing_more,
+            check: nothing_more,
         },
     ],
     &[
@@ -167,7 +165,7 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "remove-policy",
             describe: policy::remove_operation,
             plan: policy::remove,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "add-imagehub-filter",
@@ -179,19 +177,19 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "remove-imagehub-filter",
             describe: envoy_filter::remove_operation,
             plan: envoy_filter::remove,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "apply-custom",
             describe: custom::apply_operation,
             plan: custom::apply_plan,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "remove-custom",
             describe: custom::remove_operation,
             plan: custom::remove_plan,
-            check: check::nothing_more,
+            check: nothing_more,
         },
     ],
     &addon!("prometheus", addon::PROMETHEUS),
@@ -214,25 +212,10 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "remove-application",
             describe: dropped::remove_operation,
             plan: dropped::remove,
-            check: check::nothing_more,
+            check: nothing_more,
         },
     ],
 ];
-
-fn entries() -> impl Iterator<Item = &'static Entry> {
-    OPERATIONS.iter().copied().flatten()
-}
-
-fn entry(operation: &str) -> Result<&'static Entry, PluginError> {
-    entries().find(|entry| entry.name == operation).ok_or_else(|| {
-        let names: Vec<&str> = entries().map(|entry| entry.name).collect();
-        PluginError::new(
-            "unknown-operation",
-            format!("{MESH} has no operation \"{operation}\""),
-        )
-        .remedy(format!("choose one of {}", names.join(", ")))
-    })
-}
 
 impl MeshAdapter for Istio {
     fn describe(&self) -> AdapterDescriptor {
@@ -244,7 +227,7 @@ impl MeshAdapter for Istio {
                 versions::CATALOGUE.chart_repository(&["base", "istiod"], &["cni", "ztunnel", "gateway"]),
             ],
             support_ends: versions::CATALOGUE.support_ends(),
-            operations: entries().map(|entry| (entry.describe)()).collect(),
+            operations: OPERATIONS.describe(),
             detect_needs: detect::needs(),
             analyze_needs: vet::needs(),
             rights: Rights {
@@ -264,7 +247,7 @@ impl MeshAdapter for Istio {
     }
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
-        (entry(&request.operation)?.plan)(&request)
+        OPERATIONS.plan(&request)
     }
 
     fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
@@ -272,7 +255,7 @@ impl MeshAdapter for Istio {
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
-        let findings = (entry(&request.operation)?.check)(&request)?;
+        let findings = OPERATIONS.check(&request)?;
         Ok(documentation::added(findings, check::PAGES, check::PAGE))
     }
 
@@ -284,26 +267,12 @@ impl MeshAdapter for Istio {
             .collect();
         for (found, prospects) in installations.iter_mut().zip(prospects) {
             found.prospects = prospects;
-            let of_prospects = found.prospects.iter_mut().map(|prospect| &mut prospect.findings);
-            for findings in of_prospects.chain([&mut found.findings]) {
-                *findings = documentation::added(std::mem::take(findings), check::PAGES, check::PAGE);
-            }
         }
+        documentation::added_to(&mut installations, check::PAGES, check::PAGE);
         Ok(installations)
     }
 
     fn analyze(&self, facts: Facts) -> Result<Vec<Finding>, PluginError> {
         Ok(vet::analyze(&facts))
-    }
-}
-
-/// A plan of the steps in this order.
-fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
-    Plan {
-        schema: SCHEMA.into(),
-        summary,
-        steps: meshery_mesh_kit::step::in_a_row(steps),
-        notes,
-        verify,
     }
 }

@@ -70,18 +70,10 @@ pub fn hub(version: &semver::Version) -> &'static str {
 /// Charts of a version all have its number.
 const fn charts(version: &'static str) -> [PinnedChart; 5] {
     [
-        chart("base", version),
-        chart("istiod", version),
-        chart("cni", version),
-        chart("ztunnel", version),
-        chart("gateway", version),
+        PinnedChart::new("base", version),
+        PinnedChart::new("istiod", version),
+        PinnedChart::new("cni", version),
+        PinnedChart::new("ztunnel", version),
+        PinnedChart::new("gateway", version),
     ]
-}
-
-const fn chart(name: &'static str, version: &'static str) -> PinnedChart {
-    PinnedChart {
-        name,
-        version,
-        sha256: "",
-    }
 }

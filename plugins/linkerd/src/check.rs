@@ -472,9 +472,3 @@ fn anchors_of(request: &PlanRequest, default: &str) -> Result<Vec<Finding>, Plug
     findings.extend(trust::anchors(facts, target));
     Ok(findings)
 }
-
-/// Only what could not be read.
-pub fn nothing_more(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    parameter::text(request, "namespace", "")?;
-    Ok(gaps(&request.facts))
-}

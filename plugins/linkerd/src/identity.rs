@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
-use meshery_mesh_kit::step::{apply, in_a_row, material};
+use meshery_mesh_kit::step::{apply, material};
 use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::material::{Certificate, MaterialEntry, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use serde_json::Value;
 
 use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
@@ -149,18 +148,15 @@ pub fn make(request: &PlanRequest) -> Result<Plan, PluginError> {
         "trust anchor, issuer and the anchors to believe",
         items,
     ));
-    let mut plan = plan(
-        format!("Make Linkerd's trust anchor and issuer in {target}"),
-        steps,
-    );
-    plan.notes.push(if keep {
+    let note = if keep {
         format!(
             "the anchor's key stays in Secret {target}/{ANCHOR}: who may read it can be anybody in the mesh"
         )
     } else {
         "the anchor's key is lost when the issuer is signed: when that ends, a new anchor is needed".into()
-    });
-    Ok(plan)
+    };
+    let summary = format!("Make Linkerd's trust anchor and issuer in {target}");
+    Ok(crate::plan(summary, steps, Vec::new(), vec![note]))
 }
 
 /// An anchor, whose key is lost when it has signed unless it is asked to be kept.
@@ -231,7 +227,8 @@ pub fn renew(request: &PlanRequest) -> Result<Plan, PluginError> {
     let anchor = anchor_of(&request.facts, target);
     let items = vec![issuer(request, target, &anchor, true)?];
     let steps = vec![material("issuer", "the issuer's certificate and key", items)];
-    Ok(plan(format!("Renew Linkerd's issuer in {target}"), steps))
+    let summary = format!("Renew Linkerd's issuer in {target}");
+    Ok(crate::plan(summary, steps, Vec::new(), Vec::new()))
 }
 
 /// An issuer, signed by the anchor in a Secret.
@@ -277,14 +274,4 @@ fn item(kind: &str, namespace: &str, name: &str) -> MaterialItem {
 
 fn hours(days: u64) -> u32 {
     u32::try_from(days.max(1) * 24).unwrap_or(u32::MAX)
-}
-
-fn plan(summary: String, steps: Vec<Step>) -> Plan {
-    Plan {
-        schema: SCHEMA.into(),
-        summary,
-        steps: in_a_row(steps),
-        notes: Vec::new(),
-        verify: Vec::new(),
-    }
 }

@@ -28,13 +28,14 @@ mod tests;
 mod trust;
 mod versions;
 
+use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
+use meshery_mesh_kit::step::plan;
 use meshery_mesh_kit::{custom, documentation};
-use meshery_plugin_api::message::SCHEMA;
-use meshery_plugin_api::message::descriptor::{AdapterDescriptor, Operation, RbacScope, Rights};
+use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
 
 export_adapter! {
@@ -47,14 +48,6 @@ const MESH: &str = "Linkerd";
 
 /// The adapter.
 struct Linkerd;
-
-/// One of the adapter's operations: what it offers, and what it does.
-struct Entry {
-    name: &'static str,
-    describe: fn() -> Operation,
-    plan: fn(&PlanRequest) -> Result<Plan, PluginError>,
-    check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
-}
 
 /// Deploying and removing a sample application.
 macro_rules! sample {
@@ -70,7 +63,7 @@ macro_rules! sample {
                 name: $remove,
                 describe: || sample::remove_operation(&$app),
                 plan: |request| sample::remove(request, &$app),
-                check: check::nothing_more,
+                check: nothing_more,
             },
         ]
     };
@@ -90,14 +83,19 @@ macro_rules! extension {
                 name: $remove,
                 describe: || extension::remove_operation(&$extension),
                 plan: |request| extension::remove(request, &$extension),
-                check: check::nothing_more,
+                check: nothing_more,
             },
         ]
     };
 }
 
+const OPERATIONS: OperationTable = OperationTable {
+    mesh: MESH,
+    groups: GROUPS,
+};
+
 /// The operations, by what they are about.
-const OPERATIONS: &[&[Entry]] = &[
+const GROUPS: &[&[Entry]] = &[
     &[
         Entry {
             name: "install",
@@ -121,13 +119,13 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "make-trust",
             describe: identity::make_operation,
             plan: identity::make,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "renew-issuer",
             describe: identity::renew_operation,
             plan: identity::renew,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: rotation::ROTATE,
@@ -151,7 +149,7 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "uninject",
             describe: injection::uninject_operation,
             plan: injection::uninject,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "restart",
@@ -177,7 +175,7 @@ const OPERATIONS: &[&[Entry]] = &[
         name: "jaeger-addon",
         describe: extension::jaeger_operation,
         plan: extension::jaeger,
-        check: check::nothing_more,
+        check: nothing_more,
     }],
     &sample!(sample::BOOKINFO, "deploy-bookinfo", "remove-bookinfo"),
     &sample!(sample::HTTPBIN, "deploy-httpbin", "remove-httpbin"),
@@ -194,37 +192,22 @@ const OPERATIONS: &[&[Entry]] = &[
             name: "remove-application",
             describe: dropped::remove_operation,
             plan: dropped::remove,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "apply-custom",
             describe: custom::apply_operation,
             plan: custom::apply_plan,
-            check: check::nothing_more,
+            check: nothing_more,
         },
         Entry {
             name: "remove-custom",
             describe: custom::remove_operation,
             plan: custom::remove_plan,
-            check: check::nothing_more,
+            check: nothing_more,
         },
     ],
 ];
-
-fn operations() -> impl Iterator<Item = &'static Entry> {
-    OPERATIONS.iter().copied().flatten()
-}
-
-fn entry(operation: &str) -> Result<&'static Entry, PluginError> {
-    operations().find(|entry| entry.name == operation).ok_or_else(|| {
-        let names: Vec<&str> = operations().map(|entry| entry.name).collect();
-        PluginError::new(
-            "unknown-operation",
-            format!("{MESH} has no operation \"{operation}\""),
-        )
-        .remedy(format!("choose one of {}", names.join(", ")))
-    })
-}
 
 impl MeshAdapter for Linkerd {
     fn describe(&self) -> AdapterDescriptor {
@@ -234,7 +217,7 @@ impl MeshAdapter for Linkerd {
             versions: versions::all(),
             repositories: versions::repositories(),
             support_ends: versions::STABLE.support_ends(),
-            operations: operations().map(|entry| (entry.describe)()).collect(),
+            operations: OPERATIONS.describe(),
             analyze_needs: Vec::new(),
             detect_needs: detect::needs(),
             rights: Rights {
@@ -254,7 +237,7 @@ impl MeshAdapter for Linkerd {
     }
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
-        (entry(&request.operation)?.plan)(&request)
+        OPERATIONS.plan(&request)
     }
 
     fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
@@ -268,7 +251,7 @@ impl MeshAdapter for Linkerd {
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
-        let findings = (entry(&request.operation)?.check)(&request)?;
+        let findings = OPERATIONS.check(&request)?;
         Ok(documentation::added(findings, check::PAGES, check::PAGE))
     }
 
@@ -276,22 +259,8 @@ impl MeshAdapter for Linkerd {
         let mut installations = detect::installations(&facts)?;
         for found in &mut installations {
             found.prospects = prospect::of(&facts, found);
-            let of_prospects = found.prospects.iter_mut().map(|prospect| &mut prospect.findings);
-            for findings in of_prospects.chain([&mut found.findings]) {
-                *findings = documentation::added(std::mem::take(findings), check::PAGES, check::PAGE);
-            }
         }
+        documentation::added_to(&mut installations, check::PAGES, check::PAGE);
         Ok(installations)
-    }
-}
-
-/// A plan of the steps in this order.
-fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
-    Plan {
-        schema: SCHEMA.into(),
-        summary,
-        steps: meshery_mesh_kit::step::in_a_row(steps),
-        notes,
-        verify,
     }
 }

@@ -77,17 +77,7 @@ pub fn deploy_operation(app: &App) -> Operation {
 }
 
 pub fn remove_operation(app: &App) -> Operation {
-    let sample = app.sample;
-    Operation {
-        name: format!("remove-{}", sample.name),
-        category: Category::SampleApplication,
-        description: format!(
-            "Removes the sample application {}, as far as Meshery made it",
-            sample.title
-        ),
-        parameters: schema::object([sample.namespace_parameter("Namespace of the application")], &[]),
-        needs: needs(sample),
-    }
+    app.sample.remove_operation(needs(app.sample))
 }
 
 fn needs(sample: &Sample) -> Vec<Need> {

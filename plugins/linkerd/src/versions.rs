@@ -46,8 +46,8 @@ pub const STABLE: Catalogue = Catalogue {
         version: "2.14.10",
         kubernetes: ">=1.21",
         charts: &[
-            chart("linkerd-crds", "1.8.0"),
-            chart("linkerd-control-plane", "1.16.11"),
+            PinnedChart::new("linkerd-crds", "1.8.0"),
+            PinnedChart::new("linkerd-control-plane", "1.16.11"),
         ],
     }],
     support_ends: &[("2.14", STABLE_ENDED)],
@@ -63,20 +63,12 @@ pub const SMI: Catalogue = Catalogue {
 
 const fn edge(version: &'static str) -> [PinnedChart; 5] {
     [
-        chart("linkerd-crds", version),
-        chart("linkerd-control-plane", version),
-        chart("linkerd2-cni", version),
-        chart("linkerd-viz", version),
-        chart("linkerd-multicluster", version),
+        PinnedChart::new("linkerd-crds", version),
+        PinnedChart::new("linkerd-control-plane", version),
+        PinnedChart::new("linkerd2-cni", version),
+        PinnedChart::new("linkerd-viz", version),
+        PinnedChart::new("linkerd-multicluster", version),
     ]
-}
-
-const fn chart(name: &'static str, version: &'static str) -> PinnedChart {
-    PinnedChart {
-        name,
-        version,
-        sha256: "",
-    }
 }
 
 /// All of them, edge first.

@@ -5,7 +5,6 @@
 //! [`crate::sample`] and [`crate::dropped`].
 
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -16,7 +15,7 @@ use crate::namespace::{self, State};
 use crate::object::{label, name, namespace as namespace_of, text};
 use crate::ownership::is_ours;
 use crate::readable::is_whole;
-use crate::step::{apply, delete, holds, in_a_row, wait};
+use crate::step::{apply, delete, holds, plan, wait};
 use crate::{need, parameter, schema};
 
 /// Seconds that an application has until it runs, unless somebody says otherwise.
@@ -341,14 +340,4 @@ fn find<'a>(facts: &'a Facts, wanted: &'a ObjectRef) -> Option<&'a Value> {
     facts
         .objects(&wanted.group, &wanted.kind)
         .find(|object| namespace_of(object) == wanted.namespace && name(object) == wanted.name)
-}
-
-fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
-    Plan {
-        schema: SCHEMA.into(),
-        summary,
-        steps: in_a_row(steps),
-        notes,
-        verify,
-    }
 }

@@ -57,6 +57,17 @@ pub struct PinnedChart {
     pub sha256: &'static str,
 }
 
+impl PinnedChart {
+    /// One of which no digest is pinned.
+    pub const fn new(name: &'static str, version: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            sha256: "",
+        }
+    }
+}
+
 /// A version that was chosen, with the charts that make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {

@@ -2,14 +2,13 @@
 //! they are a set: what of it is not in the YAML any more goes, and the set can be removed without the YAML.
 
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness, Rule, Step, Target};
 use serde_json::Value;
 
 use crate::application::{deadline, deadline_parameter};
-use crate::step::{apply, apply_set, delete, delete_set, holds, in_a_row, wait};
+use crate::step::{apply, apply_set, delete, delete_set, holds, plan, wait};
 use crate::{manifest, namespace, need, parameter, schema};
 
 /// The most that a text may have, in bytes.
@@ -138,13 +137,12 @@ pub fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     if !ready.is_empty() {
         verify.push(wait("ready", "the workloads run", deadline(request)?, ready));
     }
-    Ok(Plan {
-        schema: SCHEMA.into(),
-        summary: format!("Apply {count} objects, in namespace {target} where they name none"),
-        steps: in_a_row(steps),
-        notes: Vec::new(),
+    Ok(plan(
+        format!("Apply {count} objects, in namespace {target} where they name none"),
+        steps,
         verify,
-    })
+        Vec::new(),
+    ))
 }
 
 fn readiness(object: &Value) -> Option<Readiness> {
@@ -188,13 +186,7 @@ pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             ),
             last(target),
         ];
-        return Ok(Plan {
-            schema: SCHEMA.into(),
-            summary: format!("Remove set {set}"),
-            steps: in_a_row(steps),
-            notes: Vec::new(),
-            verify: Vec::new(),
-        });
+        return Ok(plan(format!("Remove set {set}"), steps, Vec::new(), Vec::new()));
     }
     let (objects, target) = objects(request)?;
     let mut targets: Vec<Target> = objects
@@ -220,13 +212,12 @@ pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         ),
         last(target),
     ];
-    Ok(Plan {
-        schema: SCHEMA.into(),
-        summary: format!("Remove {count} objects, from namespace {target} where they name none"),
-        steps: in_a_row(steps),
-        notes: Vec::new(),
-        verify: Vec::new(),
-    })
+    Ok(plan(
+        format!("Remove {count} objects, from namespace {target} where they name none"),
+        steps,
+        Vec::new(),
+        Vec::new(),
+    ))
 }
 
 #[cfg(test)]

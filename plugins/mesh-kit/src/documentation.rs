@@ -1,6 +1,6 @@
 //! Where more is written about a finding.
 
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 
 /// Addresses by the code of a finding.
 pub type Pages = &'static [(&'static str, &'static str)];
@@ -49,6 +49,16 @@ pub fn added(mut findings: Vec<Finding>, own: Pages, general: &str) -> Vec<Findi
         }
     }
     findings
+}
+
+/// The same for all that was found of installations, and of what our operations would come to on them.
+pub fn added_to(installations: &mut [Installation], own: Pages, general: &str) {
+    for found in installations {
+        let of_prospects = found.prospects.iter_mut().map(|prospect| &mut prospect.findings);
+        for findings in of_prospects.chain([&mut found.findings]) {
+            *findings = added(std::mem::take(findings), own, general);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! common to all their objects (namespace, labels) is added here and not repeated in each file.
 
 use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Need;
 use serde_json::Value;
 
@@ -180,6 +181,20 @@ impl Sample {
     /// The parameter of every operation about it that says where it is.
     pub fn namespace_parameter(&self, description: &str) -> (&'static str, Value) {
         ("namespace", schema::namespace(description, self.name))
+    }
+
+    /// Removing it, which takes the namespace it is in.
+    pub fn remove_operation(&self, needs: Vec<Need>) -> Operation {
+        Operation {
+            name: format!("remove-{}", self.name),
+            category: Category::SampleApplication,
+            description: format!(
+                "Removes the sample application {}, as far as Meshery made it",
+                self.title
+            ),
+            parameters: schema::object([self.namespace_parameter("Namespace of the application")], &[]),
+            needs,
+        }
     }
 }
 

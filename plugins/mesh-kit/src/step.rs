@@ -1,11 +1,12 @@
 //! Steps in few words, so that a plan reads as what it does.
 
+use meshery_plugin_api::message::SCHEMA;
 use meshery_plugin_api::message::expansion::{Expand, Output};
 use meshery_plugin_api::message::material::{Material, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{
-    Action, Apply, ChartRef, Delete, Gate, Probe, Readiness, Release, RemoveRelease, Restart, Rule, Step,
-    Target, Wait,
+    Action, Apply, ChartRef, Delete, Gate, Plan, Probe, Readiness, Release, RemoveRelease, Restart, Rule,
+    Step, Target, Wait,
 };
 use serde_json::{Map, Value};
 
@@ -235,6 +236,17 @@ pub fn in_a_row(mut steps: Vec<Step>) -> Vec<Step> {
         steps[at].after = vec![steps[at - 1].id.clone()];
     }
     steps
+}
+
+/// A plan of the steps, one after the other.
+pub fn plan(summary: String, steps: Vec<Step>, verify: Vec<Step>, notes: Vec<String>) -> Plan {
+    Plan {
+        schema: SCHEMA.into(),
+        summary,
+        steps: in_a_row(steps),
+        notes,
+        verify,
+    }
 }
 
 /// A condition to wait for.

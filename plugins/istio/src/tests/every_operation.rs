@@ -1,21 +1,17 @@
 //! That each operation has a snapshot of a plan: an operation that is added without one fails here.
 
+use meshery_mesh_kit::contract::assert_summary;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, TextFile};
 use meshery_plugin_api::{MeshAdapter, testkit};
 use serde_json::{Value, json};
 
-use super::cluster::folder;
-use crate::{Istio, entries};
+use super::cluster::{folder, yaml};
+use crate::{Istio, OPERATIONS};
 
 const CUSTOM: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}, data: {host: 'a.{namespace}'}}";
-
-fn cluster(file: &str) -> testkit::Cluster {
-    let text = std::fs::read_to_string(folder("clusters").join(format!("{file}.yaml"))).unwrap();
-    testkit::Cluster::from_yaml(&text).unwrap()
-}
 
 fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Plan {
     let request = cluster.request(&Istio, operation, given).unwrap();
@@ -37,7 +33,7 @@ fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Plan {
 /// A cluster with what an operation has applied, marked as the engine marks it.
 fn after(operation: &str, given: Value) -> testkit::Cluster {
     let mut objects: Vec<Value> = Vec::new();
-    for step in plan(&cluster("empty"), operation, given).steps {
+    for step in plan(&yaml("empty"), operation, given).steps {
         let Action::Apply(apply) = step.action else {
             continue;
         };
@@ -53,9 +49,9 @@ fn after(operation: &str, given: Value) -> testkit::Cluster {
 /// Of an operation the name of the snapshot, the cluster, and what is given.
 fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
     let shop = json!({"namespace": "shop"});
-    let installed = || cluster("installed");
+    let installed = || yaml("installed");
     Some(match operation {
-        "install" => ("install-default", cluster("empty"), json!({"version": "1.30.2"})),
+        "install" => ("install-default", yaml("empty"), json!({"version": "1.30.2"})),
         "remove" => ("remove", installed(), json!({})),
         "upgrade" => ("upgrade", installed(), json!({"version": "1.30.3"})),
         "upgrade-canary" => ("upgrade-canary-alone", installed(), json!({"version": "1.30.3"})),
@@ -67,9 +63,9 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
             let given = json!({"gateway_namespace": "istio-ingress"});
             ("remove-gateway", installed(), given)
         }
-        "inject" => ("inject", cluster("empty"), shop),
+        "inject" => ("inject", yaml("empty"), shop),
         "uninject" => {
-            let labelled = cluster("empty").change("shop", |object| {
+            let labelled = yaml("empty").change("shop", |object| {
                 object["metadata"]["labels"] = json!({"istio-injection": "enabled"});
                 object["metadata"]["annotations"] = json!({"istio.meshery.io/injection": "enabled"});
             });
@@ -77,22 +73,22 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         }
         "set-policy" => ("set-policy", installed(), json!({})),
         "remove-policy" => ("remove-policy", after("set-policy", shop.clone()), shop),
-        "add-imagehub-filter" => (operation, cluster("empty"), json!({"per_minute": 3})),
+        "add-imagehub-filter" => (operation, yaml("empty"), json!({"per_minute": 3})),
         "remove-imagehub-filter" => (operation, after("add-imagehub-filter", json!({})), json!({})),
         "apply-custom" => {
             let given = json!({"yaml": CUSTOM, "namespace": "mine"});
-            (operation, cluster("empty"), given)
+            (operation, yaml("empty"), given)
         }
         "remove-custom" => {
             let given = json!({"yaml": CUSTOM, "namespace": "mine"});
             (operation, after("apply-custom", given.clone()), given)
         }
-        "deploy-bookinfo" => (operation, cluster("empty"), json!({})),
+        "deploy-bookinfo" => (operation, yaml("empty"), json!({})),
         "deploy-httpbin" | "deploy-imagehub" | "deploy-emojivoto" => {
             let given = json!({"namespace": "shop", "inject": true, "expose": true});
-            (operation, cluster("empty"), given)
+            (operation, yaml("empty"), given)
         }
-        "remove-bookinfo" => (operation, cluster("bookinfo"), json!({})),
+        "remove-bookinfo" => (operation, yaml("bookinfo"), json!({})),
         "remove-httpbin" | "remove-imagehub" | "remove-emojivoto" => {
             let deployed = operation.replacen("remove", "deploy", 1);
             let given = json!({"namespace": "shop", "inject": true, "expose": true});
@@ -100,7 +96,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         }
         "deploy-application" => {
             let given = json!({"application": "front", "namespace": "shop"});
-            ("deploy-application-plain", cluster("empty"), given)
+            ("deploy-application-plain", yaml("empty"), given)
         }
         "remove-application" => {
             let given = json!({"application": "front", "namespace": "shop"});
@@ -119,7 +115,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
 
 #[test]
 fn each_operation_has_a_snapshot_of_its_plan() {
-    for entry in entries() {
+    for entry in OPERATIONS.entries() {
         let Some((snapshot, cluster, given)) = example(entry.name) else {
             panic!(
                 "{} has no example here, so that nobody sees what its plan is",
@@ -133,13 +129,15 @@ fn each_operation_has_a_snapshot_of_its_plan() {
 
 #[test]
 fn what_was_added_or_deployed_is_named_by_its_removal() {
-    for entry in entries() {
+    for entry in OPERATIONS.entries() {
         let (Some(removed), true) = (entry.name.strip_prefix("remove-"), entry.name != "remove-gateway")
         else {
             continue;
         };
         let undone = ["add", "deploy", "set", "apply"].map(|verb| format!("{verb}-{removed}"));
-        let made = entries().find(|made| undone.iter().any(|name| name == made.name));
+        let made = OPERATIONS
+            .entries()
+            .find(|made| undone.iter().any(|name| name == made.name));
         assert!(made.is_some(), "{} takes back nothing", entry.name);
         let (_, cluster, given) = example(entry.name).unwrap();
         let plan = plan(&cluster, entry.name, given);
@@ -151,21 +149,9 @@ fn what_was_added_or_deployed_is_named_by_its_removal() {
 
 #[test]
 fn a_removal_says_that_it_removes_and_nothing_else_does() {
-    for entry in entries() {
+    for entry in OPERATIONS.entries() {
         let (_, cluster, given) = example(entry.name).unwrap();
         let summary = plan(&cluster, entry.name, given).summary;
-        let removes = entry.name.starts_with("remove");
-        assert_eq!(
-            summary.starts_with("Remove "),
-            removes,
-            "{}: {summary}",
-            entry.name
-        );
-        let word = summary.split(' ').next().unwrap_or_default();
-        assert!(
-            !word.ends_with("ing") && !word.ends_with("ed"),
-            "{}: {summary}",
-            entry.name
-        );
+        assert_summary(entry.name, &summary);
     }
 }

@@ -5,12 +5,12 @@ use meshery_plugin_api::MeshAdapter;
 use serde_json::json;
 
 use super::cluster::{Cluster, folder};
-use crate::{Istio, entries};
+use crate::{Istio, OPERATIONS};
 
 #[test]
 fn every_operation_is_found_by_the_name_it_describes_itself_with() {
     let named: Vec<String> = Istio.describe().operations.into_iter().map(|o| o.name).collect();
-    let entries: Vec<&str> = entries().map(|entry| entry.name).collect();
+    let entries: Vec<&str> = OPERATIONS.entries().map(|entry| entry.name).collect();
     assert_eq!(named, entries);
 }
 

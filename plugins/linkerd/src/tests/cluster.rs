@@ -19,12 +19,17 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
+/// A cluster of that folder.
+pub fn yaml(file: &str) -> testkit::Cluster {
+    let path = folder("clusters").join(format!("{file}.yaml"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let cluster = testkit::Cluster::from_yaml(&text);
+    cluster.unwrap_or_else(|e| panic!("{}: {e:?}", path.display()))
+}
+
 impl Cluster {
     pub fn of(file: &str) -> Self {
-        let path = folder("clusters").join(format!("{file}.yaml"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let cluster = testkit::Cluster::from_yaml(&text);
-        Self(cluster.unwrap_or_else(|e| panic!("{}: {e:?}", path.display())))
+        Self(yaml(file))
     }
 
     pub fn forbid(self, kinds: &[(&str, &str)]) -> Self {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use meshery_mesh_kit::contract::assert_summary;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::message::facts::ChartFact;
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -9,16 +10,11 @@ use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, TextFile};
 use meshery_plugin_api::{MeshAdapter, PluginError, testkit};
 use serde_json::{Value, json};
 
-use super::cluster::folder;
-use crate::{Linkerd, operations};
+use super::cluster::{folder, yaml};
+use crate::{Linkerd, OPERATIONS};
 
 const CUSTOM: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}, data: {host: 'a.{namespace}'}}";
-
-fn cluster(file: &str) -> testkit::Cluster {
-    let text = std::fs::read_to_string(folder("clusters").join(format!("{file}.yaml"))).unwrap();
-    testkit::Cluster::from_yaml(&text).unwrap()
-}
 
 fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Result<Plan, PluginError> {
     let request = cluster.request(&Linkerd, operation, given).unwrap();
@@ -38,7 +34,7 @@ fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Result<Pla
 /// A cluster with what an operation has applied, marked as the engine marks it.
 fn after(operation: &str, given: Value) -> testkit::Cluster {
     let mut objects: Vec<Value> = Vec::new();
-    for step in plan(&cluster("empty"), operation, given).unwrap().steps {
+    for step in plan(&yaml("empty"), operation, given).unwrap().steps {
         let Action::Apply(apply) = step.action else {
             continue;
         };
@@ -68,9 +64,9 @@ fn extended(extension: &str) -> testkit::Cluster {
 /// Of an operation the name of the snapshot, the cluster, and what is given.
 fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
     let shop = json!({"namespace": "shop"});
-    let installed = || cluster("installed");
+    let installed = || yaml("installed");
     Some(match operation {
-        "install" => (operation, cluster("given"), json!({"version": "edge-26.8.3"})),
+        "install" => (operation, yaml("given"), json!({"version": "edge-26.8.3"})),
         "upgrade"
         | "remove"
         | "rotate-anchor"
@@ -81,11 +77,11 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         | "install-viz"
         | "install-multicluster" => (operation, installed(), json!({})),
         "make-trust" | "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => {
-            (operation, cluster("empty"), json!({}))
+            (operation, yaml("empty"), json!({}))
         }
         "inject" => {
             let given = json!({"namespace": "shop", "restart": true});
-            (operation, cluster("given"), given)
+            (operation, yaml("given"), given)
         }
         "uninject" => {
             let ours = installed().change("shop", |namespace| {
@@ -109,7 +105,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         "remove-smi" => (operation, extended("smi"), json!({})),
         "deploy-emojivoto" => {
             let given = json!({"namespace": "shop", "inject": true});
-            (operation, cluster("empty"), given)
+            (operation, yaml("empty"), given)
         }
         "remove-bookinfo" | "remove-httpbin" | "remove-imagehub" | "remove-emojivoto" => {
             let deployed = operation.replacen("remove", "deploy", 1);
@@ -118,7 +114,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         }
         "apply-custom" => {
             let given = json!({"yaml": CUSTOM, "namespace": "mine"});
-            (operation, cluster("empty"), given)
+            (operation, yaml("empty"), given)
         }
         "remove-custom" => {
             let given = json!({"yaml": CUSTOM, "namespace": "mine"});
@@ -126,7 +122,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         }
         "deploy-application" => {
             let given = json!({"application": "front", "namespace": "shop"});
-            ("deploy-application-plain", cluster("empty"), given)
+            ("deploy-application-plain", yaml("empty"), given)
         }
         "remove-application" => {
             let given = json!({"application": "front", "namespace": "shop"});
@@ -138,7 +134,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
 
 #[test]
 fn each_operation_has_a_snapshot_of_its_plan() {
-    for entry in operations() {
+    for entry in OPERATIONS.entries() {
         let Some((snapshot, cluster, given)) = example(entry.name) else {
             panic!(
                 "{} has no example here, so that nobody sees what its plan is",
@@ -167,27 +163,15 @@ fn every_operation_is_found_by_the_name_it_describes_itself_with() {
         .into_iter()
         .map(|o| o.name)
         .collect();
-    let entries: Vec<&str> = operations().map(|entry| entry.name).collect();
+    let entries: Vec<&str> = OPERATIONS.entries().map(|entry| entry.name).collect();
     assert_eq!(named, entries);
 }
 
 #[test]
 fn a_removal_says_that_it_removes_and_nothing_else_does() {
-    for entry in operations().filter(|entry| entry.name != "jaeger-addon") {
+    for entry in OPERATIONS.entries().filter(|entry| entry.name != "jaeger-addon") {
         let (_, cluster, given) = example(entry.name).unwrap();
         let summary = plan(&cluster, entry.name, given).unwrap().summary;
-        let removes = entry.name.starts_with("remove");
-        assert_eq!(
-            summary.starts_with("Remove "),
-            removes,
-            "{}: {summary}",
-            entry.name
-        );
-        let word = summary.split(' ').next().unwrap_or_default();
-        assert!(
-            !word.ends_with("ing") && !word.ends_with("ed"),
-            "{}: {summary}",
-            entry.name
-        );
+        assert_summary(entry.name, &summary);
     }
 }
