@@ -10,6 +10,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use crate::invented::{LIMIT, invented_host, request};
+use crate::leases::lease;
 use crate::namespace::succeeded;
 use crate::{cluster, trial};
 
@@ -92,14 +93,19 @@ fn approved() -> anyhow::Result<()> {
         "{record:#}"
     );
 
-    // The cluster is free meanwhile, and so is its Lease.
-    let other = request(
-        "many",
-        json!({"namespace": "gate-other", "objects": 3, "steps": 1}),
-    );
-    let other = host.perform(&other, "succeeded", LIMIT)?;
-    let other = other["id"].as_str().context("a record has an id")?;
-    host.take_back(other, "undone", LIMIT)?;
+    // The cluster is free meanwhile, for this host and for another.
+    let lease = lease(&cluster)?;
+    ensure!(lease["spec"]["holderIdentity"] == "", "{lease:#}");
+    let elsewhere = self::host(&cluster)?;
+    for other in [&host, &elsewhere] {
+        let many = request(
+            "many",
+            json!({"namespace": "gate-other", "objects": 3, "steps": 1}),
+        );
+        let record = other.perform(&many, "succeeded", LIMIT)?;
+        let id = record["id"].as_str().context("a record has an id")?;
+        other.take_back(id, "undone", LIMIT)?;
+    }
     ensure!(host.record(&staged)?["state"] == "paused");
 
     let approve = format!("/api/v1/operations/{staged}/approve");

@@ -14,21 +14,33 @@ pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// A host with the tests' adapter and the repository's own charts.
 pub fn invented_host(cluster: &Cluster, kubeconfig: &Path) -> anyhow::Result<HostBuilder> {
+    invented_host_with(&plugins(cluster)?, cluster, kubeconfig)
+}
+
+/// The same, with the plugins of this folder.
+pub fn invented_host_with(
+    folder: &Path,
+    cluster: &Cluster,
+    kubeconfig: &Path,
+) -> anyhow::Result<HostBuilder> {
     Ok(Host::builder()
         .own_plugins(&["meshery_local_provider"])
-        .plugins(plugins(cluster)?)
+        .plugins(folder)
         .kubeconfig(kubeconfig)
         .mirror(mirror(cluster)?)
         .helm(cluster.helm())
         .env("MESHERY_OFFLINE", "true"))
 }
 
+/// File name of the tests' adapter.
+pub const PLUGIN: &str = "libfixture_invented_mesh.so";
+
 /// A folder with the tests' adapter in it and nothing else.
-fn plugins(cluster: &Cluster) -> anyhow::Result<PathBuf> {
+pub fn plugins(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     let folder = cluster.dir().join("invented-plugins");
     std::fs::create_dir_all(&folder)?;
     let library = artifacts::build()?.library("fixture_invented_mesh")?;
-    let copy = folder.join("libfixture_invented_mesh.so");
+    let copy = folder.join(PLUGIN);
     if !copy.exists() {
         std::fs::copy(library, copy)?;
     }

@@ -138,7 +138,7 @@ fn states(host: &Host, id: &str) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
-fn lease(cluster: &Cluster) -> anyhow::Result<Value> {
+pub fn lease(cluster: &Cluster) -> anyhow::Result<Value> {
     let text = succeeded(cluster.kubectl(&[
         "get",
         "lease",

@@ -2,14 +2,16 @@
 //! others have a hand in the same cluster.
 
 mod guessed;
+mod interrupted;
 mod many;
 mod undo_preview;
+mod without_adapter;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
-use meshery_tests::cluster::{Cluster, Part};
+use meshery_tests::cluster::Cluster;
 use meshery_tests::host::Host;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -65,12 +67,20 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial(
             "operations::a_restarted_api_server_is_outlasted",
-            api_server_restart,
+            interrupted::api_server_restart,
+        ),
+        trial(
+            "operations::what_an_adapter_has_done_is_undone_without_it",
+            without_adapter::undone,
+        ),
+        trial(
+            "operations::what_an_adapter_has_planned_goes_on_without_it",
+            without_adapter::goes_on,
         ),
         trial("operations::events_are_replayed_from_any_point", events),
         trial(
             "operations::a_host_that_is_stopped_goes_on_after_its_next_start",
-            stopped,
+            interrupted::stopped,
         ),
     ]
 }
@@ -538,25 +548,6 @@ fn restart() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn api_server_restart() -> anyhow::Result<()> {
-    let cluster = cluster()?;
-    let host = host(&cluster)?;
-    let before = Snapshot::take(&cluster)?;
-    let id = host.plan(&request(
-        "install",
-        json!({"namespace": "outage", "objects": 200, "ready": "after-2s"}),
-    ))?;
-    host.order(&id, "run")?;
-    std::thread::sleep(Duration::from_millis(400));
-    cluster.kill_part(Part::ApiServer)?;
-    std::thread::sleep(Duration::from_secs(2));
-    cluster.start_part(Part::ApiServer)?;
-    let record = host.await_end(&id, LIMIT)?;
-    ensure!(record["state"] == "succeeded", "{record:#}");
-    host.take_back(&id, "undone", LIMIT)?;
-    before.await_same(&cluster)
-}
-
 fn events() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let host = host(&cluster)?;
@@ -587,23 +578,4 @@ fn events() -> anyhow::Result<()> {
     );
     host.take_back(&id, "undone", LIMIT)?;
     Ok(())
-}
-
-fn stopped() -> anyhow::Result<()> {
-    let cluster = cluster()?;
-    let mut host = host(&cluster)?;
-    let before = Snapshot::take(&cluster)?;
-    let id = host.plan(&request(
-        "install",
-        json!({"namespace": "stopped", "ready": "after-4s"}),
-    ))?;
-    host.order(&id, "run")?;
-    std::thread::sleep(Duration::from_millis(1500));
-    let status = host.terminate()?;
-    ensure!(status.success(), "{status}: {}", host.log());
-    host.restart()?;
-    let record = host.await_state(&id, &["succeeded", "failed", "undone"], LIMIT)?;
-    ensure!(record["state"] == "succeeded", "{record:#}");
-    host.take_back(&id, "undone", LIMIT)?;
-    before.await_same(&cluster)
 }
