@@ -93,9 +93,9 @@ impl HostBuilder {
         self
     }
 
-    /// The content of `meshery.toml`.
+    /// Further tables of `meshery.toml`.
     pub fn settings(mut self, toml: &str) -> Self {
-        toml.clone_into(&mut self.settings);
+        self.settings.push_str(toml);
         self
     }
 

@@ -1,41 +1,43 @@
-//! Plans of random steps, with a kill, a fault of the API server, somebody else's hand or a cancel in the midst of them, and
-//! a second host that wants the same cluster. Whatever it was: the operation comes to an end that its journal and the
+//! Plans of random steps, with a kill, a fault of the API server or of the provider, a standstill longer than the lease,
+//! somebody else's hand or a cancel in the midst of them, and a second host that wants the same cluster. Whatever it was: the operation comes to an end that its journal and the
 //! cluster agree on, the two hosts never write at the same time, what others have made or changed is as they made it, and
 //! nothing that a host has acknowledged is lost.
 //!
 //! A seed decides (`MESHERY_TEST_SEED`, printed), `MESHERY_TEST_ROUNDS` says how many rounds. Rounds build on what the
 //! ones before have left.
 
+mod mishap;
 mod rival;
 mod script;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use http::StatusCode;
 use libtest_mimic::Trial;
 use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
-use meshery_tests::host::Host;
-use meshery_tests::proxy::{Action, FaultProxy, RequestInfo};
+use meshery_tests::host::{Host, HostBuilder};
+use meshery_tests::proxy::FaultProxy;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::invented::LIMIT;
-use crate::kills::{Point, SEED, Seeded, arm, kill, setting};
+use crate::kills::boundaries::KillingProvider;
+use crate::kills::{Point, SEED, Seeded, kill, setting};
 use crate::namespace::succeeded;
 use crate::{cluster, trial};
+use mishap::Mishap;
 use rival::Rival;
-use script::{OTHERS, Script, config_map, pooled};
+use script::{OTHERS, Script, config_map, derived};
 use world::World;
 
 const NAMESPACE: &str = "random";
 const ROUNDS: u64 = 20;
-/// Writes among which a mishap happens; an operation that has fewer goes undisturbed.
-const WRITES: u64 = 24;
+/// How long a host has the cluster to itself without saying so again.
+const LEASE: Duration = Duration::from_secs(6);
 /// States from which nothing goes on by itself.
 const SETTLED: [&str; 6] = [
     "succeeded",
@@ -55,165 +57,13 @@ pub fn trials() -> Vec<Trial> {
     )]
 }
 
-/// What happens in the midst of an operation.
-#[derive(Debug, Clone)]
-enum Mishap {
-    Nothing,
-    Kill(Point),
-    /// The write with this number is answered so.
-    Fault(usize, Fault),
-    /// Somebody changes or deletes an object before the write with this number.
-    Others(usize, String, bool),
-    Cancel(Duration),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    DropBefore,
-    DropAfter,
-    Cut,
-    Slow,
-    Busy,
-    Throttled,
-    LostInError,
-}
-
-impl Mishap {
-    fn choose(seeded: &mut Seeded) -> anyhow::Result<Self> {
-        let at = usize::try_from(1 + seeded.below(WRITES))?;
-        Ok(match seeded.below(10) {
-            0 => Self::Nothing,
-            1 => Self::Kill(Point::Before(at)),
-            2 => Self::Kill(Point::After(at)),
-            3 => Self::Kill(Point::At(Duration::from_millis(seeded.below(600)))),
-            4..=6 => {
-                use Fault::{Busy, Cut, DropAfter, DropBefore, LostInError, Slow, Throttled};
-                let faults = [DropBefore, DropAfter, Cut, Slow, Busy, Throttled, LostInError];
-                let fault = faults[usize::try_from(seeded.below(faults.len() as u64))?];
-                Self::Fault(at, fault)
-            }
-            7 | 8 => Self::Others(at, pooled(seeded), seeded.below(2) == 0),
-            _ => Self::Cancel(Duration::from_millis(seeded.below(600))),
-        })
-    }
-
-    /// What somebody may have changed.
-    fn disturbed(&self) -> BTreeSet<String> {
-        match self {
-            Self::Others(_, name, _) => [format!("v1/ConfigMap/{NAMESPACE}/{name}")].into(),
-            _ => BTreeSet::new(),
-        }
-    }
-
-    /// What it is called in the count.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Kill(_) => "kill",
-            Self::Fault(..) => "fault",
-            Self::Others(..) => "others",
-            Self::Cancel(_) => "cancel",
-        }
-    }
-
-    /// Has it happen when its moment comes; a moment that is none of the cluster's is the caller's to await.
-    fn arm(&self, proxy: &FaultProxy, cluster: &Arc<Cluster>, pid: u32) -> Armed {
-        proxy.forget_mutations();
-        let armed = Armed::default();
-        match self.clone() {
-            Self::Nothing | Self::Cancel(_) | Self::Kill(Point::At(_)) => {}
-            Self::Kill(point) => arm(proxy, pid, point),
-            Self::Fault(at, fault) => once(proxy, at, &armed, move || fault.action()),
-            Self::Others(at, name, deletes) => {
-                let cluster = cluster.clone();
-                let seen = armed.theirs.clone();
-                once(proxy, at, &armed, move || {
-                    let (cluster, name, seen) = (cluster.clone(), name.clone(), seen.clone());
-                    Action::run(move || {
-                        if let Some(changed) = meddle(&cluster, &name, deletes) {
-                            // It is armed once.
-                            let _ = seen.set(changed);
-                        }
-                    })
-                });
-            }
-        }
-        armed
-    }
-}
-
-impl Fault {
-    fn action(self) -> Action {
-        match self {
-            Self::DropBefore => Action::DropBefore,
-            Self::DropAfter => Action::DropAfter,
-            Self::Cut => Action::CutAnswer,
-            Self::Slow => Action::Slow(Duration::from_millis(500)),
-            Self::Busy => Action::refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "by chance"),
-            Self::Throttled => Action::refuse(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "by chance")
-                .with_header("retry-after", "1"),
-            Self::LostInError => {
-                Action::refuse(StatusCode::GATEWAY_TIMEOUT, "Timeout", "by chance").after_all()
-            }
-        }
-    }
-}
-
-/// What became of a mishap.
-#[derive(Default)]
-struct Armed {
-    struck: Arc<AtomicBool>,
-    /// The object that somebody has changed: its name and its uid then.
-    theirs: Arc<OnceLock<(String, String)>>,
-}
-
-impl Armed {
-    fn strike(&self) {
-        self.struck.store(true, Ordering::SeqCst);
-    }
-
-    fn has_struck(&self) -> bool {
-        self.struck.load(Ordering::SeqCst)
-    }
-}
-
-fn once(proxy: &FaultProxy, at: usize, armed: &Armed, action: impl Fn() -> Action + Send + Sync + 'static) {
-    let struck = armed.struck.clone();
-    proxy.on(move |request: &RequestInfo| {
-        let now = request.mutating && request.mutations == at;
-        if now && !struck.swap(true, Ordering::SeqCst) {
-            action()
-        } else {
-            Action::Forward
-        }
-    });
-}
-
-/// Somebody's hand; the object need not be there. Its name and uid, if it was changed.
-fn meddle(cluster: &Cluster, name: &str, deletes: bool) -> Option<(String, String)> {
-    let here = ["--namespace", NAMESPACE];
-    if deletes {
-        cluster.kubectl(&[&["delete", "configmap", name, "--ignore-not-found"], &here[..]].concat());
-        return None;
-    }
-    let patch = [
-        "patch",
-        "configmap",
-        name,
-        "--type=merge",
-        "--field-manager=somebody",
-        r#"--patch={"data":{"theirs":"yes"}}"#,
-        "--output=jsonpath={.metadata.uid}",
-    ];
-    let uid = succeeded(cluster.kubectl(&[&patch[..], &here].concat())).ok()?;
-    Some((format!("v1/ConfigMap/{NAMESPACE}/{name}"), uid))
-}
-
 /// What every round needs.
 struct Ground {
     cluster: Arc<Cluster>,
     proxy: FaultProxy,
     host: Host,
+    /// Where the host's provider is told what to do.
+    meeting: TempDir,
     /// Each operation that was acknowledged, and the end it came to.
     ended: Vec<(String, Value)>,
     /// How many mishaps have happened, by kind.
@@ -229,41 +79,60 @@ impl Ground {
         std::fs::create_dir_all(&folder)?;
         let library = artifacts::build()?.library("fixture_scripted_mesh")?;
         std::fs::copy(library, folder.join("libfixture_scripted_mesh.so"))?;
-        let start = |proxy: &FaultProxy| {
-            Host::builder()
-                .own_plugins(&["meshery_local_provider"])
+        let lease = format!("[cluster]\nlease_seconds = {}\n", LEASE.as_secs());
+        let builder = |proxy: &FaultProxy| -> anyhow::Result<HostBuilder> {
+            Ok(Host::builder()
                 .plugins(&folder)
                 .kubeconfig(proxy.kubeconfig(cluster.dir()))
                 .mirror(crate::releases::mirror(&cluster)?)
                 .helm(cluster.helm())
                 .env("MESHERY_OFFLINE", "true")
-                .start()
+                .settings(&lease))
         };
-        let host = start(&proxy)?;
-        let rival = Rival::start(&cluster, start)?;
+        let meeting = tempfile::tempdir()?;
+        let provider = KillingProvider::in_folder(meeting.path())?;
+        let host = provider.behind(builder(&proxy)?).start()?;
+        let rival = Rival::start(&cluster, |proxy| {
+            builder(proxy)?.own_plugins(&["meshery_local_provider"]).start()
+        })?;
         succeeded(cluster.kubectl(&["create", "namespace", NAMESPACE]))?;
         let ground = Self {
             cluster,
             proxy,
             host,
+            meeting,
             ended: Vec::new(),
             mishaps: BTreeMap::new(),
             rival,
         };
         for number in 0..OTHERS {
-            let object = config_map(&format!("others-{number}"), &json!({"value": "theirs"}));
-            let file = ground.cluster.dir().join("others.json");
-            std::fs::write(&file, object.to_string())?;
-            let file = file.to_string_lossy();
-            let apply = ["apply", "--server-side", "--field-manager=somebody", "-f", &file];
-            succeeded(ground.cluster.kubectl(&apply))?;
+            ground.others(&config_map(
+                &format!("others-{number}"),
+                &json!({"value": "theirs"}),
+            ))?;
         }
+        ground.others(&derived::referred())?;
         Ok(ground)
+    }
+
+    /// Makes an object in the name of somebody else.
+    fn others(&self, object: &Value) -> anyhow::Result<()> {
+        let file = self.cluster.dir().join("others.json");
+        std::fs::write(&file, object.to_string())?;
+        let file = file.to_string_lossy();
+        let apply = ["apply", "--server-side", "--field-manager=somebody", "-f", &file];
+        succeeded(self.cluster.kubectl(&apply)).map(drop)
+    }
+
+    /// How many appends have met with trouble.
+    fn troubles(&self) -> usize {
+        let struck = std::fs::read_to_string(self.meeting.path().join("struck"));
+        struck.map_or(0, |struck| struck.lines().count())
     }
 
     fn plan(&self, script: &Script, on_interruption: &str) -> anyhow::Result<Option<String>> {
         let asked = json!({
-            "adapter": "scripted", "operation": "script", "parameters": {"steps": script.steps},
+            "adapter": "scripted", "operation": "script", "parameters": script.parameters(),
             "policy": {"on_interruption": on_interruption},
         });
         let answer = self.host.post("/api/v1/operations", &asked)?;
@@ -342,6 +211,10 @@ impl Ground {
             return Ok(());
         };
         let armed = mishap.arm(&self.proxy, &self.cluster, self.host.pid()?);
+        let troubles = self.troubles();
+        if let Mishap::Provider(word) = mishap {
+            std::fs::write(self.meeting.path().join("trouble"), word)?;
+        }
         let rivals = if seeded.below(2) == 0 {
             Some(self.rival.order(seeded, round)?)
         } else {
@@ -375,6 +248,12 @@ impl Ground {
             && writes.len() >= *at
         {
             armed.strike();
+        }
+        if let Mishap::Provider(_) = mishap {
+            std::fs::remove_file(self.meeting.path().join("trouble"))?;
+            if self.troubles() > troubles {
+                armed.strike();
+            }
         }
         if let Some(rivals) = rivals {
             self.rival.judge(rivals, &writes)?;
@@ -436,7 +315,7 @@ impl Ground {
                 now.is_as_before(before, script, disturbed)
             }
             _ => {
-                let may_end_so = script.fails || !matches!(mishap, Mishap::Nothing);
+                let may_end_so = script.fails || mishap.may_fail();
                 ensure!(may_end_so, "it is {state} for no reason");
                 now.is_as_before(before, script, disturbed)
             }
@@ -472,7 +351,7 @@ fn rounds() -> anyhow::Result<()> {
     );
     // Of each kind, when there were enough rounds for all of them.
     if rounds >= 10 * ROUNDS {
-        for kind in ["kill", "fault", "others", "cancel"] {
+        for kind in ["kill", "fault", "others", "cancel", "freeze", "provider"] {
             ensure!(ground.mishaps.contains_key(kind), "no {kind} has ever happened");
         }
     }

@@ -7,7 +7,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 use serde_json::Value;
 
-use super::entry::{Intent, ObjectChange, Reversal, Stored};
+use super::entry::{Entry, Intent, ObjectChange, Reversal, Stored};
 use super::history::ObjectHistory;
 use super::mark::{mark, operation_of, text};
 use super::relied::appeared;
@@ -128,7 +128,14 @@ impl StepRun<'_> {
     /// Removes a hook's object if it is the one of this run.
     async fn discard(&self, object: &ObjectRef) -> Result<(), Problem> {
         match self.run.cluster.get_if_served(object).await? {
-            Some(now) if operation_of(&now) == Some(self.run.id()) => self.remove(object, uid_of(&now)).await,
+            Some(now) if operation_of(&now) == Some(self.run.id()) => {
+                self.remove(object, uid_of(&now)).await?;
+                let note = Entry::Note {
+                    step: Some(self.step.id.clone()),
+                    message: format!("{object} is removed again, as its delete policy says"),
+                };
+                self.run.journal.note(note).await
+            }
             _ => Ok(()),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
-use meshery_tests::host::Host;
+use meshery_tests::host::{Host, HostBuilder};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -173,25 +173,43 @@ pub fn twice() -> anyhow::Result<()> {
 }
 
 pub fn killing_host(cluster: &Cluster, folder: &Path) -> anyhow::Result<Host> {
-    let built = artifacts::build()?;
-    let plugins = folder.join("plugins");
-    std::fs::create_dir(&plugins)?;
-    std::fs::copy(
-        built.library("fixture_killing_provider")?,
-        plugins.join("libfixture_killing_provider.so"),
-    )?;
-    let quoted = |path: &Path| json!(path).to_string();
-    let settings = format!(
-        "[isolation_of]\nkilling = \"in-process\"\n[provider]\nname = \"killing\"\n\
-         [provider.config]\nstore = {}\nfolder = {}\n",
-        quoted(built.library("meshery_local_provider")?),
-        quoted(folder)
-    );
-    invented_host(cluster, cluster.kubeconfig())?
-        .own_plugins(&[])
-        .plugins(plugins)
-        .settings(&settings)
+    let provider = KillingProvider::in_folder(folder)?;
+    provider
+        .behind(invented_host(cluster, cluster.kubeconfig())?)
         .start()
+}
+
+/// The local provider behind a hand that kills or troubles as is written into a folder.
+pub struct KillingProvider {
+    plugins: PathBuf,
+    settings: String,
+}
+
+impl KillingProvider {
+    pub fn in_folder(folder: &Path) -> anyhow::Result<Self> {
+        let built = artifacts::build()?;
+        let plugins = folder.join("plugins");
+        std::fs::create_dir(&plugins)?;
+        std::fs::copy(
+            built.library("fixture_killing_provider")?,
+            plugins.join("libfixture_killing_provider.so"),
+        )?;
+        let quoted = |path: &Path| json!(path).to_string();
+        let settings = format!(
+            "[isolation_of]\nkilling = \"in-process\"\n[provider]\nname = \"killing\"\n\
+             [provider.config]\nstore = {}\nfolder = {}\n",
+            quoted(built.library("meshery_local_provider")?),
+            quoted(folder)
+        );
+        Ok(Self { plugins, settings })
+    }
+
+    /// A host that keeps everything there.
+    pub fn behind(&self, host: HostBuilder) -> HostBuilder {
+        host.own_plugins(&[])
+            .plugins(&self.plugins)
+            .settings(&self.settings)
+    }
 }
 
 impl Ground {

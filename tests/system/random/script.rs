@@ -1,6 +1,8 @@
 //! Plans that nobody would write: a few steps of any kind, in any order that their objects allow, over a small pool
 //! of names, so that plans meet what earlier ones have left.
 
+pub mod derived;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use crate::kills::Seeded;
 
 const POOL: u64 = 6;
 const PIECES: u64 = 4;
+const MEMBERS: u64 = 5;
 /// What others have made and nobody else may touch.
 pub const OTHERS: u64 = 3;
 const WORKER: &str = "worker";
@@ -27,6 +30,9 @@ pub struct Script {
     /// Who has touched an object last.
     last: BTreeMap<String, String>,
     has_release: bool,
+    has_set: bool,
+    /// One of its objects has what a Secret of others holds.
+    refers: bool,
 }
 
 pub fn pooled(seeded: &mut Seeded) -> String {
@@ -81,7 +87,7 @@ impl Script {
     }
 
     fn step(&mut self, seeded: &mut Seeded, value: &str) {
-        match seeded.below(16) {
+        match seeded.below(22) {
             0..=4 => self.apply(seeded, value),
             5 => self.bulk(seeded, value),
             6 | 7 => self.delete(seeded),
@@ -107,6 +113,11 @@ impl Script {
             }
             12 => self.material(seeded),
             13 | 14 => self.release(seeded, value),
+            15 => self.set(seeded, value),
+            16 => self.probe(seeded),
+            17 | 18 => self.output(seeded, value),
+            19 => self.expand(seeded, value),
+            20 => self.refer(seeded),
             _ => self.fail(seeded),
         }
     }
@@ -205,6 +216,34 @@ impl Script {
         self.add(seeded, json!({"kind": "material", "items": [item]}), &[secret]);
     }
 
+    /// All that a set has, once in a plan; what it had before and does not have now goes.
+    fn set(&mut self, seeded: &mut Seeded, value: &str) {
+        if std::mem::replace(&mut self.has_set, true) {
+            return;
+        }
+        let all: Vec<String> = (0..MEMBERS).map(|n| format!("member-{n}")).collect();
+        let touched: Vec<String> = all.iter().map(|name| reference(name)).collect();
+        let mut objects = Vec::new();
+        for name in &all {
+            let is_in = objects.is_empty() || seeded.below(2) == 0;
+            if is_in {
+                objects.push(config_map(name, &json!({"value": value})));
+            }
+            self.ends.insert(reference(name), is_in.then(|| value.to_owned()));
+        }
+        let step = json!({"kind": "apply", "objects": objects, "set": "members", "prune": true});
+        self.add(seeded, step, &touched);
+        self.remade.extend(touched);
+    }
+
+    /// The server is asked about an object that nobody makes.
+    fn probe(&mut self, seeded: &mut Seeded) {
+        let object = config_map("probed", &json!({"value": "asked"}));
+        let step = json!({"kind": "probe", "object": object, "expect": {"its value": "/data/value"}});
+        self.add(seeded, step, &[]);
+        self.ends.insert(reference("probed"), None);
+    }
+
     /// The release, made or upgraded or taken away; once in a plan.
     fn release(&mut self, seeded: &mut Seeded, value: &str) {
         if std::mem::replace(&mut self.has_release, true) {
@@ -223,6 +262,9 @@ impl Script {
             .iter()
             .map(|name| config_map(name, &json!({"value": value})))
             .collect();
+        let hook = (seeded.below(3) == 0).then(|| hook(value));
+        let objects: Vec<Value> = objects.into_iter().chain(hook).collect();
+        self.ends.insert(reference("hook"), None);
         let step = json!({
             "kind": "release",
             "name": "rel",
@@ -249,6 +291,16 @@ impl Script {
         };
         self.add(seeded, step, &[]);
     }
+}
+
+/// An object of a release that is made before the others and goes when it is there.
+fn hook(value: &str) -> Value {
+    let mut object = config_map("hook", &json!({"value": value}));
+    object["metadata"]["annotations"] = json!({
+        "helm.sh/hook": "pre-install,pre-upgrade",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    });
+    object
 }
 
 fn there() -> Value {
