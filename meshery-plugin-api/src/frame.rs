@@ -17,8 +17,12 @@ use crate::error::PluginError;
 /// Version of the protocol: it changes only when an older side could not go on.
 pub const PROTOCOL: u32 = 1;
 
-/// The most a frame may have after its length.
+/// The most a frame may have after its length, unless it is a call.
 pub const MAX_FRAME: usize = 32 << 20;
+
+/// The most a [`Frame::Call`] may have: a request has what was read of a whole cluster in it. Only a plugin's side reads
+/// calls, so that no plugin can have its host take in as much.
+pub const MAX_CALL: usize = 256 << 20;
 
 /// The first frame, from both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -130,8 +134,13 @@ pub enum Frame {
 /// Why bytes are not a frame, or a frame cannot be sent. The connection is of no use after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameError {
-    /// Larger than [`MAX_FRAME`].
-    TooLarge(usize),
+    /// Larger than is allowed.
+    TooLarge {
+        /// How large it is.
+        size: usize,
+        /// How large it may be.
+        limit: usize,
+    },
     /// The header cannot be read.
     Garbled(&'static str),
 }
@@ -139,7 +148,9 @@ pub enum FrameError {
 impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooLarge(size) => write!(f, "a frame of {size} bytes is more than the {MAX_FRAME} allowed"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "a frame of {size} bytes is more than the {limit} allowed")
+            }
             Self::Garbled(what) => write!(f, "a frame cannot be read: {what}"),
         }
     }
@@ -270,18 +281,16 @@ fn write(tag: u8, header: &impl Serialize, payload: &[u8]) -> Result<Vec<u8>, Fr
     let mut bytes = postcard::to_extend(header, bytes).map_err(|_| FrameError::Garbled("its own header"))?;
     let header_length = bytes.len() - PREFIX;
     bytes.extend_from_slice(payload);
-    let length = bytes.len() - 4;
-    let (Some(length), Ok(header_length)) = (within_limit(length), u32::try_from(header_length)) else {
-        return Err(FrameError::TooLarge(length));
+    let size = bytes.len() - 4;
+    let limit = if tag == CALL { MAX_CALL } else { MAX_FRAME };
+    let length = u32::try_from(size).ok().filter(|_| size <= limit);
+    let (Some(length), Ok(header_length)) = (length, u32::try_from(header_length)) else {
+        return Err(FrameError::TooLarge { size, limit });
     };
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     bytes[4] = tag;
     bytes[5..PREFIX].copy_from_slice(&header_length.to_le_bytes());
     Ok(bytes)
-}
-
-fn within_limit(length: usize) -> Option<u32> {
-    u32::try_from(length).ok().filter(|_| length <= MAX_FRAME)
 }
 
 fn read<T: DeserializeOwned>(header: &[u8], what: &'static str) -> Result<T, FrameError> {
@@ -291,13 +300,32 @@ fn read<T: DeserializeOwned>(header: &[u8], what: &'static str) -> Result<T, Fra
 }
 
 /// Puts frames together from whatever pieces a socket returns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    limit: usize,
 }
 
 impl Decoder {
+    /// Of what a plugin says to its host.
+    pub fn of_plugin() -> Self {
+        Self::limited(MAX_FRAME)
+    }
+
+    /// Of what a host says to a plugin, calls among it.
+    pub fn of_host() -> Self {
+        Self::limited(MAX_CALL)
+    }
+
+    fn limited(limit: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            limit,
+        }
+    }
+
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 && self.start == self.buffer.len() {
@@ -320,14 +348,17 @@ impl Decoder {
         let Some((length, rest)) = rest.split_first_chunk::<4>() else {
             return Ok(None);
         };
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > MAX_FRAME {
-            return Err(FrameError::TooLarge(length));
+        let size = u32::from_le_bytes(*length) as usize;
+        if size > self.limit {
+            return Err(FrameError::TooLarge {
+                size,
+                limit: self.limit,
+            });
         }
-        let Some(frame) = rest.get(..length) else {
+        let Some(frame) = rest.get(..size) else {
             return Ok(None);
         };
-        self.start += 4 + length;
+        self.start += 4 + size;
         let (&tag, frame) = frame.split_first().ok_or(FrameError::Garbled("it is empty"))?;
         let (header_length, frame) = frame
             .split_first_chunk::<4>()
@@ -405,7 +436,7 @@ mod tests {
         let frames = one_of_each();
         let bytes: Vec<u8> = frames.iter().flat_map(|f| f.encode().unwrap()).collect();
         for piece in [1, 3, 1000, bytes.len()] {
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::of_host();
             let mut read = Vec::new();
             for part in bytes.chunks(piece) {
                 decoder.push(part);
@@ -419,7 +450,7 @@ mod tests {
     #[test]
     fn a_newer_side_may_add_to_the_end_of_a_header() {
         let mut bytes = write(CANCEL, &(9_u64, "and why"), &[]).unwrap();
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::of_host();
         decoder.push(&bytes);
         assert_eq!(decoder.next(), Ok(Some(Frame::Cancel { id: 9 })));
         bytes[4] = 99;
@@ -429,13 +460,22 @@ mod tests {
 
     #[test]
     fn an_oversize_frame_is_refused_before_it_has_arrived_and_before_it_is_sent() {
-        let mut decoder = Decoder::default();
-        decoder.push(&u32::MAX.to_le_bytes());
-        assert_eq!(decoder.next(), Err(FrameError::TooLarge(u32::MAX as usize)));
-        assert!(matches!(
-            encode_call(1, "m", &vec![0; MAX_FRAME]),
-            Err(FrameError::TooLarge(_))
-        ));
+        for (mut decoder, limit) in [(Decoder::of_plugin(), MAX_FRAME), (Decoder::of_host(), MAX_CALL)] {
+            let size = limit + 1;
+            decoder.push(&u32::try_from(size).unwrap().to_le_bytes());
+            assert_eq!(decoder.next(), Err(FrameError::TooLarge { size, limit }));
+        }
+        assert!(encode_call(1, "m", &vec![0; MAX_FRAME]).is_ok());
+        let reply = Frame::Reply {
+            id: 1,
+            result: Ok(vec![0; MAX_FRAME]),
+        };
+        for (sent, most) in [
+            (reply.encode(), MAX_FRAME),
+            (encode_call(1, "m", &vec![0; MAX_CALL]), MAX_CALL),
+        ] {
+            assert!(matches!(sent, Err(FrameError::TooLarge { limit, .. }) if limit == most));
+        }
     }
 
     #[test]
@@ -443,7 +483,7 @@ mod tests {
         for frame in one_of_each() {
             let good = frame.encode().unwrap();
             for end in 0..good.len().min(200) {
-                let mut decoder = Decoder::default();
+                let mut decoder = Decoder::of_host();
                 decoder.push(&good[..end]);
                 assert_eq!(decoder.next(), Ok(None));
             }
@@ -476,7 +516,7 @@ mod tests {
                 let length = u32::try_from(bytes.len() - 4).unwrap();
                 bytes[..4].copy_from_slice(&length.to_le_bytes());
             }
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::of_host();
             decoder.push(&bytes);
             let _ = drain(&mut decoder);
         }

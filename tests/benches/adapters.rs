@@ -24,8 +24,6 @@ const MESHES: [&str; 2] = ["istio", "linkerd"];
 const MOST: Duration = Duration::from_millis(2);
 const TIMES: usize = 200;
 const OBJECTS: [usize; 3] = [1_000, 10_000, 100_000];
-/// At most, where they are handed to a child.
-const IN_A_CHILD: usize = 10_000;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -56,12 +54,7 @@ fn main() -> ExitCode {
             }
             let descriptor = adapter.descriptor().clone();
             let mut group = criterion.benchmark_group(format!("{mesh} {place}"));
-            // What goes to a child fits into a frame.
-            let all = isolation == Isolation::InProcess;
-            for objects in OBJECTS
-                .into_iter()
-                .filter(|objects| all || *objects <= IN_A_CHILD)
-            {
+            for objects in OBJECTS {
                 let cluster = many(objects);
                 group.throughput(Throughput::Elements(objects as u64));
                 let facts = read(&cluster, &descriptor.detect_needs);

@@ -144,7 +144,7 @@ impl Child {
             file,
             input: Mutex::new(Input {
                 socket: input,
-                decoder: Decoder::default(),
+                decoder: Decoder::of_host(),
                 buffer: vec![0; READ_AT_ONCE],
             }),
             output: Arc::new(Output(Mutex::new(output))),

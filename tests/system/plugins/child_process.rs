@@ -53,7 +53,7 @@ impl Host {
         Ok(Self {
             child,
             socket: ours,
-            decoder: Decoder::default(),
+            decoder: Decoder::of_plugin(),
         })
     }
 

@@ -157,7 +157,7 @@ impl Connection {
     }
 
     async fn read(self: Arc<Self>, mut socket: OwnedReadHalf, hello: oneshot::Sender<Hello>) -> End {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::of_plugin();
         let mut buffer = vec![0; READ_AT_ONCE];
         let mut hello = Some(hello);
         loop {
