@@ -4,6 +4,7 @@
 pub mod applications;
 pub mod bundle;
 pub mod cluster;
+mod confidential;
 mod host_identity;
 pub mod images;
 mod meshery;

@@ -1,5 +1,7 @@
 //! A secret that goes through everything is found nowhere but where it belongs.
 
+mod plugins;
+
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -17,7 +19,7 @@ use crate::namespace::succeeded;
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let own = vec![
         trial(
             "secrets::a_planted_secret_is_in_no_answer_log_event_metric_store_or_backup",
             planted,
@@ -30,7 +32,8 @@ pub fn trials() -> Vec<Trial> {
             "secrets::a_lost_key_costs_the_undo_of_what_it_sealed_and_says_so",
             lost_key,
         ),
-    ]
+    ];
+    own.into_iter().chain(plugins::trials()).collect()
 }
 
 /// What is planted, in the forms in which it may come out.
@@ -195,6 +198,41 @@ fn lost_key() -> anyhow::Result<()> {
     succeeded(cluster.kubectl(&["delete", "namespace", space, "--wait=false"])).map(drop)
 }
 
+/// A chart that refuses a value, or what helm makes of it, repeats it in words of its own.
+fn repeated(host: &Host, space: &str) -> anyhow::Result<()> {
+    let secret = Marker::new("repeated");
+    let number = format!("77{:08}", std::process::id());
+    let refuse = |how: &str, text: Value| {
+        let mut asked = crate::releases::pieces(space, &[]);
+        asked["parameters"]["values"]["refuse"] = json!({"how": how, "text": text});
+        host.post("/api/v1/operations", &asked)
+    };
+    for (how, code) in [
+        ("fail", "chart-declined"),
+        ("quoted", "chart-declined"),
+        ("include", "chart-template-error"),
+        ("schema", "chart-declined"),
+        ("object", "chart-rendered-invalid"),
+        ("plain", "chart-rendered-invalid"),
+    ] {
+        let refused = refuse(how, secret.text.as_str().into())?;
+        ensure!(refused.json()["code"] == code, "{how}: {}", refused.text());
+        secret.is_absent(&format!("the refusal by {how}"), &refused.body)?;
+    }
+    // What is wrong is still said.
+    let refused = refuse("fail", secret.text.as_str().into())?.text();
+    ensure!(refused.contains("(not shown) is no password"), "{refused}");
+    let refused = refuse("number", serde_json::from_str(&number)?)?.text();
+    ensure!(refused.contains("(not shown) is no password"), "{refused}");
+    ensure!(!refused.contains(&number), "{refused}");
+    // What is open anyway stays readable: a default of the chart, a parameter that is shown.
+    for open in ["plain-text", space] {
+        let refused = refuse("fail", open.into())?.text();
+        ensure!(refused.contains(&format!("{open} is no password")), "{refused}");
+    }
+    secret.is_absent("the log", host.log().as_bytes())
+}
+
 fn value() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let space = "secret-value";
@@ -230,6 +268,7 @@ fn value() -> anyhow::Result<()> {
     search(&host, &markers, std::slice::from_ref(&id))?;
     host.take_back(&id, "undone", LIMIT)?;
     search(&host, &markers, &[id])?;
+    repeated(&host, space)?;
     succeeded(cluster.kubectl(&["delete", "namespace", space, "--wait=false"])).map(drop)
 }
 

@@ -49,6 +49,8 @@ use address::Rules;
 use helm::Probes;
 use mirror::Memory;
 
+use crate::confidential::Confidential;
+
 pub(crate) use archive::{LIMITS, safe_path};
 pub(crate) use content::read as read_archive;
 pub(crate) use digest::sha256;
@@ -108,6 +110,13 @@ pub struct Chart {
     pub schema_refers_out: bool,
     /// Versions of Kubernetes it is made for, as a range.
     pub kube_version: Option<String>,
+}
+
+impl Chart {
+    /// The chart's own values; null when they cannot be read.
+    pub(crate) fn default_values(&self) -> Value {
+        yaml::read(&self.values_yaml).unwrap_or(Value::Null)
+    }
 }
 
 /// What to render a chart with.
@@ -264,6 +273,17 @@ impl Charts {
 
     /// Renders a chart. Values may hold secrets: they reach helm by its standard input, and no file.
     pub async fn render(&self, chart: &Chart, request: &RenderRequest) -> Result<Rendered, ChartError> {
+        self.render_confidential(chart, request, &Confidential::default())
+            .await
+    }
+
+    /// Renders a chart, with texts that no error repeats.
+    pub(crate) async fn render_confidential(
+        &self,
+        chart: &Chart,
+        request: &RenderRequest,
+        hidden: &Confidential,
+    ) -> Result<Rendered, ChartError> {
         let inner = &self.inner;
         let helm = inner.helm.find(inner.settings.helm.as_deref()).await?;
         let late = |_| ChartError::Timeout {
@@ -276,7 +296,7 @@ impl Charts {
         let folder = inner.settings.cache.join("render");
         let sweep = !inner.swept.swap(true, Ordering::Relaxed);
         let home = blocking(move || home_in(&folder, sweep)).await?;
-        render::render(&helm, chart, request, home.path()).await
+        render::render(&helm, chart, request, hidden, home.path()).await
     }
 
     /// The version of the helm program, or why there is none that works.

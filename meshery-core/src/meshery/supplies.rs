@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Meshery;
 use crate::cluster::chart::{Chart, RenderRequest};
+use crate::confidential::Known;
 use crate::images::{NamedImage, named};
 use crate::operation::secret_ref::References;
 use crate::operation::{clock, filled, parameters};
@@ -90,7 +91,12 @@ impl Meshery {
             images: Images::default(),
             files: Vec::new(),
         };
-        let plan = adapter.plan(&request).await?;
+        let known = Known::new(parameters::confidential(
+            &operation.parameters,
+            &request.parameters,
+        ));
+        let planned = adapter.plan(&request).await;
+        let plan = planned.map_err(|error| known.texts().hide_in(error))?;
         plan_check::check(&plan, &adapter.descriptor().rights)?;
         let (mut taken, mut objects) = (Vec::<Chart>::new(), Vec::new());
         for step in &plan.steps {
@@ -104,7 +110,7 @@ impl Meshery {
                         values: release.values.clone(),
                         ..RenderRequest::default()
                     };
-                    let rendered = charts.render(&chart, &asked).await?;
+                    let rendered = charts.render_confidential(&chart, &asked, known.texts()).await?;
                     objects.extend(rendered.objects.into_iter().map(|object| object.value));
                     objects.extend(
                         rendered

@@ -26,6 +26,7 @@ use super::rights::Bounds;
 use super::run::halted;
 use super::stored_plan::{StoredPlan, StoredStep, Work, unreadable};
 use crate::cluster::Cluster;
+use crate::confidential::{Confidential, Known};
 use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
@@ -116,6 +117,7 @@ impl Conduct {
             },
             images: &self.record.images,
             references: &plan.references,
+            open: &self.record.parameters,
             of_helm: OfHelm::default(),
         };
         let resolved = Box::pin(resolver.resolve(within_the_plan(&step.id, expansion))).await?;
@@ -169,7 +171,16 @@ impl Conduct {
             outputs,
             images: self.record.images.told(),
         };
-        Ok(adapter.expand(&request).await?)
+        // What of it is secret only the adapter knows, which has put it there.
+        let mut texts = Confidential::default();
+        request.with.values().for_each(|value| texts.add(value));
+        self.record
+            .parameters
+            .values()
+            .for_each(|value| texts.leave_out(value));
+        let known = Known::new(texts);
+        let expansion = adapter.expand(&request).await;
+        Ok(expansion.map_err(|error| known.texts().hide_in(error))?)
     }
 
     /// The adapter that has made the plan, if it is still that.

@@ -5,17 +5,14 @@
 //! it comes out, the secret does; and where the secret itself is found although its placeholder is not, the chart has
 //! decided by its value. What a chart makes of a secret by computing (a checksum, say) is not the secret.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
 use super::consent::{Consent, NeededConsent};
 use super::secret_ref::References;
 use super::stored_plan::is_secret;
+use crate::confidential::forms;
 
-/// A secret that is shorter may be found in any text, and mean nothing there.
-pub(super) const TELLING: usize = 8;
 /// How many places are named.
 const NAMED: usize = 3;
 
@@ -36,19 +33,8 @@ impl Sought {
 
     /// A secret.
     pub fn secret(text: &str) -> Self {
-        let mut forms = vec![text.to_owned()];
-        // Base64 looks different by where in the text it begins, and its ends depend on the neighbours.
-        for before in 0..3 {
-            let encoded = STANDARD.encode(format!("{}{text}", "x".repeat(before)));
-            let inner = encoded.len().saturating_sub(4);
-            if let Some(inner) = encoded.get(if before == 0 { 0 } else { 4 }..inner)
-                && inner.len() >= TELLING
-            {
-                forms.push(inner.to_owned());
-            }
-        }
         Self {
-            forms,
+            forms: forms(text),
             any_case: false,
         }
     }
@@ -155,6 +141,8 @@ fn inside(path: &mut String, name: &str, search: impl FnOnce(&mut String)) {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use super::*;

@@ -10,7 +10,8 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 pub(super) use self::sensitive::{Telling, telling};
-use super::secret_ref::{References, is_only_references};
+use super::secret_ref::{References, is_only_references, is_placeholder};
+use crate::confidential::{Confidential, HIDDEN};
 use crate::problem::{Problem, ProblemKind};
 
 /// Longest part of a value, or of a list of names, that is repeated to who sent it; in characters.
@@ -18,9 +19,6 @@ const SHOWN: usize = 200;
 
 /// How many faults one answer names.
 const NAMED: usize = 10;
-
-/// What stands in the place of a sensitive value.
-const HIDDEN: &str = "(not shown)";
 
 /// Of parameters as they are shown, those of which something is not: it may be secret. A reference to a Secret is none.
 pub(crate) fn withheld(schema: &Value, shown: &Map<String, Value>) -> Vec<String> {
@@ -228,6 +226,46 @@ pub(crate) fn shown(
         hide(schema, &mut vec![name.clone()], value, references);
     }
     shown
+}
+
+/// The texts of the parameters that may be secret, but for those that are the value of an open one too.
+pub(crate) fn confidential(schema: &Value, parameters: &Map<String, Value>) -> Confidential {
+    let (mut texts, mut open) = (Confidential::default(), Vec::new());
+    for (name, value) in parameters {
+        part(schema, &mut vec![name.clone()], value, &mut texts, &mut open);
+    }
+    for value in open {
+        texts.leave_out(value);
+    }
+    texts.retain(|text| !is_placeholder(text));
+    texts
+}
+
+fn part<'a>(
+    schema: &Value,
+    place: &mut Vec<String>,
+    value: &'a Value,
+    texts: &mut Confidential,
+    open: &mut Vec<&'a Value>,
+) {
+    let names: Vec<&str> = place.iter().map(String::as_str).collect();
+    let telling = telling(schema, &names);
+    let mut inside = |name: String, value: &'a Value| {
+        place.push(name);
+        part(schema, place, value, texts, open);
+        place.pop();
+    };
+    match (telling, value) {
+        (Telling::Value, value) => open.push(value),
+        (Telling::Fault, Value::Object(fields)) => fields
+            .iter()
+            .for_each(|(name, value)| inside(name.clone(), value)),
+        (Telling::Fault, Value::Array(items)) => items
+            .iter()
+            .enumerate()
+            .for_each(|(number, value)| inside(number.to_string(), value)),
+        (Telling::Fault | Telling::FaultAt(_), value) => texts.add(value),
+    }
 }
 
 /// A sensitive value of which only the references are shown, and the way to them.

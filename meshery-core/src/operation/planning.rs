@@ -25,6 +25,7 @@ use super::state::OperationState;
 use super::stored::{KIND, Stored};
 use super::stored_plan::{StoredStep, unreadable};
 use crate::applications;
+use crate::confidential::Known;
 use crate::meshery::read_facts;
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
@@ -74,20 +75,27 @@ impl Engine {
             images: images.told(),
             files,
         };
-        let told = |error: PluginError| references.told_in(error.into());
-        let mut findings = adapter.check(&request).await.map_err(told)?;
+        let known = Known::new(parameters::confidential(
+            &operation.parameters,
+            &request.parameters,
+        ));
+        let told = |text: &str| references.told(&known.texts().hide(text));
+        let refused = |error: PluginError| references.told_in(known.texts().hide_in(error).into());
+        let mut findings = adapter.check(&request).await.map_err(refused)?;
         for finding in &mut findings {
-            finding.message = references.told(&finding.message);
+            finding.message = told(&finding.message);
+            finding.remedy = told(&finding.remedy);
         }
         refuse(&findings)?;
-        let mut plan = adapter.plan(&request).await.map_err(told)?;
-        plan_check::check(&plan, &adapter.descriptor().rights).map_err(told)?;
+        let mut plan = adapter.plan(&request).await.map_err(refused)?;
+        plan_check::check(&plan, &adapter.descriptor().rights).map_err(refused)?;
         for step in plan.steps.iter_mut().chain(&mut plan.verify) {
-            step.title = references.told(&step.title);
+            step.title = told(&step.title);
         }
         let id = ulid::Ulid::generate().to_string();
-        let summary = references.told(&plan.summary);
-        let mut notes: Vec<String> = plan.notes.iter().map(|note| references.told(note)).collect();
+        let summary = told(&plan.summary);
+        let mut notes: Vec<String> = plan.notes.iter().map(|note| told(note)).collect();
+        let shown = parameters::shown(&operation.parameters, &request.parameters, &references);
         let resolver = Resolver {
             operation: &id,
             adapter: adapter.name(),
@@ -100,6 +108,7 @@ impl Engine {
             },
             images: &images,
             references: &references,
+            open: &shown,
             of_helm: OfHelm::default(),
         };
         let resolved = resolver.resolve(plan).await?;
@@ -129,7 +138,7 @@ impl Engine {
                     sha256: handle.sha256().to_owned(),
                 },
                 operation: request.operation,
-                parameters: parameters::shown(&operation.parameters, &request.parameters, &references),
+                parameters: shown,
                 cluster: ClusterUsed {
                     uid: cluster.uid().to_owned(),
                     context: cluster.context().to_owned(),

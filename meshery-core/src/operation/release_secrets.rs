@@ -1,9 +1,11 @@
 //! A chart whose values refer to Secrets: rendered with the secrets, and once more without, to see where they go.
 
-use super::exposure::{Exposure, Sought, TELLING};
+use super::exposure::{Exposure, Sought};
 use super::resolve::{Resolved, Resolver};
+use super::secret_ref::is_placeholder;
 use super::secret_values::holds_text;
 use crate::cluster::chart::{Chart, RenderRequest, Rendered};
+use crate::confidential::{Confidential, TELLING};
 use crate::problem::{Problem, ProblemKind};
 
 impl Resolver<'_> {
@@ -14,6 +16,7 @@ impl Resolver<'_> {
         request: &mut RenderRequest,
         resolved: &mut Resolved,
     ) -> Result<Rendered, Problem> {
+        let hidden = self.not_told(chart, request);
         let wanted = |placeholder: &str| {
             request
                 .values
@@ -22,13 +25,13 @@ impl Resolver<'_> {
         };
         let values = self.references.read(self.cluster, wanted).await?;
         if values.is_empty() {
-            return Ok(self.charts.render(chart, request).await?);
+            return Ok(self.charts.render_confidential(chart, request, &hidden).await?);
         }
         let placeholders = request.clone();
         values.put_into_map(&mut request.values);
         let (with, without) = tokio::join!(
-            self.charts.render(chart, request),
-            self.charts.render(chart, &placeholders)
+            self.charts.render_confidential(chart, request, &hidden),
+            self.charts.render_confidential(chart, &placeholders, &hidden)
         );
         let with = match (with, without.as_ref()) {
             (Ok(with), _) => with,
@@ -63,6 +66,18 @@ impl Resolver<'_> {
         look(&with, &by_value);
         self.expose(exposures, &format!("chart {}", chart.name), resolved);
         Ok(with)
+    }
+
+    /// What of a chart's values nobody is told by an error: all that comes from people, unless it is said openly elsewhere.
+    fn not_told(&self, chart: &Chart, request: &RenderRequest) -> Confidential {
+        let mut texts = Confidential::default();
+        request.values.values().for_each(|value| texts.add(value));
+        self.open.values().for_each(|value| texts.leave_out(value));
+        texts.leave_out(&chart.default_values());
+        texts.retain(|text| {
+            !is_placeholder(text) && ![&request.release, &request.namespace].contains(&&text.to_owned())
+        });
+        texts
     }
 
     /// Takes down which objects would have secrets in the open, and that somebody has to agree to it.

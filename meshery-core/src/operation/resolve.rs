@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Apply, Plan, Step};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::consent::NeededConsent;
 use super::entry::Stored;
@@ -52,6 +52,8 @@ pub(super) struct Resolver<'a> {
     pub images: &'a ImageSource,
     /// What the placeholders stand for that the adapter was given.
     pub references: &'a References,
+    /// The operation's parameters as they are shown: whatever else is in a chart's values may be secret.
+    pub open: &'a Map<String, Value>,
     pub of_helm: OfHelm,
 }
 

@@ -168,6 +168,11 @@ impl References {
     }
 }
 
+/// Whether a text is made to stand in the place of a secret, so that it tells nothing by itself.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    text.len() == PREFIX.len() + 2 * RANDOM && text.starts_with(PREFIX)
+}
+
 /// Whether something that is shown or exported is nothing but references, so that nothing secret is in it.
 pub(super) fn is_only_references(value: &Value) -> bool {
     match value {

@@ -7,6 +7,8 @@ use meshery_plugin_api::frame::Log;
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, trace, warn};
 
+use crate::confidential::untold;
+
 /// How much plugins are to log, 0 to 5, as the host's own log is set.
 pub(super) fn level() -> u8 {
     match LevelFilter::current() {
@@ -42,6 +44,8 @@ pub(super) fn write(plugin: &str, log: &Log) {
         spans,
         op: _,
     } = log;
+    let [message, fields, spans] = [message, fields, spans].map(|text| untold(text));
+    let (fields, spans) = (&*fields, &*spans);
     match level {
         1 => error!(target: "plugin", plugin, module, file, line, fields, spans, "{message}"),
         2 => warn!(target: "plugin", plugin, module, file, line, fields, spans, "{message}"),

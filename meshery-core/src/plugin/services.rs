@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::in_process::Cancelled;
 use super::log;
+use crate::confidential::untold;
 
 /// A service by its name. The one place that decides what a plugin may ask for, wherever it runs.
 pub(super) async fn call(method: &str, payload: &[u8]) -> Result<Vec<u8>, PluginError> {
@@ -112,5 +113,5 @@ pub(super) fn owned(line: LogLine<'_>) -> Log {
 
 /// Progress of a call: it goes to the log, and no further yet.
 pub(super) fn emitted(plugin: &str, op: u64, payload: &[u8]) {
-    tracing::trace!(plugin, op, event = %String::from_utf8_lossy(payload), "an event of a plugin");
+    tracing::trace!(plugin, op, event = %untold(&String::from_utf8_lossy(payload)), "an event of a plugin");
 }

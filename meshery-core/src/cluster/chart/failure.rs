@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::error::ChartError;
 use super::process::MEMORY;
+use crate::confidential::Confidential;
 
 /// A place in a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,8 +48,41 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The error behind what helm wrote to its standard error. `chart` is the name and version to speak of.
-pub(super) fn classify(chart: &str, stderr: &str) -> ChartError {
+/// How much is told of words that are not understood, in characters.
+const TOLD: usize = 2000;
+
+/// The error behind what helm wrote to its standard error, without what is hidden. `chart` is the name and version to
+/// speak of.
+pub(super) fn classify(chart: &str, stderr: &str, hidden: &Confidential) -> ChartError {
+    // Only now: a value may be a word of Helm's own.
+    match untold(understood(chart, stderr), hidden) {
+        // Cut last, so that no secret is cut in two.
+        ChartError::Helm { chart, text } => ChartError::Helm {
+            chart,
+            text: text.chars().take(TOLD).collect(),
+        },
+        other => other,
+    }
+}
+
+/// An error without what is hidden in the words of a chart or of helm.
+pub(super) fn untold(mut error: ChartError, hidden: &Confidential) -> ChartError {
+    let hide = |text: &mut String| *text = hidden.hide(text).into_owned();
+    match &mut error {
+        ChartError::Template { reason: words, .. }
+        | ChartError::Declined { message: words, .. }
+        | ChartError::Rendered { reason: words, .. }
+        | ChartError::Helm { text: words, .. } => hide(words),
+        ChartError::Values { violations, .. } => violations.iter_mut().for_each(|violation| {
+            hide(&mut violation.path);
+            hide(&mut violation.rule);
+        }),
+        _ => {}
+    }
+    error
+}
+
+fn understood(chart: &str, stderr: &str) -> ChartError {
     let text = error_block(stderr);
     let chart = chart.to_owned();
     if text.contains("values don't meet the specifications of the schema") {
@@ -118,10 +152,10 @@ pub(super) fn classify(chart: &str, stderr: &str) -> ChartError {
             text: format!("it crashed: {crash}"),
         };
     }
-    let text: String = if text.is_empty() {
+    let text = if text.is_empty() {
         "it said nothing".into()
     } else {
-        text.chars().take(2000).collect()
+        text.to_owned()
     };
     ChartError::Helm { chart, text }
 }
@@ -267,8 +301,12 @@ fn yaml_reason(reason: &str) -> String {
 mod tests {
     use super::*;
 
+    fn told(chart: &str, stderr: &str) -> ChartError {
+        classify(chart, stderr, &Confidential::default())
+    }
+
     fn template(stderr: &str) -> (String, String) {
-        match classify("demo 1.0.0", stderr) {
+        match told("demo 1.0.0", stderr) {
             ChartError::Template { place, reason, .. } => (place.to_string(), reason),
             other => panic!("{other:?}"),
         }
@@ -317,7 +355,7 @@ mod tests {
     #[test]
     fn the_charts_own_refusal_is_shown_in_its_own_words() {
         let stderr = "level=WARN msg=\"Error: not this\"\nError: execution error at (demo/templates/x.yaml:8:3): cannot be:\nchoose another\n\nUse --debug flag to render out invalid YAML\n";
-        match classify("demo 1.0.0", stderr) {
+        match told("demo 1.0.0", stderr) {
             ChartError::Declined { place, message, .. } => {
                 assert_eq!(place.to_string(), "demo/templates/x.yaml:8:3");
                 assert_eq!(message, "cannot be:\nchoose another");
@@ -329,7 +367,7 @@ mod tests {
     #[test]
     fn each_violation_of_a_schema_has_its_path_and_rule() {
         let helm4 = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\ndemo:\n- at '/n': got string, want integer\n- at '/nested': validation failed\n  - at '/nested': missing property 'name'\nsub:\n- at '': missing property 'q'\n\n";
-        let ChartError::Values { violations, .. } = classify("demo 1.0.0", helm4) else {
+        let ChartError::Values { violations, .. } = told("demo 1.0.0", helm4) else {
             panic!()
         };
         let texts: Vec<String> = violations.iter().map(|v| format!("{} {v}", v.chart)).collect();
@@ -342,7 +380,7 @@ mod tests {
             ]
         );
         let older = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\ndemo:\n- (root): q is required\n- m.z: Invalid type. Expected: integer, given: string\n";
-        let ChartError::Values { violations, .. } = classify("demo 1.0.0", older) else {
+        let ChartError::Values { violations, .. } = told("demo 1.0.0", older) else {
             panic!()
         };
         assert_eq!(violations[0].to_string(), "/: q is required");
@@ -355,7 +393,7 @@ mod tests {
     #[test]
     fn a_value_that_breaks_a_pattern_is_not_repeated() {
         let stderr = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\ndemo:\n- at '/password': 'hunter2 isn't' does not match pattern '^[a-z]+$'\n- at '/mail': 'hunter2' is not valid email: missing @\n";
-        let error = classify("demo 1.0.0", stderr).to_string();
+        let error = told("demo 1.0.0", stderr).to_string();
         assert!(!error.contains("hunter2"), "{error}");
         assert!(
             error.contains("/password: does not match pattern '^[a-z]+$'"),
@@ -367,14 +405,14 @@ mod tests {
     #[test]
     fn what_a_chart_needs_is_named() {
         let stderr = "Error: chart requires kubeVersion: >=1.99 which is incompatible with Kubernetes v1.36.3\n\nUse --debug flag to render out invalid YAML\n";
-        match classify("demo 1.0.0", stderr) {
+        match told("demo 1.0.0", stderr) {
             ChartError::KubeVersion { wanted, found, .. } => {
                 assert_eq!((wanted.as_str(), found.as_str()), (">=1.99", "v1.36.3"));
             }
             other => panic!("{other:?}"),
         }
         let stderr = "Error: an error occurred while checking for chart dependencies. You may need to run `helm dependency build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: other, more\n";
-        match classify("demo 1.0.0", stderr) {
+        match told("demo 1.0.0", stderr) {
             ChartError::DependencyMissing { missing, .. } => assert_eq!(missing, "other, more"),
             other => panic!("{other:?}"),
         }
@@ -395,7 +433,7 @@ mod tests {
             ),
         ] {
             let stderr = format!("Error: YAML parse error on demo/templates/x.yaml: {text}\n");
-            match classify("demo 1.0.0", &stderr) {
+            match told("demo 1.0.0", &stderr) {
                 ChartError::Rendered { place, reason, .. } => {
                     assert_eq!((place.file.as_str(), place.line), ("demo/templates/x.yaml", line));
                     assert_eq!(reason, expected);
@@ -408,7 +446,7 @@ mod tests {
     #[test]
     fn a_crash_is_told_without_its_traces() {
         let trace = "\n\nruntime stack:\nruntime.throw({0x269f944?})\n";
-        let error = classify(
+        let error = told(
             "demo 1.0.0",
             &format!("fatal error: out of memory allocating heap{trace}"),
         );
@@ -416,7 +454,7 @@ mod tests {
             matches!(error, ChartError::TooLarge { limit: MEMORY, .. }),
             "{error}"
         );
-        let error = classify("demo 1.0.0", &format!("panic: nil map{trace}")).to_string();
+        let error = told("demo 1.0.0", &format!("panic: nil map{trace}")).to_string();
         assert!(error.ends_with("it crashed: panic: nil map"), "{error}");
     }
 
@@ -429,7 +467,7 @@ mod tests {
             "no mark at all",
             &"x".repeat(100_000),
         ] {
-            let ChartError::Helm { text, .. } = classify("demo 1.0.0", stderr) else {
+            let ChartError::Helm { text, .. } = told("demo 1.0.0", stderr) else {
                 panic!("{stderr}")
             };
             assert!(!text.is_empty() && text.len() <= 2000);

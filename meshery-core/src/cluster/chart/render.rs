@@ -15,6 +15,7 @@ use super::helm::Helm;
 use super::notes::notes;
 use super::process::{self, Invocation, RunError};
 use super::{Chart, RenderRequest, Rendered, documents, failure};
+use crate::confidential::Confidential;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 /// What a rendering may print. The largest charts of meshes print 3 MB.
@@ -25,6 +26,7 @@ pub(super) async fn render(
     helm: &Helm,
     chart: &Chart,
     request: &RenderRequest,
+    hidden: &Confidential,
     home: &Path,
 ) -> Result<Rendered, ChartError> {
     check(request)?;
@@ -62,7 +64,7 @@ pub(super) async fn render(
     })?;
     if !output.status.success() {
         return Err(match output.status.code() {
-            Some(_) => failure::classify(&label, &output.stderr),
+            Some(_) => failure::classify(&label, &output.stderr, hidden),
             None => ChartError::Helm {
                 chart: label,
                 text: "the program was killed".into(),
@@ -71,9 +73,10 @@ pub(super) async fn render(
     }
     let version = helm.version.clone();
     // Large definitions of kinds take a while to parse; the executor has other things to do.
+    let hidden = hidden.clone();
     let read = move || -> Result<Rendered, ChartError> {
         let text = String::from_utf8_lossy(&output.stdout);
-        let rendered = documents::read(&label, &text)?;
+        let rendered = documents::read(&label, &text).map_err(|error| failure::untold(error, &hidden))?;
         Ok(Rendered {
             helm: version,
             notes,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Chart, yaml};
+use super::Chart;
 
 /// How many are named.
 const NAMED: usize = 20;
@@ -17,8 +17,9 @@ impl Chart {
         if self.values_schema.is_some() {
             return Vec::new();
         }
-        let Ok(Some(known)) = yaml::read::<Option<Map<String, Value>>>(&self.values_yaml) else {
-            return Vec::new();
+        let known = match self.default_values() {
+            Value::Object(known) if !known.is_empty() => known,
+            _ => return Vec::new(),
         };
         let mut unknown = Vec::new();
         compare(&mut Vec::new(), values, unwrapped(&known), &mut unknown);

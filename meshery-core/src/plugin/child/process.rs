@@ -21,6 +21,7 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::Start;
 use super::connection::{Connection, End};
+use crate::confidential::untold;
 use crate::plugin::backend::unavailable;
 use crate::plugin::child_main::{CREATE, LOAD, Loaded};
 use crate::plugin::fault::LoadFault;
@@ -245,7 +246,7 @@ async fn log_lines(plugin: String, stderr: impl AsyncRead + Unpin) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                tracing::warn!(target: "plugin", plugin, "{}", text.trim_end());
+                tracing::warn!(target: "plugin", plugin, "{}", untold(text.trim_end()));
             }
         }
     }
