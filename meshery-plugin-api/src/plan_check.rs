@@ -292,7 +292,7 @@ fn check_material(
         let is_public = item
             .entries
             .values()
-            .all(|entry| !matches!(entry, MaterialEntry::Random { .. }));
+            .all(|entry| !matches!(entry, MaterialEntry::Random { .. } | MaterialEntry::SameAs { .. }));
         if !is_secret && (item.certificate.is_some() || !is_public) {
             return Err(fault(format!(
                 "step {} would make {object} hold a secret",
@@ -337,7 +337,13 @@ fn check_material(
                     }
                 }
                 MaterialEntry::Unknown => return Err(newer(step, "a kind of material")),
-                MaterialEntry::Random { .. } => {}
+                MaterialEntry::SameAs { key: same } if !item.replace || same == key => {
+                    return Err(fault(format!(
+                        "step {}: {key} of {object} is to be the same as {same}, of a Secret that is not there or stays as it is",
+                        step.id
+                    )));
+                }
+                MaterialEntry::Random { .. } | MaterialEntry::SameAs { .. } => {}
             }
         }
         within(object, &Value::Null)?;
@@ -434,6 +440,16 @@ mod tests {
                 json!([{"id": "x", "kind": "material", "items": [{"ref": "v1/ConfigMap/mesh/a",
                     "entries": {"ca.crt": {"make": "bundle", "of": ["v1/Service/mesh/b"]}}}]}]),
                 "v1/Service/mesh/b, which is neither",
+            ),
+            (
+                json!([{"id": "x", "kind": "material", "items": [{"ref": "v1/ConfigMap/mesh/a", "replace": true,
+                    "entries": {"a": {"make": "same-as", "key": "b"}}}]}]),
+                "hold a secret",
+            ),
+            (
+                json!([{"id": "x", "kind": "material", "items": [{"ref": "v1/Secret/mesh/a",
+                    "entries": {"a": {"make": "same-as", "key": "b"}}}]}]),
+                "not there or stays",
             ),
         ] {
             let error = checked(steps).unwrap_err();

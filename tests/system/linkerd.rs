@@ -61,6 +61,10 @@ pub fn trials() -> Vec<Trial> {
             others::of_cli,
         ),
         trial_with_charts(
+            "linkerd::installed_by_its_cli_is_taken_over_with_its_anchors_and_issuer_and_given_back",
+            others::from_cli,
+        ),
+        trial_with_charts(
             "linkerd::samples_and_what_is_brought_come_and_go_without_a_trace",
             variants::come_and_go,
         ),

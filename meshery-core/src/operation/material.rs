@@ -94,6 +94,7 @@ impl Resolver<'_> {
                         }
                         bundle(&texts).into_bytes()
                     }
+                    MaterialEntry::SameAs { key } => self.value_in(step, &item.object, key).await?,
                     MaterialEntry::Unknown => continue,
                 };
                 data.insert(name.clone(), value);
@@ -117,6 +118,20 @@ impl Resolver<'_> {
             .filter(|text| !bundle(&[*text]).is_empty())
             .map(str::to_owned)
             .ok_or_else(|| no_such(step, source, &format!("it has no certificate under {key}")))
+    }
+
+    /// What a Secret of the cluster has under a key.
+    async fn value_in(&self, step: &str, secret: &ObjectRef, key: &str) -> Result<Vec<u8>, Problem> {
+        let found = self
+            .cluster
+            .get(secret)
+            .await?
+            .ok_or_else(|| no_such(step, secret, "it is not there"))?;
+        let value = found.get("data").and_then(|data| data.get(key)?.as_str());
+        value
+            .and_then(|encoded| STANDARD.decode(encoded).ok())
+            .filter(|bytes| !bytes.is_empty())
+            .ok_or_else(|| no_such(step, secret, &format!("it has nothing under {key}")))
     }
 
     /// The certificate and key in a Secret: one that this plan makes, or one of the cluster.
@@ -145,7 +160,7 @@ fn no_such(step: &str, source: &ObjectRef, what: &str) -> Problem {
     Problem::new(
         ProblemKind::Conflict,
         "no-such-material",
-        format!("step {step} needs the certificate in {source}: {what}"),
+        format!("step {step} needs what is in {source}: {what}"),
     )
     .remedy(format!("make it first, or name the {} that has it", source.kind))
 }

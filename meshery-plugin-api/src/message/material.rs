@@ -79,6 +79,12 @@ pub enum MaterialEntry {
         /// so that a bundle can be what is there and one more.
         of: Vec<ObjectRef>,
     },
+    /// What the Secret itself has under another key when the plan is made: the same under the name that another program
+    /// wants. Secrets only, and only with `replace`.
+    SameAs {
+        /// The other key.
+        key: String,
+    },
     /// A value newer than this side: the plan is refused.
     #[serde(other)]
     Unknown,

@@ -31,6 +31,10 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/generate-certificates/",
     ),
     (
+        "linkerd-issuer-key-missing",
+        "https://linkerd.io/2-edge/tasks/generate-certificates/",
+    ),
+    (
         "linkerd-anchor-expires",
         "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
     ),

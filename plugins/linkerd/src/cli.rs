@@ -6,7 +6,7 @@ use meshery_mesh_kit::{need, unreleased};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 
-use crate::control_plane::{CONTROL_PLANE_NS, ISSUER};
+use crate::control_plane::{CONTROL_PLANE_NS, ISSUER, TRUST_ROOTS};
 
 /// The installer, in words.
 pub const INSTALLER: &str = "Linkerd's CLI";
@@ -17,13 +17,14 @@ pub fn needs() -> impl Iterator<Item = Need> {
     unreleased::needs(CONTROL_PLANE_NS).chain([secrets])
 }
 
-/// Its objects of a control plane in the order in which they go, the certificates of webhooks among them: the issuer stays,
-/// as it does in any removal.
+/// Its objects of a control plane in the order in which they go, the certificates of webhooks among them: the anchors and the
+/// issuer stay, as they do in any removal.
 pub fn made(facts: &Facts, in_namespace: &str) -> Vec<ObjectRef> {
     let is_of = |object: &_| label(object, CONTROL_PLANE_NS) == Some(in_namespace);
     let mut made: Vec<ObjectRef> = unreleased::by_part(facts, |object| is_of(object).then_some(()))
         .into_values()
         .flatten()
+        .filter(|object| (object.kind.as_str(), object.name.as_str()) != ("ConfigMap", TRUST_ROOTS))
         .collect();
     let secrets = facts
         .objects("", "Secret")

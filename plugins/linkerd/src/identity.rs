@@ -17,7 +17,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use serde_json::Value;
 
 use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
-use crate::trust;
+use crate::{issuer_secret, trust};
 
 /// Secret with the trust anchor.
 pub const ANCHOR: &str = "linkerd-trust-anchor";
@@ -241,7 +241,7 @@ pub fn issuer(
     let days = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
     let host = format!("identity.{target}.cluster.local");
     Ok(MaterialItem {
-        secret_type: "kubernetes.io/tls".into(),
+        secret_type: issuer_secret::type_of(&request.facts, target),
         replace,
         annotations: (anchor != ANCHOR)
             .then(|| (SIGNED_BY.to_owned(), anchor.to_owned()))

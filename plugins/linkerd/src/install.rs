@@ -19,7 +19,7 @@ use crate::control_plane::{
 };
 use crate::releases::{Part, of_linkerd};
 use crate::versions::{self, LINES, Release, STABLE_ENDED};
-use crate::{MESH, cni, detect, gateway_api, trust};
+use crate::{MESH, cni, detect, gateway_api, issuer_secret, trust};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -157,6 +157,8 @@ struct Install<'a> {
     is_upgrade: bool,
     /// What was set when it was installed stays, also when the same is installed again, to mend it say.
     keeps: bool,
+    /// What is there is of no release yet.
+    unreleased: bool,
 }
 
 /// Whether there is a release of the control plane.
@@ -166,12 +168,16 @@ fn is_there(facts: &Facts, in_namespace: &str) -> bool {
         .any(|release| release.part == Part::ControlPlane && release.id.namespace == in_namespace)
 }
 
+/// Where a control plane's chart has written down its values.
+fn config<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a Value> {
+    facts
+        .objects("", "ConfigMap")
+        .find(|object| name(object) == CONFIG && namespace_of(object) == in_namespace)
+}
+
 /// Which options a control plane has, by the values that its chart has written down.
 fn has(facts: &Facts, in_namespace: &str, option: &str) -> bool {
-    let config = facts
-        .objects("", "ConfigMap")
-        .find(|object| name(object) == CONFIG && namespace_of(object) == in_namespace);
-    let values = config.map_or("", |object| text(object, "/data/values"));
+    let values = config(facts, in_namespace).map_or("", |object| text(object, "/data/values"));
     values.lines().any(|line| line.trim_end() == option)
 }
 
@@ -180,12 +186,14 @@ impl<'a> Install<'a> {
         let facts = &request.facts;
         let in_namespace = parameter::namespace(request, "namespace", NAMESPACE)?;
         let upgrade = request.operation == "upgrade";
-        let option = |parameter: &str, value: &str| {
-            if upgrade {
-                Ok(has(facts, in_namespace, value))
-            } else {
-                parameter::flag(request, parameter, false)
+        let released = is_there(facts, in_namespace);
+        // Of a control plane that is of no release its own installer's options are known, and stay when it becomes one.
+        let keeps_options = upgrade || !released;
+        let option = |parameter: &str, value: &str| -> Result<bool, PluginError> {
+            if keeps_options && has(facts, in_namespace, value) {
+                return Ok(true);
             }
+            Ok(!upgrade && parameter::flag(request, parameter, false)?)
         };
         let cni = option("cni", "cniEnabled: true")?;
         let mut charts = vec![CRDS, CONTROL_PLANE];
@@ -206,7 +214,8 @@ impl<'a> Install<'a> {
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
             images: &request.images,
             is_upgrade: upgrade,
-            keeps: upgrade || is_there(facts, in_namespace),
+            keeps: upgrade || released,
+            unreleased: !released && config(facts, in_namespace).is_some(),
         })
     }
 
@@ -295,6 +304,7 @@ impl<'a> Install<'a> {
                 vec![holds(Rule::Ready, daemons)],
             ));
         }
+        steps.extend(issuer_secret::named(facts, self.namespace));
         steps.push(self.release(
             "control-plane",
             "control plane",
@@ -323,6 +333,13 @@ impl<'a> Install<'a> {
         let mut notes = vec![
             "The trust anchors and the issuer that are there are used, and not changed by this or a later run.".to_owned(),
         ];
+        if self.unreleased {
+            notes.push(
+                "Of what is there high availability, the CNI plugin and an init container that runs as root stay as they are; other \
+                 values that its installer was given do not: the preview shows what changes."
+                    .into(),
+            );
+        }
         if self.release.line == "stable" {
             notes.push(format!(
                 "The stable line ended in public on {STABLE_ENDED}; it gets no corrections any more."

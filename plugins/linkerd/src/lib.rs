@@ -16,6 +16,7 @@ mod gateway_api;
 mod identity;
 mod injection;
 mod install;
+mod issuer_secret;
 mod prospect;
 mod recovery;
 mod releases;

@@ -5,7 +5,7 @@
 //! cert-manager) also decides where the anchor's key lives; it need not be in the cluster at all.
 
 use meshery_mesh_kit::certificate::{self, Certificate};
-use meshery_mesh_kit::object::{annotation, name, namespace, text};
+use meshery_mesh_kit::object::{annotation, name, namespace};
 use meshery_mesh_kit::{need, readable};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOTS};
+use crate::issuer_secret;
 
 /// From how many days before its end a certificate is warned of, as `linkerd check` does.
 const WARNED_DAYS: i64 = 60;
@@ -80,20 +81,7 @@ pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Findin
             ISSUER,
             "the issuer's certificate and key (type kubernetes.io/tls)",
         )),
-        Some(secret) if text(secret, "/type") != "kubernetes.io/tls" => {
-            let mut found = finding(
-                "linkerd-issuer-type",
-                Severity::Error,
-                format!(
-                    "Secret {in_namespace}/{ISSUER} is of type \"{}\", and kubernetes.io/tls is needed",
-                    text(secret, "/type")
-                ),
-                "make it anew with `kubectl create secret tls`; a chart that has made it with its own values would fight over it",
-            );
-            found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
-            findings.push(found);
-        }
-        _ => {}
+        _ => findings.extend(issuer_secret::unfit(facts, in_namespace)),
     }
     findings.extend(anchors(facts, in_namespace));
     findings.extend(issuer(facts, in_namespace));

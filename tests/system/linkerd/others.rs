@@ -102,12 +102,9 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     untouched.await_same(&bench.cluster)
 }
 
-/// What the CLI has made is of no release, and goes on explicit word by the labels that all of it has. The charts' objects
-/// stand for it here: the CLI renders the same ones.
-pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
-    let bench = Bench::new(charts)?;
-    let before = Snapshot::take(&bench.cluster)?;
-    let _linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+/// `linkerd install | kubectl apply`: the charts' objects, which the CLI renders as well, with anchors and an issuer that it makes,
+/// and of no release.
+fn install_by_cli(bench: &Bench, charts: &Path) -> anyhow::Result<()> {
     bench.kubectl(&["create", "namespace", SYSTEM])?;
     let values = tempfile::NamedTempFile::with_suffix(".json")?;
     let mut given = Trust::new()?.values();
@@ -138,15 +135,128 @@ pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
             "{found:#}"
         );
         Ok(())
-    })?;
+    })
+}
+
+/// What the CLI has made goes on explicit word, by the labels that all of it has.
+pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let _linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    install_by_cli(&bench, charts)?;
     let request = json!({"adapter": "linkerd", "operation": "remove", "parameters": {}});
     let refused = bench.host.post("/api/v1/operations", &request)?.text();
     ensure!(refused.contains("linkerd-of-cli"), "{refused}");
     let all = json!({"of-others": true, "custom-resources": true});
     let removed = bench.perform("linkerd", "remove", &all)?;
     ensure!(bench.installation()?.is_none());
-    // The issuer is in it.
+    // The anchors and the issuer are in it.
     bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+    bench.get(&["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM])?;
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    bench.without_gateway_api()?;
+    before
+        .await_same(&bench.cluster)
+        .with_context(|| format!("left: {}", removed["left"]))
+}
+
+/// Taken over, it is a release with the anchors and the issuer that it had; given back, it is the CLI's again to the last field;
+/// and taken over for good it is removed but for them.
+pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    install_by_cli(&bench, charts)?;
+    let version = format!("edge-{}", OF_CHARTS.trim_start_matches("20"));
+    let mut wish = json!({"adapter": "linkerd", "operation": "install", "parameters": {"version": version}});
+    let refused = |wish: &Value, code: &str| -> anyhow::Result<()> {
+        let said = bench.host.post("/api/v1/operations", wish)?.text();
+        ensure!(said.contains(code), "it is not refused for {code}: {said}");
+        Ok(())
+    };
+    refused(&wish, "linkerd-of-others")?;
+    wish["parameters"]["adopt"] = true.into();
+    let issuer = || bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM]);
+    let roots = || bench.get(&["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM]);
+    let (given, trusted) = (issuer()?, roots()?);
+
+    // Without its key the issuer is of no use to anybody.
+    let patch = |patch: &Value| {
+        let patch = format!("--patch={patch}");
+        let secret = [
+            "patch",
+            "secret",
+            "linkerd-identity-issuer",
+            "--namespace",
+            SYSTEM,
+        ];
+        bench.kubectl(&[&secret[..], &["--field-manager=linkerd", "--type=merge", &patch]].concat())
+    };
+    patch(&json!({"data": {"key.pem": null}}))?;
+    refused(&wish, "linkerd-issuer-key-missing")?;
+    patch(&json!({"data": {"key.pem": given["data"]["key.pem"]}}))?;
+
+    let theirs = Snapshot::take(&bench.cluster)?;
+    let deployments = || -> anyhow::Result<Vec<Value>> {
+        let all = bench.get(&["deployments", "--namespace", SYSTEM])?;
+        let told = |object: &Value| {
+            json!([
+                object["metadata"]["name"],
+                object["metadata"]["labels"],
+                object["spec"]
+            ])
+        };
+        Ok(all["items"].as_array().into_iter().flatten().map(told).collect())
+    };
+    let deployed = deployments()?;
+    wish["policy"] = json!({"accept": ["adopt"], "force_conflicts": true});
+    let same_trust = || -> anyhow::Result<()> {
+        let (now, anchors) = (issuer()?, roots()?);
+        for (named, of_cli) in [("tls.crt", "crt.pem"), ("tls.key", "key.pem")] {
+            ensure!(
+                now["data"][named] == given["data"][of_cli] && now["data"][of_cli] == given["data"][of_cli],
+                "{named} is not what the CLI has made"
+            );
+        }
+        ensure!(
+            now["metadata"]["uid"] == given["metadata"]["uid"] && now["type"] == given["type"],
+            "it is the same Secret"
+        );
+        ensure!(
+            anchors["data"] == trusted["data"] && anchors["metadata"]["uid"] == trusted["metadata"]["uid"],
+            "{anchors:#}"
+        );
+        Ok(())
+    };
+    let taken_over = || -> anyhow::Result<Value> {
+        let adopted = bench.host.perform(&wish, "succeeded", LIMIT)?;
+        same_trust()?;
+        let found = bench.installation()?.context("an installation")?;
+        ensure!(
+            found["installed_by"] != "linkerd" && found["health"] == "healthy",
+            "{found:#}"
+        );
+        Ok(adopted)
+    };
+    let adopted = taken_over()?;
+    bench.host.take_back(text(&adopted["id"]), "undone", LIMIT)?;
+    eventually(|| {
+        let mut differences = theirs.differences_of_remade(&Snapshot::take(&bench.cluster)?);
+        // Of the Deployments the number of their rollouts differs.
+        differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
+        ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
+        Ok(())
+    })?;
+    ensure!(deployments()? == deployed, "their Deployments are as they were");
+    let found = bench.installation()?.context("an installation")?;
+    ensure!(found["installed_by"] == "linkerd", "{found:#}");
+
+    taken_over()?;
+    linkerd.trouble()?;
+    let all = json!({"of-others": true, "custom-resources": true});
+    let removed = bench.perform("linkerd", "remove", &all)?;
+    ensure!(bench.installation()?.is_none());
+    same_trust().context("anchors and issuer stay")?;
     bench.kubectl(&["delete", "namespace", SYSTEM])?;
     bench.without_gateway_api()?;
     before

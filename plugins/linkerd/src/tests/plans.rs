@@ -69,18 +69,71 @@ fn remove_takes_extensions_then_control_plane_then_definitions() {
 
 #[test]
 fn what_the_cli_has_made_is_left_to_the_cli() {
-    let of_cli = Cluster::of("installed")
-        .change("linkerd-identity", by_cli)
-        .change("linkerd-destination", by_cli)
-        .change("linkerd-proxy-injector", by_cli)
-        .change("linkerd-proxy-injector-webhook-config", by_cli)
-        .change("linkerd-sp-validator-webhook-config", by_cli)
-        .change("linkerd-policy-validator-webhook-config", by_cli)
-        .change("servers.policy.linkerd.io", by_cli)
-        .change("httproutes.gateway.networking.k8s.io", by_cli);
-    let error = of_cli.plan("remove", json!({})).unwrap_err();
+    let error = of_cli().plan("remove", json!({})).unwrap_err();
     assert_eq!(error.code, "linkerd-of-cli");
     assert!(error.remedy.contains("linkerd uninstall"), "{error:?}");
+}
+
+#[test]
+fn the_issuer_of_the_cli_gets_the_names_that_are_taken_here_and_stays_what_it_is() {
+    let with = |keys: &'static [&str]| {
+        Cluster::of("given").change("linkerd-identity-issuer", |secret| {
+            secret["type"] = "Opaque".into();
+            secret["data"] = keys.iter().map(|key| ((*key).to_owned(), json!(""))).collect();
+        })
+    };
+    let version = || json!({"version": "edge-26.8.3"});
+    let plan = with(&["crt.pem", "key.pem"]).plan("install", version()).unwrap();
+    let place = |id: &str| plan.steps.iter().position(|step| step.id == id);
+    assert!(place("issuer-names").unwrap() < place("control-plane").unwrap());
+    let text = plan_text(&plan);
+    assert!(
+        text.contains("make: same-as") && text.contains("key: key.pem") && text.contains("type: Opaque"),
+        "{text}"
+    );
+    // Whoever makes it anew keeps its type, which cannot be changed.
+    let renewed = with(&["crt.pem", "key.pem", "tls.crt", "tls.key"]);
+    assert!(
+        !plan_text(&renewed.plan("install", version()).unwrap()).contains("issuer-names"),
+        "it has them"
+    );
+    let text = plan_text(&renewed.plan("renew-issuer", json!({})).unwrap());
+    assert!(text.contains("type: Opaque"), "{text}");
+    let of = |cluster: Cluster| {
+        let findings = cluster.check("install", version());
+        findings
+            .into_iter()
+            .map(|finding| finding.code)
+            .collect::<Vec<_>>()
+    };
+    assert!(of(with(&["crt.pem"])).contains(&"linkerd-issuer-key-missing".to_owned()));
+    assert!(of(with(&["tls.crt"])).contains(&"linkerd-issuer-key-missing".to_owned()));
+    assert!(of(with(&["key.pem"])).contains(&"linkerd-issuer-type".to_owned()));
+}
+
+#[test]
+fn what_is_of_no_release_keeps_the_options_that_it_has() {
+    let plan = of_cli()
+        .plan("install", json!({"version": "edge-25.10.7", "adopt": true}))
+        .unwrap();
+    assert!(plan.summary.contains("high availability"), "{}", plan.summary);
+    assert!(plan_text(&plan).contains("controllerReplicas: 3"));
+}
+
+fn of_cli() -> Cluster {
+    let made = [
+        "linkerd-identity",
+        "linkerd-destination",
+        "linkerd-proxy-injector",
+        "linkerd-proxy-injector-webhook-config",
+        "linkerd-sp-validator-webhook-config",
+        "linkerd-policy-validator-webhook-config",
+        "servers.policy.linkerd.io",
+        "httproutes.gateway.networking.k8s.io",
+    ];
+    made.into_iter().fold(Cluster::of("installed"), |cluster, name| {
+        cluster.change(name, by_cli)
+    })
 }
 
 fn by_cli(object: &mut Value) {
