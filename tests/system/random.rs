@@ -216,11 +216,22 @@ impl Ground {
             std::fs::write(self.meeting.path().join("trouble"), word)?;
         }
         let rivals = if seeded.below(2) == 0 {
-            Some(self.rival.order(seeded, round)?)
+            Some(self.rival.plan(round)?)
         } else {
             None
         };
+        // It comes before or in the midst.
+        let comes_late = seeded.below(3) > 0;
+        let after = Duration::from_millis(seeded.below(300));
+        if let (Some(rivals), false) = (&rivals, comes_late) {
+            self.rival.order(rivals)?;
+            std::thread::sleep(after);
+        }
         self.host.order(&id, "run")?;
+        if let (Some(rivals), true) = (&rivals, comes_late) {
+            std::thread::sleep(after);
+            self.rival.order(rivals)?;
+        }
         match mishap {
             Mishap::Kill(Point::At(after)) => {
                 std::thread::sleep(*after);

@@ -1,6 +1,8 @@
 //! Upgrading by revision: the new control plane beside the old one, the namespaces moved to it one by one, the gateways
 //! after them, and the old one removed when nobody uses it. `docs/plans/istio-canary-upgrade.md` says why in this order.
 
+use std::collections::BTreeSet;
+
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::object::{annotation, label as mesh_label, name};
 use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
@@ -13,9 +15,9 @@ use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
 use serde_json::{Map, Value, json};
 
-use crate::canary_expansion::{DEFAULT_MOVES, MAY_GO, MOVED, MOVES, MOVES_BACK, UNUSED};
+use crate::canary_expansion::{MAY_GO, MOVED, MOVES, MOVES_BACK, NAMES_MOVE, UNUSED};
 use crate::control_plane::{
-    DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
+    DEFAULT_REVISION, DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
 };
 use crate::dropped::{self, Names};
 use crate::install::{
@@ -26,9 +28,10 @@ use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::BY_REVISION;
+use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::{self, Values};
-use crate::{MESH, detect, injection, proxies, upgrade, versions};
+use crate::{MESH, detect, injection, proxies, tag, upgrade, versions};
 
 /// Name of the operation.
 pub const CANARY: &str = "upgrade-canary";
@@ -155,6 +158,19 @@ impl<'a> Canary<'a> {
                 .any(|object| {
                     name(object) == DEFAULT_VALIDATOR && webhook::read(object).services.contains(&service)
                 })
+    }
+
+    /// The other names of the old one that the new one gets: those that its release has, and the default one.
+    fn tags(&self, facts: &Facts, is_default: bool) -> Vec<String> {
+        let of_release = |tag: &Tag<'_>| {
+            tag.release.as_ref().is_some_and(|release| {
+                release.namespace == self.old.namespace && release.name == self.old.istiod()
+            })
+        };
+        let theirs = tag::all(facts).filter(of_release).map(|tag| tag.name);
+        let default = is_default.then_some(DEFAULT_REVISION);
+        let names: BTreeSet<&str> = theirs.chain(default).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// The namespaces of the old one.
@@ -406,17 +422,19 @@ fn gateways(canary: &Canary<'_>, parts: &Parts<'_>) -> Result<Vec<Step>, PluginE
 /// The old control plane goes when nobody uses it, and the new one gets its place.
 fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
     let (old, from) = (canary.old, shown(canary.old.revision));
-    let of_old = with(&[("from", from)]);
+    let mut of_old = with(&[("from", from), ("to", &canary.revision)]);
+    of_old.insert("release".into(), old.istiod().into());
+    let users = vec![proxies::need(), tag::need()];
     let mut steps = vec![
         expand(
             "asked",
             format!("who still uses revision {from}"),
-            expansion(MAY_GO, of_old.clone(), vec![proxies::need()], Rights::default()),
+            expansion(MAY_GO, of_old.clone(), users.clone(), Rights::default()),
         ),
         expand(
             "unused",
             format!("nobody uses revision {from}"),
-            expansion(UNUSED, of_old, vec![proxies::need()], Rights::default()),
+            expansion(UNUSED, of_old, users, Rights::default()),
         ),
         // In the undo: the old one has to serve before anything goes back to it.
         restart_in_undo(
@@ -431,7 +449,9 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
             (old.namespace, &old.istiod()),
         ),
     ];
-    if canary.is_default(facts) {
+    let is_default = canary.is_default(facts);
+    let tags = canary.tags(facts, is_default);
+    if !tags.is_empty() {
         let version = canary.chosen.version.to_string();
         let mut with = with(&[
             ("namespace", old.namespace),
@@ -439,6 +459,13 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
             ("version", &version),
         ]);
         with.insert("deadline".into(), deadline_s.into());
+        with.insert("default".into(), is_default.into());
+        let title = if is_default {
+            format!("pods that name no revision get {}", canary.revision)
+        } else {
+            format!("{} means revision {}", tags.join(", "), canary.revision)
+        };
+        with.insert("tags".into(), tags.into());
         // As much as the charts of base and istiod hold.
         let within = Rights {
             namespaces: vec![old.namespace.to_owned()],
@@ -451,8 +478,8 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
         };
         steps.push(expand(
             "default",
-            format!("pods that name no revision get {}", canary.revision),
-            expansion(DEFAULT_MOVES, with, Vec::new(), within),
+            title,
+            expansion(NAMES_MOVE, with, Vec::new(), within),
         ));
     }
     steps

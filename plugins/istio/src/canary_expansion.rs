@@ -1,6 +1,8 @@
 //! What a canary upgrade finds out when it has come that far: the workloads of a namespace, whether they went over, and
 //! who still uses the old control plane.
 
+use std::fmt::Write as _;
+
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::demand;
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
@@ -11,11 +13,11 @@ use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::plan::{Action, Rule, Step};
 use serde_json::{Value, json};
 
-use crate::control_plane::{DEFAULT_REVISION, Plane};
+use crate::control_plane::{Plane, WEBHOOKS};
 use crate::parts::Parts;
 use crate::profile::Profile;
 use crate::values::Values;
-use crate::{MESH, proxies, versions};
+use crate::{MESH, proxies, tag, versions};
 
 /// The workloads of a namespace, restarted when its label has been taken back.
 pub const MOVES_BACK: &str = "namespace-moves-back";
@@ -27,8 +29,8 @@ pub const MOVED: &str = "namespace-moved";
 pub const MAY_GO: &str = "old-may-go";
 /// Whether nobody does.
 pub const UNUSED: &str = "old-unused";
-/// The new control plane for all who name no revision.
-pub const DEFAULT_MOVES: &str = "default-moves";
+/// The new control plane under the other names of the old one: for all who name no revision, and by its tags.
+pub const NAMES_MOVE: &str = "names-move";
 /// How many pods are named.
 const NAMED: usize = 5;
 
@@ -39,7 +41,7 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         MOVED => moved(request),
         MAY_GO => may_go(request),
         UNUSED => unused(request),
-        DEFAULT_MOVES => default_moves(request),
+        NAMES_MOVE => names_move(request),
         other => Err(PluginError::new(
             "unknown-expansion",
             format!("{MESH} has nothing to say of \"{other}\""),
@@ -135,10 +137,26 @@ fn moved(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     )))
 }
 
+/// The tags of the old control plane that its release does not take along when it goes.
+fn tags_of_others(request: &ExpandRequest) -> Result<Vec<&str>, PluginError> {
+    demand(&request.facts, WEBHOOKS, "MutatingWebhookConfiguration")?;
+    let (from, of_release) = (request.text("from"), request.text("release"));
+    Ok(tag::all(&request.facts)
+        .filter(|tag| tag.revision == from)
+        .filter(|tag| {
+            tag.release
+                .as_ref()
+                .is_none_or(|release| release.name != of_release)
+        })
+        .map(|tag| tag.name)
+        .collect())
+}
+
 fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let from = request.text("from");
     let left = pods(&request.facts, from)?;
-    let reason = if left.is_empty() {
+    let tags = tags_of_others(request)?;
+    let mut reason = if left.is_empty() {
         format!("revision {from} is removed next; no pod has a proxy of it")
     } else {
         format!(
@@ -146,6 +164,14 @@ fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
             named(&left)
         )
     };
+    if !tags.is_empty() {
+        let _ = write!(
+            reason,
+            "; {} still means it: {}, else the upgrade ends there",
+            tags.join(", "),
+            move_tag(tags[0], request.text("to"))
+        );
+    }
     Ok(steps(vec![ask(
         "gate",
         format!("before revision {from} goes"),
@@ -156,6 +182,15 @@ fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
 fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let from = request.text("from");
     let left = pods(&request.facts, from)?;
+    let tags = tags_of_others(request)?;
+    if let Some(tag) = tags.first() {
+        return Err(PluginError::new(
+            "istio-revision-tagged",
+            format!("the tag {} means revision {from}", tags.join(", ")),
+        )
+        .cause("it is not part of the release: without its control plane it would refuse every pod that it is asked about")
+        .remedy(format!("{}, and upgrade again", move_tag(tag, request.text("to")))));
+    }
     if left.is_empty() {
         return Ok(Expansion::default());
     }
@@ -167,14 +202,28 @@ fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     .remedy("restart or delete them, and upgrade again; without their control plane they would be cut off"))
 }
 
-fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+/// How a tag gets another meaning.
+fn move_tag(tag: &str, revision: &str) -> String {
+    format!("`istioctl tag set {tag} --revision {revision} --overwrite`")
+}
+
+fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let (namespace, revision) = (request.text("namespace"), request.text("revision"));
     let charts = ["base", "istiod"];
+    let tags: Vec<&str> = request
+        .with
+        .get("tags")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let is_default = request.with.get("default") == Some(&Value::Bool(true));
     let parts = Parts {
         chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts)?,
         profile: Profile::of("default"),
         plane: Plane { namespace, revision },
-        is_default: true,
+        is_default,
         platform: None,
         values: Values::default(),
         images: &request.images,
@@ -183,14 +232,13 @@ fn default_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     };
     let mut istiod = parts.istiod()?;
     if let Action::Release(release) = &mut istiod.action {
-        release
-            .values
-            .insert("revisionTags".into(), json!([DEFAULT_REVISION]));
+        release.values.insert("revisionTags".into(), json!(tags));
     }
     let mut ready = parts.ready();
     if let Action::Wait(wait) = &mut ready.action {
-        wait.conditions
-            .push(holds(Rule::Serving, parts.plane.tag(DEFAULT_REVISION)));
+        let serving = |tag: &&str| holds(Rule::Serving, parts.plane.tag(tag));
+        wait.conditions.extend(tags.iter().map(serving));
     }
-    Ok(steps(vec![parts.base()?, istiod, ready]))
+    let base = is_default.then(|| parts.base()).transpose()?;
+    Ok(steps(base.into_iter().chain([istiod, ready]).collect()))
 }

@@ -22,12 +22,10 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{ambient, membership, proxies};
+use crate::{ambient, membership, proxies, tag};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
-/// Label of webhooks that stand for a revision under another name.
-const TAG_LABEL: &str = "istio.io/tag";
 /// Label with the version of what an object is part of, on what newer charts make.
 const VERSION_LABEL: &str = "app.kubernetes.io/version";
 
@@ -35,12 +33,7 @@ pub fn needs() -> Vec<Need> {
     let mut needs = vec![
         need::everywhere("apps", "Deployment", "istio", Detail::Full),
         need::everywhere("apps", "DaemonSet", PART_OF, Detail::Full),
-        need::everywhere(
-            WEBHOOKS,
-            "MutatingWebhookConfiguration",
-            REVISION_LABEL,
-            Detail::Full,
-        ),
+        tag::need(),
         need::everywhere(
             WEBHOOKS,
             "ValidatingWebhookConfiguration",
@@ -86,7 +79,7 @@ pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
         ("ValidatingWebhookConfiguration", false),
     ] {
         for configuration in unique(facts, WEBHOOKS, kind) {
-            if label(configuration, REVISION_LABEL).is_none() || label(configuration, TAG_LABEL).is_some() {
+            if label(configuration, REVISION_LABEL).is_none() || label(configuration, tag::LABEL).is_some() {
                 continue;
             }
             let webhooks = webhook::read(configuration);
@@ -439,10 +432,7 @@ fn of_this(deployment: &Value, key: &Key, keys: &[Key]) -> bool {
 /// Namespaces whose pods this revision injects. The old label counts more than the revision's, and either may mean a
 /// revision by another name of it.
 fn injected(facts: &Facts, revision: &str) -> Vec<String> {
-    let tags: BTreeMap<&str, &str> = facts
-        .objects(WEBHOOKS, "MutatingWebhookConfiguration")
-        .filter_map(|object| Some((label(object, TAG_LABEL)?, label(object, REVISION_LABEL)?)))
-        .collect();
+    let tags: BTreeMap<&str, &str> = tag::all(facts).map(|tag| (tag.name, tag.revision)).collect();
     // Also the revision itself, unless its name is now another one's.
     let means = |named: &str| {
         tags.get(named)

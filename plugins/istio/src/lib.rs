@@ -29,6 +29,7 @@ mod releases;
 mod remove;
 mod sample;
 mod skew;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod upgrade;

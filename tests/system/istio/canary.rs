@@ -13,6 +13,7 @@ use crate::namespace::eventually;
 const NEWER: &str = "1.30.3";
 const REVISION: &str = "1-30-3";
 const GATEWAYS: &str = "istio-ingress";
+const TAG: &str = "istio-revision-tag-prod";
 
 impl Bench {
     fn with_revision(&self, namespace: &str, revision: &str) -> anyhow::Result<()> {
@@ -25,6 +26,19 @@ impl Bench {
 
     fn labels(&self, namespace: &str) -> anyhow::Result<Value> {
         Ok(self.get(&["namespace", namespace])?["metadata"]["labels"].clone())
+    }
+
+    /// Another name of a revision, made by somebody else.
+    fn tag(&self, tag: &str, revision: &str) -> anyhow::Result<()> {
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": TAG, "labels": {"istio.io/tag": tag, "istio.io/rev": revision}},
+        });
+        let file = self.cluster.dir().join("tag.json");
+        std::fs::write(&file, configuration.to_string())?;
+        self.kubectl(&["create", "-f", &file.to_string_lossy()])?;
+        Ok(())
     }
 
     fn access_log(&self, config: &str) -> anyhow::Result<bool> {
@@ -76,6 +90,7 @@ pub fn whole_way(charts: &Path) -> anyhow::Result<()> {
         "whose label is taken over is previewed: {preview:#}"
     );
     bench.kubectl(&["run", "lonely", "--image=lonely", "--namespace=shop"])?;
+    bench.tag("prod", "default")?;
     bench.host.order(&id, "run")?;
 
     let mut gates = Vec::new();
@@ -162,8 +177,11 @@ fn at_gate(bench: &mut Bench, id: &str, gate: &str) -> anyhow::Result<()> {
             let record = bench.host.record(id)?;
             let steps = record["steps"].as_array().context("steps")?;
             let asked = steps.iter().find(|step| step["id"] == gate).context("the gate")?;
-            ensure!(asked.to_string().contains("shop/lonely"), "{asked:#}");
+            let asked = asked.to_string();
+            ensure!(asked.contains("shop/lonely"), "{asked}");
+            ensure!(asked.contains("istioctl tag set prod"), "{asked}");
             bench.kubectl(&["delete", "pod", "lonely", "--namespace=shop"])?;
+            bench.kubectl(&["delete", "mutatingwebhookconfiguration", TAG])?;
         }
         other => bail!("there is no gate {other}"),
     }

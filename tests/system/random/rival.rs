@@ -2,7 +2,7 @@
 //! whole or not at all, and what it makes is nobody else's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use meshery_tests::cluster::Cluster;
@@ -11,7 +11,6 @@ use meshery_tests::proxy::{FaultProxy, Mutation};
 use serde_json::{Value, json};
 
 use crate::invented::LIMIT;
-use crate::kills::Seeded;
 use crate::namespace::succeeded;
 
 const NAMESPACE: &str = "random-rival";
@@ -29,8 +28,8 @@ pub struct Rival {
     between: u64,
 }
 
-/// An operation that was ordered.
-pub struct Ordered {
+/// An operation of its own.
+pub struct Planned {
     id: String,
     value: Value,
 }
@@ -53,8 +52,7 @@ impl Rival {
         })
     }
 
-    /// Plans, and orders after a moment of chance, at the same time as the caller goes on with its own.
-    pub fn order(&self, seeded: &mut Seeded, round: u64) -> anyhow::Result<Ordered> {
+    pub fn plan(&self, round: u64) -> anyhow::Result<Planned> {
         let value = json!(format!("round-{round}"));
         let object = |number: usize| {
             json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -70,14 +68,16 @@ impl Rival {
         let id = self
             .host
             .plan(&json!({"adapter": "scripted", "operation": "script", "parameters": {"steps": steps}}))?;
-        std::thread::sleep(Duration::from_millis(seeded.below(150)));
-        self.host.order(&id, "run")?;
-        Ok(Ordered { id, value })
+        Ok(Planned { id, value })
+    }
+
+    pub fn order(&self, planned: &Planned) -> anyhow::Result<()> {
+        self.host.order(&planned.id, "run").map(drop)
     }
 
     /// Waits for its end, and sees that nobody has written while it had the cluster.
-    pub fn judge(&mut self, ordered: Ordered, theirs: &[Mutation]) -> anyhow::Result<()> {
-        let Ordered { id, value } = ordered;
+    pub fn judge(&mut self, planned: Planned, theirs: &[Mutation]) -> anyhow::Result<()> {
+        let Planned { id, value } = planned;
         self.host
             .await_state(&id, &["succeeded"], LIMIT)
             .with_context(|| format!("the rival's:\n{}", self.host.story(&id)))?;

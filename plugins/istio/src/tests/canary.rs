@@ -174,6 +174,60 @@ fn who_still_has_a_proxy_of_the_old_one_is_named_and_then_ends_it() {
     );
 }
 
+/// With another name of the default revision, of istiod's release or of nobody's.
+fn tagged(of_release: bool) -> Cluster {
+    ours().change("istio-validator-istio-system", |object| {
+        object["kind"] = "MutatingWebhookConfiguration".into();
+        object["metadata"]["labels"]["istio.io/tag"] = "prod".into();
+        if !of_release {
+            object["metadata"]["annotations"] = json!({});
+        }
+    })
+}
+
+#[test]
+fn the_new_one_gets_the_names_that_the_release_of_the_old_one_has() {
+    let plan = planned(&tagged(true), to("1.30.3"));
+    let step = plan.steps.iter().find(|step| step.id == "default").unwrap();
+    let Action::Expand(expand) = &step.action else {
+        panic!("{step:?}")
+    };
+    assert_eq!(expand.with["tags"], json!(["default", "prod"]));
+    let steps = ours().expand(CANARY, expand, BTreeMap::new()).unwrap().steps;
+    let tags: Vec<&Value> = steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Release(release) => release.values.get("revisionTags"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tags, [&json!(["default", "prod"])]);
+}
+
+#[test]
+fn a_name_of_the_old_one_that_would_outlive_it_ends_it() {
+    let moved = |cluster: Cluster| {
+        let goes_over = |pod: &mut Value| {
+            pod["metadata"]["annotations"]["sidecar.istio.io/status"] = r#"{"revision":"1-30-3"}"#.into();
+        };
+        cluster.change("web-1", goes_over).change("cart-1", goes_over)
+    };
+    let error = expanded(&moved(tagged(false)), "unused").unwrap_err();
+    assert_eq!(error.code, "istio-revision-tagged");
+    assert!(
+        error
+            .remedy
+            .contains("istioctl tag set prod --revision 1-30-3 --overwrite"),
+        "{error:?}"
+    );
+    let asked = expanded(&moved(tagged(false)), "asked").unwrap();
+    let Action::Gate(gate) = &asked.steps[0].action else {
+        panic!("{asked:?}")
+    };
+    assert!(gate.reason.contains("prod still means it"), "{}", gate.reason);
+    assert!(expanded(&moved(tagged(true)), "unused").is_ok());
+}
+
 #[test]
 fn what_cannot_be_two_or_is_not_there_is_an_error() {
     let code = |cluster: &Cluster, given: Value| cluster.plan(CANARY, given).unwrap_err().code;
