@@ -12,6 +12,7 @@ mod large;
 mod lasting;
 mod passing;
 mod stuck;
+mod undoing;
 mod watches;
 
 use std::sync::Arc;
@@ -87,6 +88,22 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "api_faults::a_dead_api_service_hides_nothing",
             half_there::dead_group,
+        ),
+        trial(
+            "api_faults::one_object_that_stays_keeps_no_other",
+            undoing::one_object,
+        ),
+        trial(
+            "api_faults::a_server_that_fails_at_everything_has_its_undo_wait",
+            undoing::every_object,
+        ),
+        trial(
+            "api_faults::an_object_whose_deletion_a_dead_webhook_refuses_keeps_no_other",
+            undoing::guarded,
+        ),
+        trial(
+            "api_faults::a_removal_that_cannot_have_one_object_gives_back_the_others",
+            undoing::removal,
         ),
         trial(
             "api_faults::a_large_object_is_taken_or_refused_clearly",

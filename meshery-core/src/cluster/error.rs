@@ -278,6 +278,10 @@ impl fmt::Display for InvalidField {
 
 /// The code of [`ClusterError::LeaseLost`].
 pub(crate) const LEASE_LOST: &str = "lease-lost";
+/// The code of [`ClusterError::WebhookFailed`].
+pub(crate) const WEBHOOK_FAILED: &str = "webhook-failed";
+/// The code of [`ClusterError::Server`].
+pub(crate) const CLUSTER_ANSWER: &str = "cluster-answer";
 
 struct Forbidden<'a>(&'a str, &'a str, &'a str, &'a str);
 
@@ -408,7 +412,7 @@ impl ClusterError {
             Self::AlreadyExists { .. } => (K::Conflict, "object-exists", false),
             Self::Invalid { .. } => (K::Invalid, "object-invalid", false),
             Self::Denied { .. } => (K::Forbidden, "webhook-denied", false),
-            Self::WebhookFailed { .. } => (K::Unavailable, "webhook-failed", true),
+            Self::WebhookFailed { .. } => (K::Unavailable, WEBHOOK_FAILED, true),
             Self::Quota { .. } => (K::Forbidden, "quota-exceeded", false),
             Self::TooLarge { .. } => (K::TooLarge, "object-too-large", false),
             Self::Terminating { .. } => (K::Conflict, "being-deleted", true),
@@ -418,7 +422,7 @@ impl ClusterError {
             Self::Failed { .. } => (K::Conflict, "object-failed", false),
             Self::NotGone { .. } => (K::Timeout, "not-gone", true),
             Self::LeaseLost { .. } => (K::Unavailable, LEASE_LOST, true),
-            Self::Server { status, .. } => (K::Unavailable, "cluster-answer", *status >= 500),
+            Self::Server { status, .. } => (K::Unavailable, CLUSTER_ANSWER, *status >= 500),
             Self::UnknownContext { .. } => (K::NotFound, "unknown-context", false),
             Self::NoKubeconfig { .. } => (K::NotFound, "no-kubeconfig", false),
             Self::BadKubeconfig { .. } => (K::Invalid, "bad-kubeconfig", false),

@@ -15,6 +15,9 @@ use super::fence::Fence;
 use super::request::{JSON, Request};
 use super::retry::Patience;
 
+/// Where a cluster says who it is.
+const IDENTITY: &str = "/api/v1/namespaces/kube-system";
+
 /// A cluster that we are connected to, through one context. Made by [`Clusters::connect`](super::Clusters::connect);
 /// usable from many tasks at once.
 ///
@@ -45,18 +48,16 @@ impl Cluster {
         };
         let version = ask("/version").await?;
         let (system, kinds) =
-            futures::try_join!(ask("/api/v1/namespaces/kube-system"), discover(&connection)).map_err(
-                |error| match error {
-                    ClusterError::Forbidden { verb, message, .. } => ClusterError::Forbidden {
-                        verb,
-                        resource: "namespaces".into(),
-                        namespace: String::new(),
-                        name: "kube-system".into(),
-                        message,
-                    },
-                    other => other,
+            futures::try_join!(ask(IDENTITY), discover(&connection)).map_err(|error| match error {
+                ClusterError::Forbidden { verb, message, .. } => ClusterError::Forbidden {
+                    verb,
+                    resource: "namespaces".into(),
+                    namespace: String::new(),
+                    name: "kube-system".into(),
+                    message,
                 },
-            )?;
+                other => other,
+            })?;
         let text = |value: &Value, pointer: &str| {
             value
                 .pointer(pointer)
@@ -87,6 +88,17 @@ impl Cluster {
             uid: self.uid.clone(),
             version: self.version.clone(),
         }
+    }
+
+    /// Whether the server answers at all: a request that it could not serve may be the only one.
+    pub(crate) async fn answers(&self) -> bool {
+        let patience = Patience {
+            until: Instant::now() + self.connection.settings.connect,
+            webhooks: None,
+            new_kind: false,
+        };
+        let request = Request::path(IDENTITY, JSON);
+        self.connection.send_until(&request, patience).await.is_ok()
     }
 
     /// The uid of the namespace kube-system: a cluster's identity, whatever a context calls it.

@@ -24,6 +24,7 @@ use super::resolve::{MANAGER, wave_of};
 use super::run::halted;
 use super::seal::HostKey;
 use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use crate::cluster::error::{CLUSTER_ANSWER, WEBHOOK_FAILED};
 use crate::cluster::release::Revision;
 use crate::cluster::{Cluster, ClusterError, wave};
 use crate::problem::{Problem, ProblemKind};
@@ -82,9 +83,19 @@ pub(super) async fn overtaken<'a>(
         }
         let ReleaseName { name, namespace } = &new.release;
         let revisions = match cluster.revisions(namespace, name).await {
+            Ok(revisions) => revisions,
             // Whoever may not see the others gives back what is its own.
             Err(ClusterError::Forbidden { .. }) => continue,
-            revisions => revisions?,
+            Err(error) => {
+                let problem = Problem::from(error);
+                if keeps_all(cluster, &problem).await {
+                    return Err(problem);
+                }
+                let why =
+                    format!("whether release {name} was brought further since cannot be told: {problem}");
+                overtaken.insert(of_plan(&step.id), why);
+                continue;
+            }
         };
         // What the operation itself has made of it later is taken back before.
         let of_others = |revision: &&Revision| !history.created(&revision.secret);
@@ -98,6 +109,20 @@ pub(super) async fn overtaken<'a>(
         }
     }
     Ok(overtaken)
+}
+
+/// Whether a problem with one object is one with all of them: there is no way to the cluster, another host has it, or
+/// the provider is away.
+async fn keeps_all(cluster: &Cluster, problem: &Problem) -> bool {
+    match problem.code.as_str() {
+        WEBHOOK_FAILED => false,
+        // That of a server which fails at one object, or of one which fails at everything.
+        CLUSTER_ANSWER => problem.retryable && !cluster.answers().await,
+        code => {
+            ClusterError::is_no_way(code)
+                || matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable
+        }
+    }
 }
 
 /// Why a step stays: one that comes after it does, and does not work without it.
@@ -117,12 +142,17 @@ fn goes_first(object: &ObjectHistory) -> bool {
     object.before.is_none() && wave_of(&object.object) == wave::ADMISSION
 }
 
+/// Whether nobody knows what came of changing an object.
+fn is_unknown(object: &ObjectHistory) -> bool {
+    object.outcome.is_none() && object.before.is_some()
+}
+
 /// What a step did to its objects, and with what.
 struct Done<'a> {
     step: &'a StoredStep,
     objects: Vec<&'a ObjectHistory>,
     /// What was applied, by object; only needed where a crash hid what came of it.
-    manifests: HashMap<ObjectRef, Value>,
+    manifests: Result<HashMap<ObjectRef, Value>, String>,
     /// Why nothing of it is taken back.
     stays: Option<String>,
 }
@@ -144,10 +174,15 @@ impl Undo {
             if idle {
                 continue;
             }
+            let manifests = match self.manifests(step, &history.objects).await {
+                Ok(manifests) => Ok(manifests),
+                Err(problem) if keeps_all(&self.cluster, &problem).await => return Err(problem),
+                Err(problem) => Err(format!("what was applied cannot be told: {problem}")),
+            };
             done.push(Done {
                 step,
                 objects: history.objects.iter().rev().collect(),
-                manifests: self.manifests(step, &history.objects).await?,
+                manifests,
                 stays: overtaken.get(of_plan(&step.id)).cloned(),
             });
         }
@@ -252,7 +287,11 @@ impl Undo {
             }
             match &done.step.work {
                 Work::Apply { manager, .. } => {
-                    let manifest = done.manifests.get(&object.object);
+                    let manifest = match &done.manifests {
+                        Ok(manifests) => manifests.get(&object.object),
+                        Err(why) if is_unknown(object) => return Ok(Some(Taken::Left(why.clone()))),
+                        Err(_) => None,
+                    };
                     let taken = self.applied(object, manifest, deadline).await?;
                     self.give_back_owners(object, taken, manager).await.map(Some)
                 }
@@ -281,7 +320,7 @@ impl Undo {
         let taken = match taken {
             Ok(None) => return Ok(true),
             Ok(Some(taken)) => taken,
-            Err(problem) => self.gave_up(problem)?,
+            Err(problem) => self.gave_up(problem).await?,
         };
         self.tell(done.step, object.object.clone(), taken).await
     }
@@ -318,9 +357,8 @@ impl Undo {
     }
 
     /// One object that cannot be taken back does not keep the others; a cluster that is away keeps all of them.
-    pub(super) fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
-        let away = matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable;
-        if away || ClusterError::is_no_way(&problem.code) || self.stop.is_cancelled() {
+    pub(super) async fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
+        if self.stop.is_cancelled() || keeps_all(&self.cluster, &problem).await {
             return Err(problem);
         }
         Ok(Taken::Left(format!("it could not be taken back: {problem}")))
@@ -335,8 +373,7 @@ impl Undo {
         let Work::Apply { content, uses, .. } = &step.work else {
             return Ok(HashMap::new());
         };
-        let unknown = |object: &ObjectHistory| object.outcome.is_none() && object.before.is_some();
-        if !objects.iter().any(unknown) {
+        if !objects.iter().any(is_unknown) {
             return Ok(HashMap::new());
         }
         let waves = load_waves(&self.store, &self.key, self.live.id(), content).await?;

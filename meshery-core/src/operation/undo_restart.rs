@@ -36,7 +36,7 @@ impl Undo {
             if !already {
                 let taken = match self.restart(workload).await {
                     Ok(taken) => taken,
-                    Err(problem) => self.gave_up(problem)?,
+                    Err(problem) => self.gave_up(problem).await?,
                 };
                 let is_restarted = matches!(taken, Taken::Back(Reversal::Restarted, _));
                 complete &= self.tell(step, workload.clone(), taken).await?;

@@ -1,0 +1,172 @@
+//! What does not pass while things are taken back or removed: one object that stays keeps no other.
+
+use anyhow::{Context as _, ensure};
+use http::Method;
+use meshery_tests::proxy::strike::{Strike, all};
+use meshery_tests::proxy::{Action, refusal};
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::{Scene, id, object, perform, told};
+use crate::invented::{LIMIT, request};
+use crate::namespace::{eventually, succeeded};
+
+/// What is answered, the code that it has as a problem of an operation, and words of it.
+type Refusal = (fn() -> Action, &'static str, &'static str);
+
+const REFUSALS: [Refusal; 3] = [
+    (forbidden, "forbidden", "not allowed to"),
+    (
+        || refusal::status(500, "InternalError", "the disk of this one is broken"),
+        "cluster-answer",
+        "the disk of this one is broken",
+    ),
+    (
+        || refusal::text(503, "service unavailable\n"),
+        "cluster-answer",
+        "with 503",
+    ),
+];
+
+const METHODS: [Method; 2] = [Method::GET, Method::DELETE];
+
+fn forbidden() -> Action {
+    refusal::status(
+        403,
+        "Forbidden",
+        "it is forbidden: User \"u\" cannot delete resource \"configmaps\" in API group \"\" in the namespace \"ns\"",
+    )
+}
+
+/// Takes back what keeps just the second ConfigMap, for this reason.
+fn keeps_one(scene: &Scene, operation: &str, why: &str) -> anyhow::Result<()> {
+    let record = scene.host.take_back(operation, "undo-incomplete", LIMIT)?;
+    let left: Vec<&Value> = record["left"].as_array().into_iter().flatten().collect();
+    ensure!(
+        left.len() == 1
+            && left[0]["ref"].to_string().contains(&object(1))
+            && left[0]["why"].as_str().is_some_and(|said| said.contains(why)),
+        "{record:#}"
+    );
+    let there = scene.left()?;
+    ensure!(
+        there.len() == 1 && there[0].ends_with(&object(1)),
+        "left behind: {there:?}"
+    );
+    Ok(())
+}
+
+/// Once nothing is in the way any more.
+fn then_whole(scene: &Scene, operation: &str) -> anyhow::Result<()> {
+    let record = scene.host.take_back(operation, "undone", LIMIT)?;
+    ensure!(record["left"].as_array().is_none_or(Vec::is_empty), "{record:#}");
+    scene.nothing_is_left()
+}
+
+pub fn one_object() -> anyhow::Result<()> {
+    let scene = Scene::new("undoing")?;
+    for (make, _, words) in REFUSALS {
+        for method in METHODS {
+            let attempt = || -> anyhow::Result<()> {
+                let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
+                let operation = id(&record)?;
+                let path = format!("/configmaps/{}", object(1));
+                let strike = Strike::at(method.clone(), path, make).always();
+                scene.proxy.on(all(vec![strike.clone()]));
+                keeps_one(&scene, operation, words)?;
+                scene.proxy.clear();
+                ensure!(strike.struck() > 0, "nothing was in the way");
+                then_whole(&scene, operation)
+            };
+            attempt().with_context(|| format!("{words} at {method}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A server that fails at everything is away: nothing is given up for what passes.
+pub fn every_object() -> anyhow::Result<()> {
+    let scene = Scene::new("undoing-nothing")?;
+    let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
+    let operation = id(&record)?;
+    let leases = |path: &str| path.contains("/leases/");
+    let strike = Strike::on(
+        move |request| !leases(&request.path),
+        || refusal::text(503, "service unavailable\n"),
+    );
+    scene.proxy.on(all(vec![strike.always()]));
+    let record = scene.host.take_back(operation, "interrupted", LIMIT)?;
+    ensure!(record["left"].as_array().is_none_or(Vec::is_empty), "{record:#}");
+    scene.proxy.clear();
+    then_whole(&scene, operation)
+}
+
+/// A webhook that nobody serves and that is asked about the deletion of the second ConfigMap.
+fn guard(scene: &Scene) -> Value {
+    let space = &scene.space;
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": space.name},
+        "webhooks": [{
+            "name": "guard.others.example", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Fail",
+            "clientConfig": {"service": {"namespace": space.name, "name": "guard"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}},
+            "matchConditions": [{"name": "one", "expression": format!("request.name == '{}'", object(1))}],
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}],
+        }],
+    })
+}
+
+pub fn guarded() -> anyhow::Result<()> {
+    let scene = Scene::new("guarded")?;
+    let space = &scene.space;
+    space.kubectl(&["create", "service", "clusterip", "guard", "--tcp=443:443"])?;
+    let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
+    let remove = || {
+        let name = &space.name;
+        let configuration = "validatingwebhookconfiguration";
+        space
+            .cluster
+            .kubectl(&["delete", configuration, name, "--ignore-not-found"])
+    };
+    let deletable = || space.kubectl(&["delete", "configmap", &object(1), "--dry-run=server"]);
+    let result = (|| {
+        space.apply(&guard(&scene).to_string())?;
+        eventually(|| {
+            ensure!(deletable().is_err(), "the webhook is not asked yet");
+            Ok(())
+        })?;
+        keeps_one(&scene, id(&record)?, "guard.others.example")
+    })();
+    succeeded(remove())?;
+    result?;
+    eventually(deletable)?;
+    then_whole(&scene, id(&record)?)
+}
+
+/// A removal that cannot see or delete one object ends there, and what it has removed is back.
+pub fn removal() -> anyhow::Result<()> {
+    let scene = Scene::new("removing")?;
+    let install = json!({"namespace": scene.space.name, "chart": false});
+    perform(&scene.host, &request("install", install), "succeeded")?;
+    let before = Snapshot::take(&scene.cluster)?;
+    let remove = request("remove", json!({"namespace": scene.space.name}));
+    for (make, code, words) in REFUSALS {
+        for method in METHODS {
+            let attempt = || -> anyhow::Result<()> {
+                let planned = scene.host.plan(&remove)?;
+                let path = "/services/invented-controller";
+                let strike = Strike::at(method.clone(), path, make).always();
+                scene.proxy.on(all(vec![strike]));
+                let record = super::run(&scene.host, &planned, "undone", LIMIT)?;
+                scene.proxy.clear();
+                told(&record, code, &[words])?;
+                before.await_remade(&scene.cluster)
+            };
+            attempt().with_context(|| format!("{words} at {method}"))?;
+        }
+    }
+    perform(&scene.host, &remove, "succeeded")?;
+    Ok(())
+}
