@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::key_watch::{self, KeyId};
+use super::key_watch;
 use super::uploads::Uploads;
 use super::{Inner, Meshery};
 use crate::applications::Applications;
@@ -201,7 +201,6 @@ impl MesheryBuilder {
             HostKey::retire(&key_file)?;
         }
         let key = Arc::new(HostKey::load_or_create(&key_file)?);
-        let key_id = KeyId::of(&key);
         let charts = Charts::new(self.charts);
         let clusters = Clusters::new(self.kubeconfig);
         let plugins = Arc::new(Plugins::load(self.plugins).await);
@@ -210,12 +209,10 @@ impl MesheryBuilder {
         let (uploads, operations) = match &store {
             None => (None, None),
             Some(store) => {
-                let uploads = Uploads::new(store.clone(), key.clone(), key_id.clone(), clusters.clone());
+                let uploads = Uploads::new(store.clone(), key.clone(), clusters.clone());
                 match uploads.restore().await {
                     Ok(opened) => {
-                        // A change on purpose does not hide that an earlier key was lost.
-                        let accept = self.accept_key || (self.rotate_key && opened.closed == 0);
-                        let compared = key_watch::compare(store, &key_id, opened, accept).await;
+                        let compared = key_watch::compare(store, &key, opened, self.accept_key).await;
                         notices.extend(compared.unwrap_or_else(|problem| Some(not_compared(problem))));
                     }
                     Err(problem) => notices.push(not_restored(problem)),

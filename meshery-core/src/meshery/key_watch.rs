@@ -2,8 +2,9 @@
 //!
 //! The key has an id that tells nothing of it. The provider keeps the id of the key that is the right one, in one
 //! document, and each uploaded kubeconfig has the id of the key that sealed it beside it; so that a lost key is
-//! noticed when the host starts and not when something is needed, and one that is put back is recognised. A key that is
-//! changed on purpose is a new id in that document, after the kubeconfigs were sealed anew.
+//! noticed when the host starts and not when something is needed, and one that is put back is recognised. A key that was
+//! changed on purpose is known by the one before it, which is kept: the document follows at the first start that can
+//! write it, whatever has become of the start that changed the key.
 
 use std::fmt;
 
@@ -47,11 +48,11 @@ pub(super) struct Opened {
     pub closed: usize,
 }
 
-/// Compares the key with what the store remembers, and remembers it where nothing says otherwise, or when it is to
-/// be accepted. The problem, if it is another one than before.
+/// Compares the key with what the store remembers, and remembers it where nothing says otherwise, when the one before it
+/// was retired, or when it is to be accepted. The problem, if it is another one than before.
 pub(super) async fn compare(
     store: &Store,
-    present: &KeyId,
+    key: &HostKey,
     sealed: Opened,
     accept: bool,
 ) -> Result<Option<Problem>, Problem> {
@@ -61,11 +62,15 @@ pub(super) async fn compare(
         .and_then(|document| KeyId::stored(document.body["id"].as_str().unwrap_or_default()));
     // A store from before ids were kept.
     let strange = before.is_none() && sealed.closed > 0 && sealed.opened == 0;
-    let same = before.as_ref() == Some(present);
-    if same {
+    let present = KeyId::of(key);
+    if before.as_ref() == Some(&present) {
         return Ok(None);
     }
-    if (before.is_none() && !strange) || accept {
+    let expected = match &before {
+        None => !strange,
+        Some(KeyId(before)) => key.has(before),
+    };
+    if expected || accept {
         let document = Document {
             kind: KIND.into(),
             id: ID.into(),
@@ -76,7 +81,7 @@ pub(super) async fn compare(
         store.put(document, Expect::Any).await?;
         return Ok(None);
     }
-    Ok(Some(changed(before.as_ref(), present, sealed.closed)))
+    Ok(Some(changed(before.as_ref(), &present, sealed.closed)))
 }
 
 /// Takes the document away if it is `alone` in the store, which is then empty.
@@ -124,24 +129,19 @@ mod tests {
 
     const NONE: Opened = Opened { opened: 0, closed: 0 };
 
-    fn id(text: &str) -> KeyId {
-        KeyId::stored(text).unwrap()
-    }
-
     #[tokio::test]
     async fn another_key_is_recognised_until_the_old_one_is_back_or_the_new_one_is_accepted() {
         let store = Store::new(Arc::new(MemoryProvider::new()));
-        let (old, new) = (id("old"), id("new"));
-        let compare = |id: &KeyId, accept| {
-            let (store, id) = (store.clone(), id.clone());
-            async move { compare(&store, &id, NONE, accept).await.unwrap() }
-        };
+        let folder = tempfile::tempdir().unwrap();
+        let key = |name: &str| HostKey::load_or_create(&folder.path().join(name)).unwrap();
+        let (old, new) = (key("old.key"), key("new.key"));
+        let compare = async |key: &HostKey, accept| compare(&store, key, NONE, accept).await.unwrap();
         assert_eq!(compare(&old, false).await, None);
         for _ in 0..2 {
             let problem = compare(&new, false).await.unwrap();
             assert_eq!(problem.code, "host-key-changed");
             assert!(
-                problem.message.contains(&old.0) && problem.message.contains(&new.0),
+                problem.message.contains(old.id()) && problem.message.contains(new.id()),
                 "{problem}"
             );
         }
@@ -152,15 +152,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_key_that_was_changed_on_purpose_follows_those_it_has_retired_and_no_other() {
+        let store = Store::new(Arc::new(MemoryProvider::new()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.key");
+        let first = HostKey::load_or_create(&path).unwrap();
+        assert_eq!(compare(&store, &first, NONE, false).await.unwrap(), None);
+        // Twice without the store having heard of the one in between.
+        for _ in 0..2 {
+            HostKey::retire(&path).unwrap();
+        }
+        let third = HostKey::load_or_create(&path).unwrap();
+        assert_eq!(compare(&store, &third, NONE, false).await.unwrap(), None);
+        assert_eq!(store.get(KIND, ID).await.unwrap().unwrap().body["id"], third.id());
+
+        // A change does not hide that the one before it was lost.
+        std::fs::remove_file(&path).unwrap();
+        HostKey::load_or_create(&path).unwrap();
+        HostKey::retire(&path).unwrap();
+        std::fs::remove_file(folder.path().join("host.key.retired")).unwrap();
+        let strange = HostKey::load_or_create(&path).unwrap();
+        let problem = compare(&store, &strange, NONE, false).await.unwrap().unwrap();
+        assert!(problem.message.contains(third.id()), "{problem}");
+    }
+
+    #[tokio::test]
     async fn a_key_that_opens_nothing_of_an_older_store_is_not_taken_for_the_right_one() {
         let store = Store::new(Arc::new(MemoryProvider::new()));
-        let id = id("new");
+        let folder = tempfile::tempdir().unwrap();
+        let key = HostKey::load_or_create(&folder.path().join("host.key")).unwrap();
         let closed = Opened { opened: 0, closed: 2 };
         for _ in 0..2 {
-            let problem = compare(&store, &id, closed, false).await.unwrap().unwrap();
+            let problem = compare(&store, &key, closed, false).await.unwrap().unwrap();
             assert!(problem.message.contains("2 uploaded clusters"), "{problem}");
         }
         let some = Opened { opened: 1, closed: 2 };
-        assert_eq!(compare(&store, &id, some, false).await.unwrap(), None);
+        assert_eq!(compare(&store, &key, some, false).await.unwrap(), None);
     }
 }

@@ -59,7 +59,7 @@ impl Meshery {
             let mut notices = Vec::new();
             if let Some(uploads) = &inner.uploads {
                 let opened = uploads.restore().await?;
-                notices.extend(key_watch::compare(store, uploads.key_id(), opened, false).await?);
+                notices.extend(key_watch::compare(store, uploads.key(), opened, false).await?);
             }
             Ok(Restored { backup, notices })
         };

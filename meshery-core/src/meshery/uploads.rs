@@ -36,11 +36,11 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
-    pub fn new(store: Store, key: Arc<HostKey>, key_id: KeyId, clusters: Clusters) -> Self {
+    pub fn new(store: Store, key: Arc<HostKey>, clusters: Clusters) -> Self {
         Self {
             store,
+            key_id: KeyId::of(&key),
             key,
-            key_id,
             clusters,
             changing: Mutex::default(),
         }
@@ -84,9 +84,9 @@ impl Uploads {
         Err(unknown(name))
     }
 
-    /// Which key seals them.
-    pub fn key_id(&self) -> &KeyId {
-        &self.key_id
+    /// What seals them.
+    pub fn key(&self) -> &HostKey {
+        &self.key
     }
 
     /// The names of all that are kept.

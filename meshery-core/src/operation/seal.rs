@@ -145,7 +145,8 @@ impl HostKey {
             })
     }
 
-    fn has(&self, id: &str) -> bool {
+    /// Whether a key of this id is the present one, or was retired.
+    pub fn has(&self, id: &str) -> bool {
         std::iter::once(&self.current)
             .chain(&self.retired)
             .any(|key| key.id == id)

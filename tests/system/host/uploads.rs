@@ -1,10 +1,13 @@
 //! Uploaded clusters: not replaced unasked, and not lost without a word when the host's key is.
 
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_tests::host::Host;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::bad_input::kubeconfig;
@@ -17,6 +20,10 @@ pub fn trials() -> Vec<Trial> {
             replaced_when_asked_for,
         ),
         trial("host::a_lost_key_is_said_until_it_is_back_or_accepted", lost_key),
+        trial(
+            "host::a_key_that_is_changed_on_purpose_is_the_right_one_however_the_change_ended",
+            interrupted_rotation,
+        ),
     ]
 }
 
@@ -119,4 +126,60 @@ fn lost_key() -> anyhow::Result<()> {
     ensure!(listed(&host, "up")?["server"] == "https://127.0.0.1:2");
     ensure!(notes(&host)? == "[]", "{}", notes(&host)?);
     Ok(())
+}
+
+/// A key that is changed on purpose is the right one at the next start, also where the provider was not there to hear of
+/// it, or the host was killed before it could say so.
+fn interrupted_rotation() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let key = data.join("host.key");
+    let in_order = || -> anyhow::Result<()> {
+        let host = Host::builder().data(&data).start()?;
+        ensure!(listed(&host, "up")?["server"] == "https://127.0.0.1:1");
+        let notes = host.get("/readyz")?.expect(200)?["notes"].to_string();
+        ensure!(
+            notes == "[]" && !host.report().contains("host-key-changed"),
+            "{notes}"
+        );
+        Ok(())
+    };
+    let host = Host::builder().data(&data).start()?;
+    host.post("/api/v1/clusters", &upload("up", 1))?.expect(201)?;
+    drop(host);
+
+    let before = fs::read(&key)?;
+    drop(
+        Host::builder()
+            .data(&data)
+            .own_plugins(&[])
+            .arg("--rotate-key")
+            .start()?,
+    );
+    ensure!(fs::read(&key)? != before, "the key is the old one");
+    in_order().context("after a change without a provider")?;
+
+    let before = fs::read(&key)?;
+    let killed = std::thread::scope(|scope| {
+        let killer = scope.spawn(|| kill_when_changed(&data, &key, &before));
+        let started = Host::builder().data(&data).arg("--rotate-key").start();
+        ensure!(started.is_err(), "it was not killed in time");
+        killer.join().expect("the killer does not panic")
+    });
+    killed?;
+    ensure!(fs::read(&key)? != before, "the key is the old one");
+    in_order().context("after a kill in the middle of a change")
+}
+
+/// Kills the host of this data folder as soon as its key is another one.
+fn kill_when_changed(data: &Path, key: &Path, before: &[u8]) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while fs::read(key)? == before {
+        ensure!(Instant::now() < end, "the key does not change");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let lock: Value = serde_json::from_slice(&fs::read(data.join("lock"))?)?;
+    let pid = lock["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.and_then(Pid::from_raw).context("the lock names a process")?;
+    Ok(kill_process(pid, Signal::KILL)?)
 }

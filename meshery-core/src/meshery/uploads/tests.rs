@@ -17,11 +17,10 @@ fn kubeconfig(port: u16) -> String {
 fn host(folder: &TempDir, memory: &Arc<MemoryProvider>, key: &str) -> Uploads {
     let path = folder.path().join(key);
     let key = Arc::new(HostKey::load_or_create(&path).unwrap());
-    let id = KeyId::of(&key);
     let own = folder.path().join("config");
     std::fs::write(&own, "apiVersion: v1\nkind: Config\n").unwrap();
     let clusters = Clusters::new(KubeconfigSource::Path(own));
-    Uploads::new(Store::new(memory.clone()), key, id, clusters)
+    Uploads::new(Store::new(memory.clone()), key, clusters)
 }
 
 fn listed(uploads: &Uploads) -> Vec<(String, String)> {
@@ -151,7 +150,7 @@ async fn a_key_that_is_changed_on_purpose_seals_what_was_uploaded_anew() {
     before.add("up", &kubeconfig(1), IfThere::Refuse).await.unwrap();
     HostKey::retire(&folder.path().join("host.key")).unwrap();
     let after = host(&folder, &memory, "host.key");
-    assert_ne!(after.key_id(), before.key_id());
+    assert_ne!(after.key().id(), before.key().id());
     assert_eq!(after.restore().await.unwrap().closed, 0);
     assert_eq!(listed(&after), only(1));
     // The retired key is not needed for it any more.
