@@ -175,3 +175,70 @@ impl StoredSet {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::provider::memory::MemoryProvider;
+
+    fn set(id: &str, at_rest: bool, members: &[&str]) -> StoredSet {
+        let member = |operation: &&str| StoredMember {
+            context: "context".into(),
+            operation: (*operation).into(),
+            error: None,
+            told: false,
+        };
+        StoredSet {
+            id: id.into(),
+            adapter: "adapter".into(),
+            operation: "install".into(),
+            owner: "owner".into(),
+            at_a_time: AtATime::default(),
+            on_member_failure: OnMemberFailure::default(),
+            members: members.iter().map(member).collect(),
+            order: Order::Nothing,
+            at_rest,
+            tolerated: 0,
+            created: clock::now(),
+            updated: clock::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_set_goes_with_the_last_of_its_members_and_never_while_there_is_something_to_do() {
+        let store = Store::new(Arc::new(MemoryProvider::new()));
+        let (left, gone, busy) = (
+            set("left", true, &["old", "kept"]),
+            set("gone", true, &["old"]),
+            set("busy", false, &["old"]),
+        );
+        for set in [&left, &gone, &busy] {
+            set.create(&store, None).await.unwrap();
+        }
+        let strange = |kind: &str, id: &str| Document {
+            kind: kind.into(),
+            id: id.into(),
+            owner: "owner".into(),
+            body: json!({}),
+            ..Document::default()
+        };
+        for document in [strange(KIND, "strange"), strange(stored::KIND, "kept")] {
+            store.put(document, Expect::Absent).await.unwrap();
+        }
+        assert_eq!(prune_sets(&store).await.unwrap(), 1);
+        assert_eq!(prune_sets(&store).await.unwrap(), 0);
+        store.delete(stored::KIND, "kept").await.unwrap();
+        assert_eq!(prune_sets(&store).await.unwrap(), 1);
+        let all = Query {
+            kind: KIND.into(),
+            ..Query::default()
+        };
+        let stay = store.list_all(all).await.unwrap();
+        let stay: Vec<String> = stay.into_iter().map(|document| document.id).collect();
+        assert_eq!(stay, ["busy", "strange"]);
+    }
+}
