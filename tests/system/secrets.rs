@@ -1,14 +1,14 @@
 //! A secret that goes through everything is found nowhere but where it belongs.
 
+mod kubeconfigs;
+mod marker;
 mod plugins;
-
-use std::path::Path;
+mod search;
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::Trial;
-use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
 use meshery_tests::host::Host;
 use meshery_tests::snapshot::Snapshot;
@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use crate::invented::{LIMIT, invented_host};
 use crate::namespace::succeeded;
 use crate::{cluster, trial};
+
+pub use marker::Marker;
+pub use search::search;
 
 pub fn trials() -> Vec<Trial> {
     let own = vec![
@@ -33,109 +36,10 @@ pub fn trials() -> Vec<Trial> {
             lost_key,
         ),
     ];
-    own.into_iter().chain(plugins::trials()).collect()
-}
-
-/// What is planted, in the forms in which it may come out.
-pub struct Marker {
-    pub text: String,
-    forms: Vec<(String, String)>,
-}
-
-impl Marker {
-    pub fn new(name: &str) -> Self {
-        let text = format!("mArKeR-{name}-{:x}-pLaNtEd-hErE", std::process::id());
-        let mut forms = vec![("as it is".to_owned(), text.clone())];
-        // Base64 looks different by where in the text it begins; its ends depend on the neighbours.
-        for before in 0..3 {
-            let padded = format!("{}{text}", "x".repeat(before));
-            let encoded = STANDARD.encode(padded);
-            let inner = encoded[4..encoded.len() - 4].to_owned();
-            forms.push((format!("base64 at {before}"), inner));
-        }
-        let hex = text
-            .bytes()
-            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        forms.push(("hexadecimal".to_owned(), hex));
-        Self { text, forms }
-    }
-
-    pub fn is_absent(&self, place: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        // All forms are ASCII, which stays what it is.
-        let text = String::from_utf8_lossy(bytes);
-        for (form, wanted) in &self.forms {
-            if let Some(at) = text.find(wanted.as_str()) {
-                let around: String = text[..at].chars().rev().take(200).collect();
-                let around: String = around.chars().rev().collect();
-                anyhow::bail!("{} is in {place}, {form}, after: {around}", self.text);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Everything of a host that somebody may see or steal.
-pub fn search(host: &Host, markers: &[&Marker], operations: &[String]) -> anyhow::Result<()> {
-    let absent = |place: &str, bytes: &[u8]| {
-        markers
-            .iter()
-            .try_for_each(|marker| marker.is_absent(place, bytes))
-    };
-    absent("the log", host.log().as_bytes())?;
-    absent("the start report", host.report().as_bytes())?;
-    let mut paths = vec![
-        "/metrics".to_owned(),
-        "/readyz".to_owned(),
-        "/api/v1/operations".to_owned(),
-        "/api/v1/clusters".to_owned(),
-        "/api/v1/documents/operation".to_owned(),
-        "/api/v1/documents/cluster".to_owned(),
-        "/api/v1/provider/backup".to_owned(),
-    ];
-    for operation in operations {
-        let of_operation = format!("/api/v1/operations/{operation}");
-        for what in ["", "/record", "/preview", "/images", "/plan"] {
-            paths.push(format!("{of_operation}{what}"));
-        }
-    }
-    for path in &paths {
-        absent(path, &host.get(path)?.body)?;
-    }
-    files(&host.provider_folder()?, &absent)?;
-    let ctl = artifacts::build()?.program("mesheryctl")?.to_owned();
-    for operation in operations {
-        for format in ["table", "json", "yaml"] {
-            for command in ["view", "watch"] {
-                let output = std::process::Command::new(&ctl)
-                    .args(["--server", host.url()?, "--token-file"])
-                    .arg(host.token_file())
-                    .args(["-o", format, "operation", command, operation])
-                    .env_remove("MESHERY_SERVER")
-                    .output()?;
-                absent(
-                    &format!("mesheryctl operation {command} -o {format}"),
-                    &output.stdout,
-                )?;
-                absent(
-                    &format!("mesheryctl operation {command} -o {format}"),
-                    &output.stderr,
-                )?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn files(folder: &Path, absent: &impl Fn(&str, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files(&path, absent)?;
-        } else {
-            absent(&path.display().to_string(), &std::fs::read(&path)?)?;
-        }
-    }
-    Ok(())
+    own.into_iter()
+        .chain(plugins::trials())
+        .chain(kubeconfigs::trials())
+        .collect()
 }
 
 /// A ConfigMap and a Secret are changed. Without the key the first is as before after an undo, and the second stays and
@@ -326,6 +230,35 @@ fn planted() -> anyhow::Result<()> {
     search(&host, &markers, &operations)?;
     host.take_back(&planned, "undone", LIMIT)?;
     ensure!(password(&cluster)? == old.text);
+
+    // The same as a set of one.
+    let contexts = host.get("/api/v1/clusters")?.expect(200)?;
+    let mut asked = custom(secret("ours", &new.text));
+    asked["contexts"] = json!([contexts["items"][0]["context"]]);
+    let set = host.post("/api/v1/operation-sets", &asked)?;
+    new.is_absent("the answer to a set", &set.body)?;
+    let set = set.expect(201)?;
+    let of_set = format!("/api/v1/operation-sets/{}", set["id"].as_str().context("an id")?);
+    for order in ["preview", "run", "undo"] {
+        let answer = host.post(&format!("{of_set}/{order}"), &json!({}))?;
+        new.is_absent(order, &answer.body)?;
+        ensure!(answer.status < 300, "{order}: {}", answer.text());
+        let ended = match order {
+            "run" => "succeeded",
+            "undo" => "undone",
+            _ => continue,
+        };
+        let deadline = std::time::Instant::now() + LIMIT;
+        loop {
+            let now = host.get(&of_set)?;
+            new.is_absent("a set", &now.body)?;
+            if now.json()["state"] == ended {
+                break;
+            }
+            ensure!(std::time::Instant::now() < deadline, "{}", now.text());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
 
     // Ways to fail, each of which may tell what it failed on.
     let mut refused = Vec::new();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::connection::{Connection, MakeClient};
+use super::connection::{Connection, Made, MakeClient};
 use super::error::ClusterError;
 use super::gate::Gate;
 use super::handle::Cluster;
@@ -375,7 +375,7 @@ impl Inner {
     }
 
     /// A client of what the kubeconfig says now.
-    async fn client(self: Arc<Self>, name: &str, gate: Gate) -> Result<kube::Client, ClusterError> {
+    async fn client(self: Arc<Self>, name: &str, gate: Gate) -> Result<Made, ClusterError> {
         let place = self.place(name)?;
         let pinned = match place.entry() {
             Some(entry) if place.uploaded => Some(upload::check_address(&place.source, entry).await?),
@@ -386,6 +386,10 @@ impl Inner {
             let context = name.clone();
             move |reason: String| ClusterError::Credentials { context, reason }
         };
+        let hidden = place
+            .entry()
+            .map(|entry| entry.confidential())
+            .unwrap_or_default();
         // Exec plugins run in here, and have half a minute.
         let making = tokio::task::spawn_blocking(move || {
             let mut config =
@@ -400,7 +404,8 @@ impl Inner {
             kubeconfig::client(config, gate, &name, &place.source)
         });
         match tokio::time::timeout(self.settings.request, making).await {
-            Ok(Ok(client)) => client,
+            Ok(Ok(Ok(client))) => Ok(Made { client, hidden }),
+            Ok(Ok(Err(error))) => Err(error.without(&hidden)),
             Ok(Err(panicked)) => Err(failed(format!("making a client failed: {panicked}"))),
             Err(_) => Err(failed(format!(
                 "its plugin did not end within {} s",

@@ -24,10 +24,16 @@ use super::gate::Gate;
 use super::request::Request;
 use super::server_clock::ahead_s;
 use super::settings::ClusterSettings;
+use crate::confidential::Confidential;
 
 /// Reads the kubeconfig again and makes a client of what it says now.
-pub(super) type MakeClient =
-    Box<dyn Fn() -> BoxFuture<'static, Result<kube::Client, ClusterError>> + Send + Sync>;
+pub(super) type MakeClient = Box<dyn Fn() -> BoxFuture<'static, Result<Made, ClusterError>> + Send + Sync>;
+
+/// A client, and what it was made of that no error repeats.
+pub(super) struct Made {
+    pub(super) client: kube::Client,
+    pub(super) hidden: Confidential,
+}
 
 /// The way to one API server. Cheap to clone; what is written through it may depend on a fence.
 #[derive(Clone)]
@@ -58,6 +64,17 @@ pub(super) struct Line {
 pub(super) struct Generation {
     pub(super) number: u64,
     client: kube::Client,
+    hidden: Confidential,
+}
+
+impl Generation {
+    fn new(number: u64, made: Made) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            client: made.client,
+            hidden: made.hidden,
+        })
+    }
 }
 
 /// What the server said.
@@ -125,12 +142,12 @@ impl Connection {
         gate: Gate,
         make: MakeClient,
     ) -> Result<Self, ClusterError> {
-        let client = make().await?;
+        let first = make().await?;
         Ok(Self {
             line: Arc::new(Line {
                 context,
                 server,
-                client: RwLock::new(Arc::new(Generation { number: 0, client })),
+                client: RwLock::new(Generation::new(0, first)),
                 make,
                 gate,
                 renewing: tokio::sync::Mutex::default(),
@@ -162,11 +179,8 @@ impl Connection {
     pub(super) async fn renew(&self, refused: u64) -> Result<(), ClusterError> {
         let _one = self.renewing.lock().await;
         if self.client().number == refused {
-            let client = (self.make)().await?;
-            *self.client.write() = Arc::new(Generation {
-                number: refused + 1,
-                client,
-            });
+            let next = (self.make)().await?;
+            *self.client.write() = Generation::new(refused + 1, next);
         }
         Ok(())
     }
@@ -302,6 +316,14 @@ impl Connection {
 
     /// What kept the answer away. The innermost cause says it best: the outer ones are names of layers.
     pub(super) fn broken(&self, error: &(dyn Error + 'static)) -> Broken {
+        let broken = self.kept_away(error);
+        Broken {
+            error: broken.error.without(&self.client.read().hidden),
+            ..broken
+        }
+    }
+
+    fn kept_away(&self, error: &(dyn Error + 'static)) -> Broken {
         let mut sent = true;
         let mut innermost = String::new();
         let mut next = Some(error);
@@ -352,7 +374,8 @@ impl Connection {
     }
 }
 
-/// Why credentials could not be made ready. What a plugin wrote to its standard output may be a token.
+/// Why credentials could not be made ready. What a plugin wrote to its standard output may be a token; what it says on
+/// standard error may repeat what it was given, and is not told before that is hidden.
 pub(super) fn reason_of(error: &AuthError) -> String {
     match error {
         // The command's arguments and environment may be secret too.

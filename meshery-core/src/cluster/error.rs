@@ -9,6 +9,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 
 use super::wait::Waiting;
+use crate::confidential::Confidential;
 use crate::problem::{Problem, ProblemKind};
 
 /// What went wrong between us and a cluster. No variant holds a secret: tokens, certificates and the data of
@@ -341,6 +342,18 @@ fn seconds(duration: Duration) -> String {
 }
 
 impl ClusterError {
+    /// Without what is hidden in the words of others: of a plugin for credentials, or of a library.
+    pub(super) fn without(mut self, hidden: &Confidential) -> Self {
+        match &mut self {
+            Self::Credentials { reason, .. }
+            | Self::Unreachable { reason, .. }
+            | Self::Tls { reason, .. }
+            | Self::BadKubeconfig { reason, .. } => *reason = hidden.hide(reason).into_owned(),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether the error says that a field cannot be changed in place, so that only replacing the object would do.
     pub fn needs_replacement(&self) -> bool {
         let Self::Invalid { causes, .. } = self else {

@@ -20,6 +20,7 @@ use ring::digest::{SHA256, digest};
 use super::connection::reason_of;
 use super::error::ClusterError;
 use super::gate::Gate;
+use crate::confidential::Confidential;
 
 /// Where contexts come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -172,8 +173,13 @@ impl<'a> Entry<'a> {
         self.context.name == IN_CLUSTER && self.context.context.is_none()
     }
 
-    /// Address of the API server; empty when the entries do not fit together.
+    /// Address of the API server, as it is shown; empty when the entries do not fit together.
     pub(super) fn server(&self) -> String {
+        without_password(&self.address())
+    }
+
+    /// Address of the API server as it stands there.
+    fn address(&self) -> String {
         if self.is_in_cluster() {
             return kube::Config::incluster().map_or_else(|_| String::new(), |c| c.cluster_url.to_string());
         }
@@ -182,12 +188,48 @@ impl<'a> Entry<'a> {
             .unwrap_or_default()
     }
 
+    /// What of it no error repeats: all that is in the user's entry but names and paths, and passwords in addresses.
+    pub(super) fn confidential(&self) -> Confidential {
+        let mut texts = Confidential::default();
+        let user = serde_json::to_value(self.user()).unwrap_or_default();
+        for field in ["token", "password", "client-key-data", "auth-provider"] {
+            texts.add(&user[field]);
+        }
+        texts.add(&user["exec"]["args"]);
+        for variable in user["exec"]["env"].as_array().into_iter().flatten() {
+            texts.add(&variable["value"]);
+        }
+        if let Some(cluster) = self.cluster() {
+            for address in [&cluster.server, &cluster.proxy_url].into_iter().flatten() {
+                if let Some((_, password)) = userinfo(address).and_then(|info| info.split_once(':')) {
+                    texts.add(&password.into());
+                }
+            }
+        }
+        texts
+    }
+
     /// Tells two states of the same context apart, without keeping what is secret in them.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let text = serde_json::to_vec(&(&self.context.context, self.cluster(), self.user()));
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &text.unwrap_or_default()).as_ref());
         hash
+    }
+}
+
+/// The part of an address that says who asks.
+fn userinfo(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    authority.rsplit_once('@').map(|(info, _)| info)
+}
+
+/// An address as it is shown.
+fn without_password(address: &str) -> String {
+    match userinfo(address) {
+        Some(info) => address.replacen(&format!("{info}@"), "", 1),
+        None => address.to_owned(),
     }
 }
 
@@ -216,6 +258,10 @@ pub(super) fn client_config(
             .map_err(fault)
             .and_then(|config| kube::Config::try_from(config).map_err(|error| bad(source_name, &error)))?
     };
+    // Nothing sends it, and the library's log has the address of each request.
+    if let Ok(address) = without_password(&made.cluster_url.to_string()).parse() {
+        made.cluster_url = address;
+    }
     made.connect_timeout = Some(connect);
     // Ours knows which requests may be repeated.
     made.default_retry = false;

@@ -187,3 +187,20 @@ async fn a_checked_address_is_the_one_that_is_used() {
     assert_eq!(made.tls_server_name.as_deref(), Some("localhost"));
     assert_eq!(made.headers[0].1, "localhost:6443");
 }
+
+#[test]
+fn an_address_is_shown_without_who_asks_and_its_password_is_told_to_nobody() {
+    let text = kubeconfig(
+        "server: \"https://me:hunter2hunter2@host:1/p@th\"",
+        "token: abcdefgh",
+    );
+    let config = Kubeconfig::from_yaml(&text).unwrap();
+    let entry = Entry::find(&config, "here").unwrap();
+    assert_eq!(entry.server(), "https://host:1/p@th");
+    let told = "me with hunter2hunter2 and abcdefgh";
+    assert_eq!(
+        entry.confidential().hide(told),
+        "me with (not shown) and (not shown)"
+    );
+    assert_eq!(without_password("https://host:1/x@y"), "https://host:1/x@y");
+}

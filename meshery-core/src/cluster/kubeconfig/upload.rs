@@ -140,7 +140,7 @@ fn refuse_what_reaches_out(source_name: &str, value: &Value) -> Result<(), Clust
 
 /// Host and port of a server that is reached by https.
 fn address_of(source_name: &str, entry: Entry<'_>) -> Result<(String, u16), ClusterError> {
-    let server = entry.server();
+    let server = entry.address();
     let refuse = |reason: &str| ClusterError::KubeconfigRefused {
         source_name: source_name.to_owned(),
         what: format!("server of context \"{}\"", entry.context.name),
