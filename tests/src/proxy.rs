@@ -71,6 +71,8 @@ pub enum Action {
     CutAnswer,
     /// The API server carries the request out, and the answer comes bit by bit, in the end all of it.
     Slow(Duration),
+    /// Forward; what the answer bears as its date is by so many seconds ahead of now, as from a machine whose clock is off.
+    Dated(i64),
     /// Nothing ever answers, and the API server never hears of the request.
     Stall,
     /// Run, then forward.
@@ -132,6 +134,7 @@ impl fmt::Debug for Action {
             Self::ReplyAfter(..) => "ReplyAfter",
             Self::CutAnswer => "CutAnswer",
             Self::Slow(_) => "Slow",
+            Self::Dated(_) => "Dated",
             Self::Stall => "Stall",
             Self::Run(_) => "Run",
             Self::RunAfter(_) => "RunAfter",

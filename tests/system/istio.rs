@@ -3,6 +3,7 @@
 mod applications;
 mod bench;
 mod canary;
+mod checks;
 mod configuring;
 mod others;
 mod upgrades;
@@ -98,6 +99,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::half_there_in_five_ways_is_seen_and_mended",
             others::half_removed,
+        ),
+        trial_with_charts(
+            "istio::whose_webhooks_nobody_answers_is_told_with_the_pods_that_are_refused",
+            checks::nobody_answers,
         ),
         trial_with_charts(
             "istio::gateways_policies_and_filters_come_and_go",

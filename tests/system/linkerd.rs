@@ -19,6 +19,7 @@ use meshery_tests::cluster::Cluster;
 use meshery_tests::host::{Host, HostBuilder};
 use meshery_tests::istiod::Istiod;
 use meshery_tests::linkerd::Linkerd;
+use meshery_tests::proxy::{Action, FaultProxy};
 use meshery_tests::snapshot::Snapshot;
 use meshery_tests::trust::Trust;
 use serde_json::{Value, json};
@@ -77,6 +78,10 @@ pub fn trials() -> Vec<Trial> {
             variants::told,
         ),
         trial_with_charts("linkerd::and_istio_inject_each_their_own_namespace", beside_istio),
+        trial_with_charts(
+            "linkerd::and_istio_tell_a_server_whose_clock_is_off_before_they_are_installed",
+            clock_is_off,
+        ),
     ];
     // A minute or two, and Istio's is tried each time.
     if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
@@ -346,6 +351,7 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
     ] {
         ensure!(found[field] == value, "{field}: {found:#}");
     }
+    nobody_answers(&bench)?;
     // The validators fail open: nothing waits for them.
     let policy = json!({"apiVersion": "policy.linkerd.io/v1beta3", "kind": "Server",
         "metadata": {"name": "web", "namespace": "default"},
@@ -418,6 +424,41 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
         ensure!(more.is_empty(), "{}", more.join("\n"));
         Ok(())
     })
+}
+
+/// While the injector's Service selects nobody, pods come without a proxy, and that is told.
+fn nobody_answers(bench: &Bench) -> anyhow::Result<()> {
+    let select = |component: &str| {
+        let patch = json!({"spec": {"selector": {"linkerd.io/control-plane-component": component}}});
+        let patch = format!("--patch={patch}");
+        let service = [
+            "patch",
+            "service",
+            "linkerd-proxy-injector",
+            "--namespace",
+            SYSTEM,
+        ];
+        bench.kubectl(&[&service[..], &["--type=merge", &patch]].concat())
+    };
+    let is = |health: &str, told: bool| {
+        eventually(|| {
+            let found = bench.installation()?.context("an installation")?;
+            let has = codes(&found["findings"]).contains(&"linkerd-webhook-without-endpoints");
+            ensure!(found["health"] == health && has == told, "{found:#}");
+            Ok(())
+        })
+    };
+    select("nobody")?;
+    is("degraded", true)?;
+    let inject = json!({"adapter": "linkerd", "operation": "inject", "parameters": {"namespace": "default"}});
+    let refused = bench.host.post("/api/v1/operations", &inject)?.expect(409)?;
+    ensure!(
+        refused["code"] == "linkerd-webhook-without-endpoints"
+            && text(&refused["detail"]).contains("new pods in default get no proxy"),
+        "{refused:#}"
+    );
+    select("proxy-injector")?;
+    is("healthy", false)
 }
 
 /// Nothing of a namespace is restarted before somebody has said yes.
@@ -577,4 +618,33 @@ fn beside_istio(charts: &Path) -> anyhow::Result<()> {
     );
     bench.kubectl(&["rollout", "restart", "deployment/web", "--namespace=shop"])?;
     bench.all_have("shop", &["istio-proxy"])
+}
+
+fn clock_is_off(charts: &Path) -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let proxy = FaultProxy::start(&cluster)?;
+    let bench = Bench::with(charts, |host| host.kubeconfig(proxy.kubeconfig(cluster.dir())))?;
+    let untouched = Snapshot::take(&bench.cluster)?;
+    bench.give_trust()?;
+    let told = |adapter: &str, version: &str| -> anyhow::Result<Vec<String>> {
+        let request = json!({"adapter": adapter, "operation": "install", "parameters": {"version": version}});
+        let id = bench.host.plan(&request)?;
+        let record = bench.host.get(&format!("/api/v1/operations/{id}"))?.expect(200)?;
+        let findings = record["findings"].as_array().cloned().unwrap_or_default();
+        let clocks = findings.iter().filter(|found| found["code"] == "clock-skew");
+        Ok(clocks.map(|found| text(&found["message"]).to_owned()).collect())
+    };
+    for (ahead_s, which) in [(3600, "ahead of"), (-3600, "behind"), (5, "")] {
+        proxy.on(move |_| Action::Dated(ahead_s));
+        for (adapter, version) in [("istio", "1.30.2"), ("linkerd", NEWER)] {
+            let said = told(adapter, version)?;
+            let right = match which {
+                "" => said.is_empty(),
+                which => said.len() == 1 && said[0].ends_with(&format!(" s {which} this host's")),
+            };
+            ensure!(right, "{adapter}, {ahead_s} s: {said:?}");
+        }
+    }
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    untouched.await_same(&bench.cluster)
 }

@@ -59,6 +59,10 @@ pub const PAGES: Pages = &[
         "https://github.com/istio-ecosystem/sail-operator/tree/main/docs",
     ),
     (
+        "istio-webhook-without-endpoints",
+        "https://istio.io/latest/docs/ops/common-problems/injection/",
+    ),
+    (
         "istio-no-ambient",
         "https://istio.io/latest/docs/ambient/install/helm/",
     ),
@@ -336,10 +340,12 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         (injection::AMBIENT_LABEL, _) => findings.extend(no_ambient(facts)),
         (REVISION_LABEL, wanted) => {
             findings.extend(no_revision(facts, wanted));
+            findings.extend(nobody_answers(facts, target, |object| revision(object) == wanted));
             findings.extend(object.and_then(|object| label_that_wins(object, target)));
         }
         _ => {
             findings.extend(injector(facts));
+            findings.extend(nobody_answers(facts, target, detect::injects_labelled_namespaces));
             findings.extend(init_refused(facts, target));
             findings.extend(object.into_iter().flat_map(|object| labels(object, target)));
         }
@@ -473,6 +479,16 @@ fn injector(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// What would become of pods of a namespace whose injector nobody answers for.
+fn nobody_answers(facts: &Facts, target: &str, concerns: impl Fn(&Value) -> bool) -> Vec<Finding> {
+    let injectors = facts.objects(WEBHOOKS, "MutatingWebhookConfiguration");
+    detect::unanswered(
+        facts,
+        &[target.into()],
+        injectors.filter(|object| concerns(object)),
+    )
+}
+
 pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", app.sample.name)?;
@@ -508,6 +524,7 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     findings.extend(namespace::terminating(facts, target));
     if parameter::flag(request, "inject", false)? {
         findings.extend(injector(facts));
+        findings.extend(nobody_answers(facts, target, detect::injects_labelled_namespaces));
         if let Some(object) = namespace::find(facts, target) {
             findings.extend(labels(object, target));
         }

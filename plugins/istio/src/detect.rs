@@ -58,6 +58,11 @@ pub fn needs() -> Vec<Need> {
     needs
 }
 
+/// Who answers for control planes: what tells whether webhooks that are there work.
+pub fn endpoints() -> Need {
+    webhook::endpoints("istio=pilot")
+}
+
 /// An error when nothing can be said about Istio at all without what could not be read.
 pub fn demand_whole(facts: &Facts) -> Result<(), PluginError> {
     demand(facts, "apps", "Deployment")?;
@@ -311,6 +316,17 @@ impl Found<'_> {
                 });
             }
         }
+        let injectors = self.injectors.iter().map(|(object, _)| *object);
+        let nobody = unanswered(facts, &injected(facts, revision), injectors);
+        let validators = self.validators.iter();
+        let unchecked = validators
+            .filter_map(|(object, _)| Some((webhook::unanswered(facts, object)?, webhook_ref(object, false))))
+            .map(|(found, object)| found.validator("istio", object));
+        let silent: Vec<Finding> = nobody.into_iter().chain(unchecked).collect();
+        if !silent.is_empty() {
+            worst = worse(worst, Health::Degraded);
+        }
+        findings.extend(silent);
         for (object, webhooks) in &self.validators {
             if !webhooks.failing_open.is_empty() {
                 findings.push(Finding {
@@ -367,6 +383,18 @@ impl Found<'_> {
             remedy: "finish the removal (operation remove), or install Istio there again".into(),
         }
     }
+}
+
+/// What becomes of pods in namespaces that injectors are to see, when nobody answers these.
+pub fn unanswered<'a>(
+    facts: &Facts,
+    namespaces: &[String],
+    injectors: impl Iterator<Item = &'a Value>,
+) -> Vec<Finding> {
+    injectors
+        .filter_map(|object| Some((webhook::unanswered(facts, object)?, webhook_ref(object, true))))
+        .map(|(found, object)| found.injector("istio", namespaces, object))
+        .collect()
 }
 
 fn webhook_ref(object: &Value, mutating: bool) -> ObjectRef {

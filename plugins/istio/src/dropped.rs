@@ -9,17 +9,17 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use serde_json::Value;
 
 use crate::control_plane::INJECTION_LABEL;
-use crate::injection::injector_need;
+use crate::injection::injector_needs;
 
 pub fn deploy_operation() -> Operation {
     dropped::deploy_operation(
         "Label the namespace first, so that the pods get sidecars",
-        vec![injector_need()],
+        injector_needs().into(),
     )
 }
 
 pub fn remove_operation() -> Operation {
-    dropped::remove_operation(vec![injector_need()])
+    dropped::remove_operation(injector_needs().into())
 }
 
 /// What follows the name of the application in the key of its mark.

@@ -10,7 +10,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 
 use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, WEBHOOKS};
 use crate::install::{asked_revision, revision_parameter};
-use crate::sample;
+use crate::{detect, sample};
 
 /// The label, set because somebody asked for just that.
 pub const INJECTION: Injection<'static> = Injection {
@@ -88,18 +88,20 @@ pub fn wanted(request: &PlanRequest) -> Result<(&str, &str), PluginError> {
     }
 }
 
-/// The injector, to know whether a label would do anything.
-pub fn injector_need() -> Need {
-    need::everywhere(
+/// The injector and who answers for it, to know whether a label would do anything.
+pub fn injector_needs() -> [Need; 2] {
+    let injectors = need::everywhere(
         WEBHOOKS,
         "MutatingWebhookConfiguration",
         REVISION_LABEL,
         Detail::Full,
-    )
+    );
+    [injectors, detect::endpoints()]
 }
 
 fn needs() -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(injector_needs());
     // By name: the chart gives app=ztunnel to the pods alone.
     needs.push(need::everywhere("apps", "DaemonSet", "", Detail::Metadata));
     needs.extend(rollout::needs("{namespace}"));

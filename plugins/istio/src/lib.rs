@@ -229,7 +229,7 @@ impl MeshAdapter for Istio {
             ],
             support_ends: versions::CATALOGUE.support_ends(),
             operations: OPERATIONS.describe(),
-            detect_needs: detect::needs(),
+            detect_needs: detect::needs().into_iter().chain([detect::endpoints()]).collect(),
             analyze_needs: vet::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],

@@ -14,7 +14,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
 
 use crate::control_plane::INJECTION_LABEL;
-use crate::injection::injector_need;
+use crate::injection::injector_needs;
 
 /// Group and version of the way in.
 const ROUTING: &str = "networking.istio.io";
@@ -109,7 +109,8 @@ pub fn remove_operation(app: &App) -> Operation {
 }
 
 fn needs(sample: &Sample) -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need()];
+    let mut needs = vec![need::namespace("{namespace}")];
+    needs.extend(injector_needs());
     needs.extend(sample.needs("{namespace}"));
     let routes = route_names(sample);
     needs.extend(

@@ -332,7 +332,7 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let target = parameter::namespace(request, "namespace", "")?;
     let facts = &request.facts;
     let mut findings = gaps(facts);
-    findings.extend(injector(facts));
+    findings.extend(injector(facts, target));
     if parameter::text(request, "mode", "")? != "disabled" {
         findings.extend(init_refused(facts, target));
     }
@@ -396,12 +396,15 @@ fn annotations(facts: &Facts, target: &str) -> Vec<Finding> {
 }
 
 /// Whether an annotation would do anything.
-fn injector(facts: &Facts) -> Option<Finding> {
+fn injector(facts: &Facts, target: &str) -> Option<Finding> {
     let kind = "MutatingWebhookConfiguration";
     let there = facts
         .objects(WEBHOOKS, kind)
-        .any(|object| name(object) == INJECTOR);
-    (!there && kind_is_whole(facts, WEBHOOKS, kind)).then(|| {
+        .find(|object| name(object) == INJECTOR);
+    if let Some(there) = there {
+        return detect::unanswered(facts, &[target.into()], there);
+    }
+    kind_is_whole(facts, WEBHOOKS, kind).then(|| {
         finding(
             "linkerd-not-installed",
             Severity::Error,
@@ -427,7 +430,7 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     let mut findings = gaps(facts);
     findings.extend(namespace::terminating(facts, target));
     if parameter::flag(request, "inject", false)? {
-        findings.extend(injector(facts));
+        findings.extend(injector(facts, target));
         findings.extend(init_refused(facts, target));
         findings.extend(annotations(facts, target));
     }

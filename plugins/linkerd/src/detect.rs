@@ -54,6 +54,17 @@ pub fn needs() -> Vec<Need> {
     ]
 }
 
+/// Who answers for control planes: what tells whether webhooks that are there work.
+pub fn endpoints() -> Need {
+    webhook::endpoints(CONTROL_PLANE_NS)
+}
+
+/// What becomes of pods in namespaces when nobody answers the injector.
+pub fn unanswered(facts: &Facts, namespaces: &[String], injector: &Value) -> Option<Finding> {
+    let found = webhook::unanswered(facts, injector)?;
+    Some(found.injector("linkerd", namespaces, webhook_ref(MUTATING, INJECTOR)))
+}
+
 /// An error when nothing can be said about Linkerd at all without what could not be read.
 pub fn demand_whole(facts: &Facts) -> Result<(), PluginError> {
     demand(facts, "apps", "Deployment")?;
@@ -135,7 +146,7 @@ impl Found<'_> {
             .iter()
             .map(|component| component.health)
             .fold(Health::Healthy, worse);
-        health = worse(health, self.parts(facts, &mut findings));
+        health = worse(health, self.parts(facts, of_namespace, &mut findings));
         let sources = self.sources(facts, of_namespace, &components);
         let version = Self::version(&sources, &mut findings);
         let (namespaces, with_proxies) = in_mesh(facts, of_namespace);
@@ -193,7 +204,7 @@ impl Found<'_> {
     }
 
     /// What of the control plane is missing or does not work.
-    fn parts(&self, facts: &Facts, findings: &mut Vec<Finding>) -> Health {
+    fn parts(&self, facts: &Facts, of_namespace: &str, findings: &mut Vec<Finding>) -> Health {
         let mut health = Health::Healthy;
         let mut missing: Vec<&str> = Vec::new();
         if kind_is_whole(facts, "apps", "Deployment") {
@@ -221,6 +232,22 @@ impl Found<'_> {
                 "install the same version again, or finish the removal (operation remove)",
             ));
         }
+        let silent: Vec<Finding> = self
+            .webhooks
+            .iter()
+            .filter_map(|(name, object)| {
+                if *name == INJECTOR {
+                    unanswered(facts, &in_mesh(facts, of_namespace).0, object)
+                } else {
+                    let found = webhook::unanswered(facts, object)?;
+                    Some(found.validator("linkerd", webhook_ref(VALIDATING, name)))
+                }
+            })
+            .collect();
+        if !silent.is_empty() {
+            health = worse(health, Health::Degraded);
+        }
+        findings.extend(silent);
         for (name, object) in &self.webhooks {
             let read = webhook::read(object);
             if read.without_ca_bundle.is_empty() {

@@ -9,17 +9,17 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
 use crate::cni;
 use crate::control_plane::INJECT;
-use crate::injection::injector_need;
+use crate::injection::injector_needs;
 
 pub fn deploy_operation() -> Operation {
     dropped::deploy_operation(
         "Annotate the namespace first, so that the pods get proxies",
-        vec![injector_need(), cni::need()],
+        injector_needs().into_iter().chain([cni::need()]).collect(),
     )
 }
 
 pub fn remove_operation() -> Operation {
-    dropped::remove_operation(vec![injector_need()])
+    dropped::remove_operation(injector_needs().into())
 }
 
 /// In whose name the annotation is set: each application's own, so that none takes away what another wants.

@@ -11,8 +11,8 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 use serde_json::Value;
 
-use crate::cni;
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, WEBHOOKS};
+use crate::{cni, detect};
 
 /// The annotation, set because somebody asked for just that.
 pub const ANNOTATION: Annotation<'static> = Annotation {
@@ -76,17 +76,19 @@ fn workload_parameter() -> (&'static str, Value) {
 }
 
 /// The injector, to know whether an annotation would do anything.
-pub fn injector_need() -> Need {
-    need::everywhere(
+pub fn injector_needs() -> [Need; 2] {
+    let injector = need::everywhere(
         WEBHOOKS,
         "MutatingWebhookConfiguration",
         CONTROL_PLANE_NS,
         Detail::Full,
-    )
+    );
+    [injector, detect::endpoints()]
 }
 
 fn needs() -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need(), cni::need()];
+    let mut needs = vec![need::namespace("{namespace}"), cni::need()];
+    needs.extend(injector_needs());
     needs.extend(rollout::needs("{namespace}"));
     needs
 }

@@ -220,7 +220,7 @@ impl MeshAdapter for Linkerd {
             support_ends: versions::STABLE.support_ends(),
             operations: OPERATIONS.describe(),
             analyze_needs: Vec::new(),
-            detect_needs: detect::needs(),
+            detect_needs: detect::needs().into_iter().chain([detect::endpoints()]).collect(),
             rights: Rights {
                 namespaces: vec!["*".into()],
                 create_namespaces: true,

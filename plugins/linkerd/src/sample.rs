@@ -11,7 +11,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
 use crate::cni;
 use crate::control_plane::INJECT;
-use crate::injection::injector_need;
+use crate::injection::injector_needs;
 
 /// A sample application in the mesh.
 pub struct App {
@@ -81,7 +81,8 @@ pub fn remove_operation(app: &App) -> Operation {
 }
 
 fn needs(sample: &Sample) -> Vec<Need> {
-    let mut needs = vec![need::namespace("{namespace}"), injector_need(), cni::need()];
+    let mut needs = vec![need::namespace("{namespace}"), cni::need()];
+    needs.extend(injector_needs());
     needs.extend(sample.needs("{namespace}"));
     needs
 }

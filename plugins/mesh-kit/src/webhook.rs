@@ -26,6 +26,11 @@ pub fn needs() -> [Need; 3] {
     ]
 }
 
+/// Who answers at the Services that a selector finds: what Kubernetes makes of a Service bears its labels.
+pub fn endpoints(selector: &str) -> Need {
+    need::everywhere(DISCOVERY, "EndpointSlice", selector, Detail::Full)
+}
+
 /// The webhooks of one configuration, by what may be wrong with each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Webhooks {
@@ -134,6 +139,86 @@ pub fn of_others(facts: &Facts, is_own: impl Fn(&Value) -> bool) -> Vec<Finding>
     findings
 }
 
+/// A webhook configuration of the mesh's own at whose Service nobody answers, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Name of the configuration.
+    pub name: String,
+    /// Namespace and name of each Service, as in `mesh/injector`.
+    pub services: Vec<String>,
+    /// Whether what it is to see is refused meanwhile; else it passes unseen.
+    pub refuses: bool,
+}
+
+/// Whether that is so of a configuration. The slices of its Services have to be among the facts ([`endpoints`]).
+pub fn unanswered(facts: &Facts, configuration: &Value) -> Option<Unanswered> {
+    let of = read(configuration);
+    let silent: Vec<_> = of
+        .services
+        .iter()
+        .filter(|service| answers(facts, service) == Some(false))
+        .collect();
+    let list = configuration.get("webhooks").and_then(Value::as_array);
+    let refuses = list.into_iter().flatten().any(|webhook| {
+        let part = |part: &str| text(webhook, &format!("/clientConfig/service/{part}"));
+        text(webhook, "/failurePolicy") != "Ignore"
+            && silent
+                .iter()
+                .any(|(namespace, name)| part("namespace") == namespace && part("name") == name)
+    });
+    (!silent.is_empty()).then(|| Unanswered {
+        name: of.name.clone(),
+        services: silent
+            .iter()
+            .map(|(namespace, name)| format!("{namespace}/{name}"))
+            .collect(),
+        refuses,
+    })
+}
+
+impl Unanswered {
+    /// What is to be said of an injector, in the mesh's own word: which pods are concerned, and what becomes of them.
+    pub fn injector(&self, word: &str, namespaces: &[String], object: ObjectRef) -> Finding {
+        let pods = if namespaces.is_empty() {
+            "new pods that ask for a proxy".to_owned()
+        } else {
+            format!("new pods in {}", namespaces.join(", "))
+        };
+        let fate = if self.refuses {
+            "are refused"
+        } else {
+            "get no proxy"
+        };
+        self.finding(word, &format!("{pods} {fate}"), object)
+    }
+
+    /// The same of a validator.
+    pub fn validator(&self, word: &str, object: ObjectRef) -> Finding {
+        let fate = if self.refuses {
+            "the configuration that it checks is refused"
+        } else {
+            "the configuration that it checks passes unchecked"
+        };
+        self.finding(word, fate, object)
+    }
+
+    fn finding(&self, word: &str, consequence: &str, object: ObjectRef) -> Finding {
+        Finding {
+            code: format!("{word}-webhook-without-endpoints"),
+            severity: Severity::Error,
+            message: format!(
+                "nobody answers at Service {}, which {} calls: {consequence}",
+                self.services.join(", "),
+                self.name
+            ),
+            object: Some(object),
+            remedy: "see whether the control plane's pods are ready and the Service selects them; installing the same version again \
+                     puts back what is missing"
+                .into(),
+        }
+    }
+}
+
 /// The Services of those webhooks of a configuration without which no pod is let in.
 fn blocking_services(configuration: &Value) -> BTreeSet<(String, String)> {
     let list = configuration.get("webhooks").and_then(Value::as_array);
@@ -178,6 +263,56 @@ mod tests {
         assert_eq!(webhooks.failing_open, ["a"]);
         assert_eq!(webhooks.services, [("n".to_owned(), "s".to_owned())]);
         assert_eq!(read(&json!({"webhooks": 3})), Webhooks::default());
+    }
+
+    #[test]
+    fn a_webhook_of_the_mesh_s_own_says_what_becomes_of_what_it_does_not_see() {
+        use meshery_plugin_api::message::facts::{KindFacts, Readability};
+
+        let injector = |policy: &str| {
+            json!({"metadata": {"name": "injector"}, "webhooks": [{"name": "a", "failurePolicy": policy,
+                "clientConfig": {"service": {"namespace": "mesh", "name": "brain"}}}]})
+        };
+        let facts = |ready: Option<bool>, state| Facts {
+            kinds: vec![KindFacts {
+                need: endpoints("of=mesh"),
+                state,
+                objects: ready
+                    .map(|ready| {
+                        json!({"metadata": {"name": "brain-x", "namespace": "mesh",
+                            "labels": {"kubernetes.io/service-name": "brain"}},
+                            "endpoints": [{"conditions": {"ready": ready}}]})
+                    })
+                    .into_iter()
+                    .collect(),
+                ..KindFacts::default()
+            }],
+            ..Facts::default()
+        };
+        let object = || ObjectRef::new("v1", "Thing", "", "injector");
+        let said = |facts: &Facts, policy: &str, namespaces: &[&str]| {
+            let namespaces: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
+            unanswered(facts, &injector(policy))
+                .map(|found| found.injector("lattice", &namespaces, object()).message)
+        };
+        let nobody = facts(Some(false), Readability::Present);
+        assert_eq!(
+            said(&nobody, "Fail", &["shop", "bazaar"]).unwrap(),
+            "nobody answers at Service mesh/brain, which injector calls: new pods in shop, bazaar are refused"
+        );
+        assert!(
+            said(&nobody, "Ignore", &[])
+                .unwrap()
+                .ends_with("ask for a proxy get no proxy")
+        );
+        assert!(said(&facts(None, Readability::Absent), "Fail", &[]).is_some());
+        assert_eq!(said(&facts(Some(true), Readability::Present), "Fail", &[]), None);
+        assert_eq!(said(&facts(None, Readability::Forbidden), "Fail", &[]), None);
+        assert_eq!(said(&Facts::default(), "Fail", &[]), None, "it was not asked for");
+        let open = unanswered(&nobody, &injector("Ignore"))
+            .unwrap()
+            .validator("lattice", object());
+        assert!(open.code == "lattice-webhook-without-endpoints" && open.message.ends_with("unchecked"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONNECTION, DATE, HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
@@ -20,6 +20,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -198,6 +199,14 @@ async fn handle(
             Ok(reply(status, headers, body))
         }
         Action::DropBefore => Err(Dropped("dropped before it was sent on".to_owned())),
+        Action::Dated(ahead_s) => {
+            let mut response = forward(request, upstream, state, noted).await?;
+            let theirs = Timestamp::now() + SignedDuration::from_secs(ahead_s);
+            let date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let date = HeaderValue::try_from(&date).unwrap_or_else(|e| panic!("date {date:?}: {e}"));
+            response.headers_mut().insert(DATE, date);
+            Ok(response)
+        }
         Action::Stall => std::future::pending().await,
         Action::CutAnswer => Ok(cut_short(forward(request, upstream, state, noted).await?)),
         Action::Slow(pause) => {
