@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_core::plugin::{Adapter, Isolation, PluginState, Plugins};
 use meshery_plugin_api::PluginError;
+use meshery_plugin_api::frame::MAX_FRAME;
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest};
 use serde_json::json;
 
@@ -15,6 +16,10 @@ use crate::trial;
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("plugins::an_adapter_answers_and_its_errors_arrive_whole", answers),
+        trial(
+            "plugins::a_request_with_what_a_large_cluster_has_arrives_whole",
+            large_request,
+        ),
         trial("plugins::a_panic_is_an_error_and_a_new_instance", panics),
         trial(
             "plugins::a_call_in_process_that_never_returns_stops_the_plugin_and_not_the_host",
@@ -112,6 +117,20 @@ fn answers() -> anyhow::Result<()> {
             .err()
             .context("it plans")?;
         ensure!(error.code == "plugin-protocol", "{error:?}");
+        plugins.shutdown().await;
+        Ok(())
+    })
+}
+
+fn large_request() -> anyhow::Result<()> {
+    each_mode(async |plugins| {
+        let adapter = plugins.adapter("misbehaving")?;
+        let mut large = request("well");
+        // More than an answer may have.
+        large
+            .parameters
+            .insert("ballast".into(), "x".repeat(MAX_FRAME + 1).into());
+        ensure!(adapter.plan(&large).await?.summary == "hello");
         plugins.shutdown().await;
         Ok(())
     })
