@@ -1,4 +1,4 @@
-//! istiod's part, played by a test: no container runs here, so nobody else would serve Istio's webhooks.
+//! istiod's part.
 //!
 //! As soon as the Deployment istiod is available, this listens on the address of its Service, and does what the real
 //! one does then: writes its CA into the webhook configurations that call it, turns `failurePolicy` of the validators
@@ -10,45 +10,22 @@ mod identity;
 mod webhooks;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use anyhow::anyhow;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, Client};
-use tokio::sync::watch;
+use kube::Client;
 
 use crate::admission::Server;
 use crate::cluster::Cluster;
+use crate::played::{self, Played, Seen};
+
 pub(crate) use identity::Identity;
 
-/// How often the cluster is looked at.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Name of the Service and the Deployment.
 const NAME: &str = "istiod";
 
 /// Whoever plays istiod, until it is dropped.
-pub struct Istiod {
-    seen: Arc<Seen>,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What it has done so far, and which one it is.
-#[derive(Default)]
-struct Seen {
-    /// The revision that it puts into the mark of a sidecar.
-    revision: String,
-    injected: Mutex<Vec<String>>,
-    validated: Mutex<Vec<String>>,
-    failure: Mutex<Option<String>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub struct Istiod(Played);
 
 impl Istiod {
     /// Waits for istiod's Deployment in this namespace, and plays its part from then on.
@@ -67,64 +44,31 @@ impl Istiod {
     }
 
     fn play(cluster: &Cluster, namespace: &str, revision: &str, household: bool) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let client = runtime.block_on(cluster.client())?;
         let name = match revision {
             "" => NAME.to_owned(),
             revision => format!("{NAME}-{revision}"),
         };
         let identity = Identity::new(&format!("{name}.{namespace}.svc"))?;
-        let seen = Arc::new(Seen {
-            revision: if revision.is_empty() { "default" } else { revision }.to_owned(),
-            ..Seen::default()
-        });
-        let (stop, stopped) = watch::channel(false);
-        let part = Part {
+        let revision = if revision.is_empty() { "default" } else { revision };
+        Played::start(cluster, NAME, |client, seen| Part {
             client,
             namespace: namespace.to_owned(),
             name,
+            revision: revision.into(),
             household,
             identity,
-            seen: seen.clone(),
-        };
-        let thread = std::thread::Builder::new()
-            .name(NAME.into())
-            .spawn(move || runtime.block_on(part.play(stopped)))?;
-        Ok(Self {
             seen,
-            stop,
-            thread: Some(thread),
+            listening: None,
         })
-    }
-
-    /// Pods that were given a sidecar, each as `namespace/name`; dry runs too.
-    pub fn injected(&self) -> Vec<String> {
-        locked(&self.seen.injected).clone()
-    }
-
-    /// Configuration that was let pass, each as `Kind namespace/name`; dry runs too.
-    pub fn validated(&self) -> Vec<String> {
-        locked(&self.seen.validated).clone()
-    }
-
-    /// Why it could not play its part, if so.
-    pub fn trouble(&self) -> anyhow::Result<()> {
-        match &*locked(&self.seen.failure) {
-            None => Ok(()),
-            Some(failure) => Err(anyhow!("istiod's part: {failure}")),
-        }
+        .map(Self)
     }
 }
 
-impl Drop for Istiod {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            // It looks at the channel all the time; a panic there has been printed.
-            let _ = thread.join();
-        }
+impl Deref for Istiod {
+    type Target = Played;
+
+    fn deref(&self) -> &Played {
+        &self.0
     }
 }
 
@@ -132,35 +76,26 @@ struct Part {
     client: Client,
     namespace: String,
     name: String,
+    /// The revision that it puts into the mark of a sidecar.
+    revision: Arc<str>,
     household: bool,
     identity: Identity,
     seen: Arc<Seen>,
+    listening: Option<Server>,
 }
 
-impl Part {
-    async fn play(self, mut stopped: watch::Receiver<bool>) {
-        let mut listening = None;
-        loop {
-            let failure = self.look(&mut listening).await.err();
-            // The API server may be gone for a moment; what matters is what is wrong at the end.
-            *locked(&self.seen.failure) = failure.map(|failure| format!("{failure:#}"));
-            if tokio::time::timeout(PAUSE, stopped.changed()).await.is_ok() {
-                return;
-            }
-        }
-    }
-
-    async fn look(&self, listening: &mut Option<Server>) -> anyhow::Result<()> {
+impl played::Part for Part {
+    async fn look(&mut self) -> anyhow::Result<()> {
         let wanted = self.address().await?;
-        if listening.as_ref().map(Server::address) != wanted {
-            if let Some(before) = listening.take() {
+        if self.listening.as_ref().map(Server::address) != wanted {
+            if let Some(before) = self.listening.take() {
                 before.stop().await;
             }
             if let Some(address) = wanted {
-                *listening = Some(self.serve(address).await?);
+                self.listening = Some(self.serve(address).await?);
             }
         }
-        if listening.is_some() {
+        if self.listening.is_some() {
             webhooks::take_over(
                 &self.client,
                 &self.namespace,
@@ -174,29 +109,21 @@ impl Part {
         }
         Ok(())
     }
+}
 
+impl Part {
     /// The address of the Service, once a pod is behind it.
     async fn address(&self) -> anyhow::Result<Option<IpAddr>> {
-        let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.namespace);
-        let available = deployments
-            .get_opt(&self.name)
-            .await?
-            .and_then(|deployment| deployment.status?.available_replicas);
-        if available.unwrap_or(0) == 0 {
-            return Ok(None);
+        match played::deployment(&self.client, &self.namespace, &self.name).await? {
+            Some((_, true)) => played::address(&self.client, &self.namespace, &self.name).await,
+            _ => Ok(None),
         }
-        let services = Api::<Service>::namespaced(self.client.clone(), &self.namespace);
-        let address = services
-            .get_opt(&self.name)
-            .await?
-            .and_then(|service| service.spec?.cluster_ip);
-        Ok(address.map(|address| address.parse()).transpose()?)
     }
 
     async fn serve(&self, address: IpAddr) -> anyhow::Result<Server> {
-        let seen = self.seen.clone();
+        let (seen, revision) = (self.seen.clone(), self.revision.clone());
         let decide = Arc::new(move |path: &str, request: &serde_json::Value| {
-            let decided = admission::decide(path, request, &seen);
+            let decided = admission::decide(path, request, &revision, &seen);
             Box::pin(async { decided }) as crate::admission::Decision
         });
         Server::start(address, self.identity.acceptor.clone(), decide).await

@@ -2,21 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Seen, locked};
-use crate::admission::{named, patched};
+use crate::admission::patched;
+use crate::played::Seen;
 
 const SIDECAR: &str = "istio-proxy";
 const IMAGE: &str = "registry.istio.io/release/proxyv2:1.30.2";
 
-pub(super) fn decide(path: &str, request: &Value, seen: &Seen) -> Option<Value> {
+pub(super) fn decide(path: &str, request: &Value, revision: &str, seen: &Seen) -> Option<Value> {
     let mut response = json!({"uid": request["uid"], "allowed": true});
     let object = &request["object"];
     if path.starts_with("/inject") {
-        patched(&mut response, sidecar(object, &seen.revision));
-        locked(&seen.injected).push(named(request));
+        patched(&mut response, sidecar(object, revision));
+        seen.injected(request);
     } else if path.starts_with("/validate") {
-        let kind = request["kind"]["kind"].as_str().unwrap_or_default();
-        locked(&seen.validated).push(format!("{kind} {}", named(request)));
+        seen.validated(request);
     } else {
         return None;
     }
