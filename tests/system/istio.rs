@@ -6,6 +6,7 @@ mod canary;
 mod checks;
 mod configuring;
 mod others;
+mod platforms;
 mod upgrades;
 mod with_helm;
 
@@ -103,6 +104,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::whose_webhooks_nobody_answers_is_told_with_the_pods_that_are_refused",
             checks::nobody_answers,
+        ),
+        trial_with_charts(
+            "istio::on_openshift_gke_and_k3s_gets_what_their_nodes_need",
+            platforms::get_what_their_nodes_need,
         ),
         trial_with_charts(
             "istio::gateways_policies_and_filters_come_and_go",

@@ -91,15 +91,15 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     for in_namespace in &wish.namespaces {
         findings.extend(namespace::terminating(facts, in_namespace));
     }
-    if wish.ambient {
+    if wish.cni {
         findings.extend(pods_refused(
             facts,
             wish.plane.namespace,
-            "the CNI plugin and the nodes' proxies reach into their node",
+            "the CNI plugin, and the nodes' proxies of ambient mode, reach into their node",
         ));
     }
     let namespaces: Vec<&str> = wish.namespaces.iter().map(String::as_str).collect();
-    findings.extend(room(request, &namespaces, wish.ambient));
+    findings.extend(room(request, &namespaces, wish.cni));
     findings.extend(gaps(facts));
     match detect::installations(facts) {
         Ok(installations) => {

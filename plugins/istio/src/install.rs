@@ -181,12 +181,13 @@ impl<'a> Install<'a> {
         };
         // One that another revision has stays with it.
         gateways.retain(|gateway| !is_of_another(facts, gateway, plane));
+        let platform = profile::platform(platform, facts);
         let parts = Parts {
-            chosen: versions::CATALOGUE.choose(version, &profile.charts(), facts)?,
+            chosen: versions::CATALOGUE.choose(version, &profile.charts(platform), facts)?,
             profile,
             plane,
             is_default: is_default(facts, plane),
-            platform: profile::platform(platform, facts),
+            platform,
             values: Values::read(request)?,
             images: &request.images,
             deadline_s: deadline(request)?,
@@ -209,8 +210,12 @@ impl<'a> Install<'a> {
             steps.push(apply("namespaces", "namespaces", missing));
         }
         steps.extend([self.parts.base()?, self.parts.istiod()?, self.parts.ready()]);
-        if self.parts.profile.ambient {
-            steps.extend([self.parts.cni()?, self.parts.ztunnel()?, self.parts.nodes_ready()]);
+        if self.parts.has_cni() {
+            steps.push(self.parts.cni()?);
+            if self.parts.profile.ambient {
+                steps.push(self.parts.ztunnel()?);
+            }
+            steps.push(self.parts.nodes_ready(self.parts.profile.ambient));
         }
         for gateway in &self.gateways {
             steps.push(self.parts.gateway(gateway)?);
@@ -248,6 +253,11 @@ impl<'a> Install<'a> {
             notes.push(format!(
                 "The charts are told that this is {platform} (parameter platform)."
             ));
+            if self.parts.has_cni() && !self.parts.profile.ambient {
+                notes.push(
+                    "The CNI plugin comes with it: no pod may redirect its traffic by itself there.".into(),
+                );
+            }
         }
         if self
             .gateways
@@ -293,7 +303,8 @@ fn is_of_another(facts: &Facts, gateway: &Gateway<'_>, plane: Plane<'_>) -> bool
 pub struct Wish<'a> {
     pub version: semver::Version,
     pub plane: Plane<'a>,
-    pub ambient: bool,
+    /// Whether it puts a plugin into the nodes' network.
+    pub cni: bool,
     pub namespaces: Vec<String>,
     pub skew: Option<Finding>,
 }
@@ -301,12 +312,13 @@ pub struct Wish<'a> {
 pub fn wish(request: &PlanRequest) -> Result<Wish<'_>, PluginError> {
     let install = Install::read(request)?;
     let namespaces = install.namespaces().into_iter().map(Into::into).collect();
+    let cni = install.parts.has_cni();
     let chosen = install.parts.chosen;
     let mesh = format!("{MESH} {}", chosen.version);
     Ok(Wish {
         skew: skew::outside(&mesh, &chosen.kubernetes, &request.facts.cluster.version),
         namespaces,
-        ambient: install.parts.profile.ambient,
+        cni,
         plane: install.parts.plane,
         version: chosen.version,
     })

@@ -48,6 +48,11 @@ pub struct Gateway<'a> {
 }
 
 impl Parts<'_> {
+    /// Whether nodes redirect the traffic of pods.
+    pub fn has_cni(&self) -> bool {
+        self.profile.has_cni(self.platform)
+    }
+
     fn release(
         &self,
         id: &str,
@@ -79,6 +84,10 @@ impl Parts<'_> {
     pub fn istiod(&self) -> Result<Step, PluginError> {
         let mut values = self.global(true);
         self.profiled(&mut values);
+        if self.profile.ambient && self.platform == Some("openshift") {
+            // The charts expect the nodes' proxies in another namespace there, and trust none in this one.
+            values["trustedZtunnelNamespace"] = self.plane.namespace.into();
+        }
         let name = self.plane.istiod();
         self.release(
             "istiod",
@@ -186,16 +195,17 @@ impl Parts<'_> {
         )
     }
 
-    /// Every node is in the mesh.
-    pub fn nodes_ready(&self) -> Step {
-        let daemons =
-            [CNI_NODE, ZTUNNEL].map(|name| holds(Rule::Ready, daemon_set(self.plane.namespace, name)));
-        wait(
-            "nodes-ready",
-            "every node redirects and has its proxy",
-            self.deadline_s,
-            daemons.into(),
-        )
+    /// Every node is in the mesh, perhaps with a proxy of its own.
+    pub fn nodes_ready(&self, with_proxies: bool) -> Step {
+        let (title, names): (_, &[&str]) = if with_proxies {
+            ("every node redirects and has its proxy", &[CNI_NODE, ZTUNNEL])
+        } else {
+            ("every node redirects", &[CNI_NODE])
+        };
+        let daemons = names
+            .iter()
+            .map(|name| holds(Rule::Ready, daemon_set(self.plane.namespace, name)));
+        wait("nodes-ready", title, self.deadline_s, daemons.collect())
     }
 
     /// A gateway works.

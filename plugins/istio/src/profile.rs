@@ -59,12 +59,17 @@ impl Profile {
             .unwrap_or(PROFILES[0])
     }
 
-    /// Its charts, in the order of installation.
-    pub fn charts(self) -> Vec<&'static str> {
+    /// Whether nodes redirect the traffic of pods: without sidecars, and where no pod may do that by itself, for which the charts
+    /// then rely on it.
+    pub fn has_cni(self, platform: Option<&str>) -> bool {
+        self.ambient || platform == Some("openshift")
+    }
+
+    /// Its charts on a platform, in the order of installation.
+    pub fn charts(self, platform: Option<&str>) -> Vec<&'static str> {
         let mut charts = vec!["base", "istiod"];
-        if self.ambient {
-            charts.extend(["cni", "ztunnel"]);
-        }
+        charts.extend(self.has_cni(platform).then_some("cni"));
+        charts.extend(self.ambient.then_some("ztunnel"));
         if self.ingress || self.egress {
             charts.push("gateway");
         }
@@ -108,11 +113,13 @@ mod tests {
     #[test]
     fn nodes_are_prepared_after_the_control_plane_and_before_their_proxies() {
         assert_eq!(
-            Profile::of("ambient").charts(),
+            Profile::of("ambient").charts(None),
             ["base", "istiod", "cni", "ztunnel"]
         );
-        assert_eq!(Profile::of("demo").charts(), ["base", "istiod", "gateway"]);
-        assert_eq!(Profile::of("minimal").charts(), ["base", "istiod"]);
+        assert_eq!(Profile::of("demo").charts(None), ["base", "istiod", "gateway"]);
+        assert_eq!(Profile::of("minimal").charts(Some("gke")), ["base", "istiod"]);
+        let on_openshift = Profile::of("minimal").charts(Some("openshift"));
+        assert_eq!(on_openshift, ["base", "istiod", "cni"]);
     }
 
     #[test]

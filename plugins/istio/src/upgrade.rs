@@ -161,7 +161,9 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
     if has(Part::Ztunnel) {
         steps.push(parts.ztunnel()?);
-        steps.push(parts.nodes_ready());
+    }
+    if has(Part::Cni) || has(Part::Ztunnel) {
+        steps.push(parts.nodes_ready(has(Part::Ztunnel)));
     }
     let mut verify = Vec::new();
     if with_gateways {

@@ -19,7 +19,7 @@ const OF_PLUGIN: &str = "linkerd.io/cni-resource";
 /// The platform that is meant, if it is one of them.
 pub fn platform(asked: &'static str, facts: &Facts) -> Option<&'static str> {
     match asked {
-        "auto" => recognised(facts),
+        "auto" => recognised(facts).filter(|platform| PLATFORMS.contains(platform)),
         "none" => None,
         named => Some(named),
     }

@@ -43,6 +43,16 @@ impl Cluster {
         Self(self.0.version(version))
     }
 
+    /// On a platform, by what gives it away.
+    pub fn on(self, platform: &str) -> Self {
+        match platform {
+            "openshift" => Self(self.0.api("config.openshift.io/v1/ClusterVersion")),
+            "gke" => self.version("v1.34.2-gke.1080000"),
+            "k3s" => self.version("v1.34.2+k3s1"),
+            other => panic!("{other}"),
+        }
+    }
+
     /// A mirror with all charts of these versions.
     pub fn mirror(mut self, versions: &[&str]) -> Self {
         for version in versions {

@@ -442,3 +442,21 @@ fn every_operation_says_what_it_takes_and_every_default_is_taken() {
         }
     }
 }
+
+#[test]
+fn each_platform_gets_what_its_nodes_need() {
+    for platform in ["gke", "k3s", "openshift"] {
+        let cluster = Cluster::of("empty").on(platform);
+        let plan = cluster.plan("install", json!({"profile": "ambient"})).unwrap();
+        matches(&format!("install-ambient-on-{platform}"), &plan);
+    }
+    // Elsewhere sidecars redirect the traffic of their pod themselves.
+    let cluster = |platform| {
+        Cluster::of("empty")
+            .on(platform)
+            .plan("install", json!({"profile": "minimal"}))
+            .unwrap()
+    };
+    matches("install-minimal-on-openshift", &cluster("openshift"));
+    assert!(!plan_text(&cluster("gke")).contains("chart cni"));
+}

@@ -43,6 +43,16 @@ impl Cluster {
         Self(self.0.version(version))
     }
 
+    /// On a platform, by what gives it away.
+    pub fn on(self, platform: &str) -> Self {
+        match platform {
+            "openshift" => Self(self.0.api("config.openshift.io/v1/ClusterVersion")),
+            "gke" => self.version("v1.34.2-gke.1080000"),
+            "k3s" => self.version("v1.34.2+k3s1"),
+            other => panic!("{other}"),
+        }
+    }
+
     /// The moment.
     pub fn now(self, now: &str) -> Self {
         Self(self.0.now(now))

@@ -34,6 +34,20 @@ fn install_into_a_new_namespace_with_high_availability_and_the_cni_plugin() {
 }
 
 #[test]
+fn each_platform_has_its_own_places_for_the_cni_plugin() {
+    for platform in ["gke", "k3s", "openshift"] {
+        let cluster = Cluster::of("given").on(platform);
+        let given = json!({"version": "edge-26.8.3", "cni": true});
+        let plan = matches(&format!("install-on-{platform}"), &cluster, "install", given);
+        assert!(
+            plan.notes.iter().any(|note| note.contains(platform)),
+            "{:?}",
+            plan.notes
+        );
+    }
+}
+
+#[test]
 fn upgrade_keeps_the_options_that_the_control_plane_has() {
     let plan = matches("upgrade", &Cluster::of("installed"), "upgrade", json!({}));
     assert!(plan.summary.contains("high availability"), "{}", plan.summary);
