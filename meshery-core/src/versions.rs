@@ -128,7 +128,7 @@ impl Meshery {
     }
 
     /// Asks the repositories of an adapter's charts for their versions, and keeps what they list in the place of what
-    /// they listed before. When one of them fails, nothing changes.
+    /// they listed before. When one of them fails, nothing changes. Where none may be asked, the mirror is all there is.
     pub async fn refresh_versions(&self, adapter: &str) -> Result<VersionList, Problem> {
         let adapter = self.adapter(adapter)?;
         let repositories = &adapter.descriptor().repositories;
@@ -144,6 +144,15 @@ impl Meshery {
             );
         }
         if self.charts().is_offline() {
+            // The mirror is what there is to ask, and is read each time.
+            let mirror = self.charts().facts().await?;
+            let held: Vec<&ChartFact> = mirror.iter().collect();
+            if repositories
+                .iter()
+                .any(|repository| !complete(repository, &held).is_empty())
+            {
+                return self.versions(adapter.name()).await;
+            }
             let message = format!(
                 "the versions of {} are not refreshed: repositories may not be asked (offline)",
                 adapter.descriptor().mesh

@@ -4,19 +4,26 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use libtest_mimic::Trial;
 use meshery_tests::chart_archive::written;
 use meshery_tests::cluster::Programs;
 use meshery_tests::host::{Host, HostBuilder};
+use meshery_tests::istiod::Istiod;
 use meshery_tests::repository::Repository;
+use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::mesheryctl::{ctl, has};
-use crate::{cluster, trial};
+use crate::{cluster, trial, trial_with_charts};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -28,12 +35,17 @@ pub fn trials() -> Vec<Trial> {
             "versions::a_listed_version_is_planned_on_a_cluster_and_one_past_its_end_is_warned_of",
             planned,
         ),
+        trial_with_charts(
+            "versions::a_version_known_by_a_refresh_only_is_installed_used_and_removed",
+            installed,
+        ),
         trial("versions::linkerds_edge_releases_are_refreshed_too", linkerd),
         trial("versions::a_refresh_that_fails_changes_nothing", failing),
         trial("versions::what_the_mirror_holds_needs_no_refresh", mirrored),
     ]
 }
 
+const LIMIT: Duration = Duration::from_mins(4);
 const ISTIO: &str = "istio-release.storage.googleapis.com";
 const ISTIO_INDEX: &str = "/charts/index.yaml";
 const LINKERD: &str = "helm.linkerd.io";
@@ -67,10 +79,18 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// An index and its archives, below a path: charts with their versions and the version of the application.
 fn files(below: &str, charts: &[(&str, &str, &str)]) -> anyhow::Result<HashMap<String, Vec<u8>>> {
+    let charts = charts.iter().map(|&(name, version, app_version)| {
+        let archive = chart(name, version, app_version)?;
+        Ok((name, version, app_version, archive))
+    });
+    Ok(served(below, charts.collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+/// The same with archives that are there: name, version, version of the application.
+fn served(below: &str, charts: Vec<(&str, &str, &str, Vec<u8>)>) -> HashMap<String, Vec<u8>> {
     let mut files = HashMap::new();
     let mut by_name = HashMap::<&str, String>::new();
-    for (name, version, app_version) in charts {
-        let archive = chart(name, version, app_version)?;
+    for (name, version, app_version, archive) in charts {
         let digest = sha256(&archive);
         let entry = format!(
             "  - version: {version}\n    appVersion: {app_version}\n    kubeVersion: '>=1.20.0-0'\n    digest: {digest}\n    \
@@ -84,7 +104,7 @@ fn files(below: &str, charts: &[(&str, &str, &str)]) -> anyhow::Result<HashMap<S
         let _ = write!(index, "  {name}:\n{entries}");
     }
     files.insert(format!("{below}/index.yaml"), index.into_bytes());
-    Ok(files)
+    files
 }
 
 struct Bench {
@@ -259,6 +279,65 @@ fn planned() -> anyhow::Result<()> {
     )
 }
 
+/// Istio's own charts under another number, as a release of tomorrow: nothing but the index that was read knows it.
+fn installed(charts: &Path) -> anyhow::Result<()> {
+    const SYSTEM: &str = "istio-system";
+    const NUMBER: &str = "1.30.9";
+    let renumbered = |name: &str| -> anyhow::Result<Vec<u8>> {
+        let mut packed = Vec::new();
+        let file = fs::File::open(charts.join(format!("istio/{name}-1.30.3.tgz")))?;
+        GzDecoder::new(file).read_to_end(&mut packed)?;
+        // As long as the other one, so that the archive stays whole.
+        for at in 0..packed.len().saturating_sub(NUMBER.len()) {
+            if packed[at..].starts_with(b"1.30.3") {
+                packed[at..at + NUMBER.len()].copy_from_slice(NUMBER.as_bytes());
+            }
+        }
+        let mut archive = GzEncoder::new(Vec::new(), Compression::default());
+        archive.write_all(&packed)?;
+        Ok(archive.finish()?)
+    };
+    let of_tomorrow = ["base", "istiod"]
+        .map(|name| Ok((name, NUMBER, NUMBER, renumbered(name)?)))
+        .into_iter()
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let bench = Bench::new(ISTIO, served("/charts", of_tomorrow))?;
+    let cluster = cluster()?;
+    let host = bench.host()?.kubeconfig(cluster.kubeconfig()).start()?;
+    let before = Snapshot::take(&cluster)?;
+    let istiod = Istiod::start(&cluster, SYSTEM)?;
+    let request = |operation: &str, parameters: Value| json!({"adapter": "istio", "operation": operation, "parameters": parameters});
+    let install = request("install", json!({"version": NUMBER, "profile": "minimal"}));
+    let unknown = host.post("/api/v1/operations", &install)?.text();
+    has(&unknown, &["unknown-version"])?;
+    host.post(REFRESH, &json!({}))?.expect(200)?;
+
+    host.perform(&install, "succeeded", LIMIT)?;
+    istiod.trouble()?;
+    let found = || -> anyhow::Result<Value> {
+        let contexts = host.get("/api/v1/clusters")?.expect(200)?;
+        let context = contexts["items"][0]["context"].as_str().context("a context")?;
+        let found = host.get(&format!("/api/v1/clusters/{context}/detect?adapter=istio"))?;
+        Ok(found.expect(200)?["items"].clone())
+    };
+    let there = found()?;
+    ensure!(
+        there[0]["version"] == NUMBER
+            && there[0]["health"] == "healthy"
+            && there[0]["installed_by"] == "meshery",
+        "{there:#}"
+    );
+    let releases = cluster.run_helm(&["list", "--namespace", SYSTEM]);
+    has(
+        &String::from_utf8_lossy(&releases.stdout),
+        &[&format!("istiod-{NUMBER}"), &format!("base-{NUMBER}")],
+    )?;
+    let remove = request("remove", json!({"purge": true, "custom-resources": true}));
+    host.perform(&remove, "succeeded", LIMIT)?;
+    ensure!(found()?.as_array().is_some_and(Vec::is_empty));
+    before.await_same(&cluster)
+}
+
 fn linkerd() -> anyhow::Result<()> {
     let charts = [
         ("linkerd-crds", "2026.9.1", "edge-26.9.1"),
@@ -370,7 +449,26 @@ fn mirrored() -> anyhow::Result<()> {
         found["source"] == "mirror" && found["kubernetes"] == ">=1.20.0-0",
         "{found}"
     );
-    let (_, said) = ctl(&host, 1, "adapter versions istio --refresh")?;
+    // Asked for more, it says what the folder has by now: archives, whatever an index beside them promises.
+    let index = files(
+        "",
+        &[("base", "1.30.7", "1.30.7"), ("istiod", "1.30.7", "1.30.7")],
+    )?;
+    fs::write(folder.path().join("index.yaml"), &index["/index.yaml"])?;
+    for name in ["base", "istiod"] {
+        let archive = chart(name, "1.30.6", "1.30.6")?;
+        fs::write(folder.path().join(format!("{name}-1.30.6.tgz")), archive)?;
+    }
+    let (said, told) = ctl(&host, 0, "adapter versions istio --refresh")?;
+    let of_mirror = |version: &str| {
+        said.lines()
+            .any(|line| line.starts_with(&format!("{version} ")) && line.contains("mirror"))
+    };
+    ensure!(of_mirror("1.30.6") && of_mirror("1.30.8"), "{said}");
+    ensure!(!said.contains("1.30.7"), "{said}");
+    has(&told, &["mirror was read", "offline"])?;
+    // Of a mesh that it has nothing of, it has nothing to say.
+    let (_, said) = ctl(&host, 1, "adapter versions linkerd --refresh")?;
     has(&said, &["error[versions-offline]", "offline", "mirror"])?;
     // Somebody has chosen what lies in the mirror, so it is taken without a wish too.
     has(

@@ -116,6 +116,7 @@ async fn versions(client: &Client, console: &mut Console, name: &str, refresh: b
     }
     match answer["refreshed"].as_str() {
         Some(at) => console.tell(&format!("The repositories were asked last at {}.", plain(at))),
+        None if refresh => console.tell("The mirror was read; the repositories may not be asked (offline)."),
         None => console.tell("The repositories were never asked; --refresh asks them."),
     }
 }
