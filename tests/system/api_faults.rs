@@ -94,6 +94,10 @@ pub fn trials() -> Vec<Trial> {
             undoing::one_object,
         ),
         trial(
+            "api_faults::a_release_whose_records_cannot_be_listed_keeps_no_other",
+            undoing::records,
+        ),
+        trial(
             "api_faults::a_server_that_fails_at_everything_has_its_undo_wait",
             undoing::every_object,
         ),

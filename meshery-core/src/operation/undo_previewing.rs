@@ -20,9 +20,9 @@ use super::resolve::MANAGER;
 use super::stored_plan::{StoredPlan, StoredStep, Work, open_value};
 use super::undo::{held_by, of_plan, overtaken};
 use super::undo_object::CHANGED_SINCE;
-use crate::cluster::Cluster;
 use crate::cluster::diff::diff;
 use crate::cluster::object::Patch;
+use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 
 /// Objects asked about at a time; the cluster's own limit is the one that counts.
@@ -124,7 +124,8 @@ fn hold_back(plan: &StoredPlan, history: &History, objects: &mut [PreviewedObjec
                 object.diff.clear();
             }
             let partly = |note: &String| note.starts_with(CHANGED_SINCE);
-            whole &= object.change != Change::Keep && !object.note.as_ref().is_some_and(partly);
+            whole &= !matches!(object.change, Change::Keep | Change::Error)
+                && !object.note.as_ref().is_some_and(partly);
         }
         if !whole && step.holds_back {
             holding.push(&step.id);
@@ -168,7 +169,17 @@ fn noted(touched: &Touched<'_>, change: Change, note: &str) -> PreviewedObject {
 
 impl UndoPreviewing<'_> {
     async fn look(&self, touched: &Touched<'_>) -> Result<PreviewedObject, Problem> {
-        let now = self.cluster.get_if_served(touched.object).await?;
+        let now = match self.cluster.get_if_served(touched.object).await {
+            Ok(now) => now,
+            Err(error) if ClusterError::is_no_way(error.code()) => return Err(error.into()),
+            // It would be left, and the others not.
+            Err(error) => {
+                return Ok(PreviewedObject {
+                    error: Some(error.into()),
+                    ..blank(touched.step, touched.object, Change::Error, Certainty::Verified)
+                });
+            }
+        };
         let changes = || {
             touched
                 .histories

@@ -73,6 +73,14 @@ pub fn one_object() -> anyhow::Result<()> {
                 let path = format!("/configmaps/{}", object(1));
                 let strike = Strike::at(method.clone(), path, make).always();
                 scene.proxy.on(all(vec![strike.clone()]));
+                if method == Method::GET {
+                    let preview = scene
+                        .host
+                        .get(&format!("/api/v1/operations/{operation}/undo-preview"))?
+                        .expect(200)?;
+                    let counts = &preview["counts"];
+                    ensure!(counts["error"] == 1 && counts["delete"] == 3, "{preview:#}");
+                }
                 keeps_one(&scene, operation, words)?;
                 scene.proxy.clear();
                 ensure!(strike.struck() > 0, "nothing was in the way");
@@ -82,6 +90,32 @@ pub fn one_object() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where nobody can tell whether a release was brought further since, what it has made stays, and all else goes.
+pub fn records() -> anyhow::Result<()> {
+    let scene = Scene::new("undoing-records")?;
+    let before = Snapshot::take(&scene.cluster)?;
+    let install = json!({"namespace": scene.space.name, "objects": 2});
+    let record = perform(&scene.host, &request("install", install), "succeeded")?;
+    let operation = id(&record)?;
+    let broken = || refusal::status(500, "InternalError", "the list is broken");
+    let strike = Strike::at(Method::GET, "/secrets", broken).always();
+    scene.proxy.on(all(vec![strike]));
+    let record = scene.host.take_back(operation, "undo-incomplete", LIMIT)?;
+    scene.proxy.clear();
+    let left: Vec<&Value> = record["left"].as_array().into_iter().flatten().collect();
+    let of_release = |left: &&Value| {
+        let why = left["why"].as_str().unwrap_or_default();
+        why.contains("brought further since cannot be told") && why.contains("the list is broken")
+    };
+    ensure!(!left.is_empty() && left.iter().all(of_release), "{record:#}");
+    ensure!(
+        !scene.left()?.iter().any(|name| name.contains("object-")),
+        "{record:#}"
+    );
+    scene.host.take_back(operation, "undone", LIMIT)?;
+    before.await_same(&scene.cluster)
 }
 
 /// A server that fails at everything is away: nothing is given up for what passes.
