@@ -148,7 +148,10 @@ impl Preview {
             let _ = write!(text, "\n{}", paint.bad(&line));
         }
         if let Some(step) = &self.point_of_no_return {
-            let line = format!("point of no return: step {} cannot be taken back", plain(step));
+            let line = format!(
+                "point of no return: step {} cannot be taken back in full",
+                plain(step)
+            );
             let _ = write!(text, "\n{}", paint.bad(&line));
         }
         for note in &self.notes {

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod explicit;
+mod for_good;
 mod helms;
 mod hooks;
 
@@ -59,6 +60,18 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::a_hook_that_fails_is_told_with_its_pods_reason_and_taken_back",
             hooks::failing,
+        ),
+        trial(
+            "releases::a_hook_that_fails_goes_or_stays_as_its_policy_says_where_all_is_kept",
+            hooks::failing_and_kept,
+        ),
+        trial(
+            "releases::hooks_of_a_rollback_run_with_one_and_with_no_undo",
+            hooks::of_rollback,
+        ),
+        trial(
+            "releases::programs_that_run_and_volumes_that_go_are_told_before",
+            for_good::told,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
         trial(

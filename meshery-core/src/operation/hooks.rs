@@ -24,11 +24,21 @@ impl StepRun<'_> {
         let run = self.run;
         let waves = load_waves(&run.store, &run.key, run.id(), content).await?;
         let manifests: Vec<Value> = waves.into_iter().flatten().collect();
-        for (hook, manifest) in hooks.iter().zip(manifests) {
+        for (number, (hook, manifest)) in hooks.iter().zip(manifests).enumerate() {
             let result = self.hook(hook, manifest).await;
-            let Err(problem) = result else { continue };
-            if hook.deletes("hook-failed") && !super::run::is_halt(&problem) {
-                self.discard(&hook.object).await?;
+            let Err(mut problem) = result else { continue };
+            if super::run::is_halt(&problem) {
+                return Err(problem);
+            }
+            let succeeded = hooks[..number]
+                .iter()
+                .filter(|hook| hook.deletes("hook-succeeded"));
+            for gone in succeeded.chain(hook.deletes("hook-failed").then_some(hook)) {
+                // What cannot be removed is no reason not to say why the hook has failed.
+                if let Err(stays) = self.discard(&gone.object).await {
+                    problem.message =
+                        format!("{}; {} stays: {}", problem.message, gone.object, stays.message);
+                }
             }
             return Err(failed(event, hook, problem));
         }
@@ -83,7 +93,7 @@ impl StepRun<'_> {
             Some(_) => return Err(appeared(object)),
             None => self.make(manifest).await?,
         };
-        if let Some(rule) = awaited(object) {
+        if let Some(rule) = hook.awaited() {
             let condition = Readiness {
                 object: object.clone(),
                 rule,
@@ -179,6 +189,20 @@ impl Undo {
 }
 
 impl HookPlan {
+    /// Whether it is a program that runs to its end.
+    pub fn runs(&self) -> bool {
+        runs(&self.object)
+    }
+
+    /// What Helm waits for: what runs to an end has to come to it, everything else only has to be there.
+    fn awaited(&self) -> Option<Rule> {
+        match (self.object.group.as_str(), self.object.kind.as_str()) {
+            _ if self.runs() => Some(Rule::Complete),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => Some(Rule::Ready),
+            _ => None,
+        }
+    }
+
     fn deletes(&self, policy: &str) -> bool {
         self.delete_policies.iter().any(|given| given == policy)
     }
@@ -196,19 +220,7 @@ fn runs(object: &ObjectRef) -> bool {
     )
 }
 
-/// What Helm waits for: what runs to an end has to come to it, everything else only has to be there.
-fn awaited(object: &ObjectRef) -> Option<Rule> {
-    match (object.group.as_str(), object.kind.as_str()) {
-        _ if runs(object) => Some(Rule::Complete),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => Some(Rule::Ready),
-        _ => None,
-    }
-}
-
 fn failed(event: &str, hook: &HookPlan, problem: Problem) -> Problem {
-    if super::run::is_halt(&problem) {
-        return problem;
-    }
     Problem::new(
         problem.kind,
         "hook-failed",

@@ -26,7 +26,7 @@ pub struct Preview {
     pub findings: Vec<Finding>,
     /// How many objects would be created, changed and so on.
     pub counts: Counts,
-    /// The first step that cannot be taken back, if there is one.
+    /// The first step that does something for good, if there is one: pods are replaced, a program runs, data goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_of_no_return: Option<String>,
     /// What people should know before they say yes.

@@ -14,7 +14,7 @@ use super::mark::{is_only_made, marked, text};
 use super::outputs::is_open;
 use super::ownership::objection;
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
-use super::record::{OperationRecord, UndoKind};
+use super::record::OperationRecord;
 use super::relied::Relied;
 use super::rights::in_words;
 use super::seal::HostKey;
@@ -147,12 +147,12 @@ impl Previewing<'_> {
         })
     }
 
-    /// The first step that changes something and cannot be taken back.
+    /// The first step that does something for good.
     fn point_of_no_return(&self) -> Option<String> {
         self.plan
             .steps
             .iter()
-            .find(|step| step.undo().0 == UndoKind::None && matches!(step.work, Work::Restart { .. }))
+            .find(|step| step.is_final())
             .map(|step| step.id.clone())
     }
 

@@ -369,9 +369,19 @@ fn manager_of(object: &Value) -> &'static str {
     }
 }
 
-/// An object as it can be made again: the server gives each Job a selector of its own, and takes no other.
+/// An object as it can be made again: the server gives each Job a selector of its own, and takes no other; and a claim
+/// that still has the volume it was given waits for that for ever.
 fn as_new(manifest: &Value) -> Value {
     let mut manifest = manifest.clone();
+    if manifest["apiVersion"] == "v1" && manifest["kind"] == "PersistentVolumeClaim" {
+        let given = manifest.pointer(BY_CONTROLLER).is_some();
+        if let Some(spec) = manifest["spec"].as_object_mut().filter(|_| given) {
+            spec.remove("volumeName");
+        }
+        if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
+            annotations.retain(|key, _| !OF_A_CLAIM.contains(&key.as_str()));
+        }
+    }
     if manifest["kind"] == "Job" && manifest["spec"]["manualSelector"] != true {
         if let Some(spec) = manifest["spec"].as_object_mut() {
             spec.remove("selector");
@@ -391,6 +401,17 @@ const OF_A_JOB: [&str; 4] = [
     "batch.kubernetes.io/job-name",
     "controller-uid",
     "job-name",
+];
+
+/// That a claim's volume was found for it, and not named by whoever made the claim.
+const BY_CONTROLLER: &str = "/metadata/annotations/pv.kubernetes.io~1bound-by-controller";
+/// Annotations that say which volume a claim was given, and how.
+const OF_A_CLAIM: [&str; 5] = [
+    "pv.kubernetes.io/bind-completed",
+    "pv.kubernetes.io/bound-by-controller",
+    "volume.beta.kubernetes.io/storage-provisioner",
+    "volume.kubernetes.io/selected-node",
+    "volume.kubernetes.io/storage-provisioner",
 ];
 
 /// Whether a field is now as a manifest says.
@@ -422,5 +443,27 @@ fn restored(taken: &[String], result: Reversal) -> Taken {
         Taken::Back(result, None)
     } else {
         Taken::Left(format!("{CHANGED_SINCE}: {}", taken.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_is_made_again_waits_for_no_volume_but_one_that_it_names_itself() {
+        let claim = |annotations: Value| {
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"volumeName": "volume"},
+                "metadata": {"name": "data", "annotations": annotations}})
+        };
+        let found = claim(json!({"pv.kubernetes.io/bind-completed": "yes", "own": "stays",
+            "pv.kubernetes.io/bound-by-controller": "yes", "volume.kubernetes.io/selected-node": "node"}));
+        let new = as_new(&found);
+        assert_eq!(new["spec"], json!({}));
+        assert_eq!(new["metadata"]["annotations"], json!({"own": "stays"}));
+        let named = claim(json!({"pv.kubernetes.io/bind-completed": "yes"}));
+        let new = as_new(&named);
+        assert_eq!(new["spec"], json!({"volumeName": "volume"}));
+        assert_eq!(new["metadata"]["annotations"], json!({}));
     }
 }

@@ -131,7 +131,7 @@ fn a_preview_shows_each_change_how_certain_it_is_and_the_lines_of_a_text_that_di
         "- data.old: \"x\"",
         "create [local] its namespace comes with this plan",
         "warning[webhook]: a webhook that can block pods",
-        "step restart cannot be taken back",
+        "step restart cannot be taken back in full",
         "2 to create, 1 to change, 1 unchanged",
     ]);
     for hidden in [

@@ -102,6 +102,85 @@ pub fn failing() -> anyhow::Result<()> {
     before.await_same(&ground.cluster)
 }
 
+pub fn failing_and_kept() -> anyhow::Result<()> {
+    let ground = Ground::new("release-hook-kept")?;
+    for (policy, stays) in [("", true), ("hook-succeeded", true), ("hook-failed", false)] {
+        let mut pieces = ground.pieces(&[
+            config("piece", json!({})),
+            hook(job("goes", "0"), "post-install", "1", "hook-succeeded"),
+            hook(job("stays", "0"), "post-install", "2", "hook-failed"),
+            hook(job("fails", "3"), "post-install", "3", policy),
+            hook(job("never", "0"), "post-install", "4", ""),
+        ]);
+        pieces["policy"] = json!({"on_failure": "keep"});
+        let failed = ground.perform(&pieces, "failed")?;
+        let message = failed["error"]["message"].as_str().unwrap_or_default();
+        ensure!(
+            failed["error"]["code"] == "hook-failed" && message.contains("ended with 3"),
+            "{failed:#}"
+        );
+        for (name, expected) in [
+            ("goes", false),
+            ("stays", true),
+            ("fails", stays),
+            ("never", false),
+        ] {
+            let there = ground.get("job", name)?.is_some();
+            ensure!(there == expected, "{name} with \"{policy}\"");
+        }
+        ground.perform(&ground.on_release("release-remove"), "succeeded")?;
+        ground.kubectl(&["delete", "jobs", "--all"])?;
+    }
+    Ok(())
+}
+
+/// An undo is no rollback to a chart: it gives back what was there, and runs nothing.
+pub fn of_rollback() -> anyhow::Result<()> {
+    let ground = Ground::new("release-hooks-back")?;
+    let version = |data: &str| {
+        ground.pieces(&[
+            config("piece", json!({"a": data})),
+            hook(job("before", "0"), "pre-rollback,pre-delete", "0", ""),
+            hook(job("after", "0"), "post-rollback,post-delete", "0", ""),
+        ])
+    };
+    let ran = || -> anyhow::Result<Vec<bool>> {
+        ["before", "after"]
+            .map(|name| Ok(ground.get("job", name)?.is_some()))
+            .into_iter()
+            .collect()
+    };
+    ground.perform(&version("1"), "succeeded")?;
+    let upgraded = ground.perform(&version("2"), "succeeded")?;
+    ground.host.take_back(id(&upgraded)?, "undone", LIMIT)?;
+    let story = ground.host.story(id(&upgraded)?);
+    ensure!(!story.contains("/Job/"), "{story}");
+    ensure!(ran()? == [false, false] && ground.data("piece")?["a"] == "1");
+
+    ground.perform(&version("2"), "succeeded")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let back = ground.perform(&ground.on_release("release-rollback"), "succeeded")?;
+    ensure!(ran()? == [true, true] && ground.data("piece")?["a"] == "1");
+    ground.host.take_back(id(&back)?, "undone", LIMIT)?;
+    before.await_same(&ground.cluster)?;
+
+    // One that fails stops the rollback, and what it has changed is back.
+    let failing = ground.pieces(&[
+        config("piece", json!({"a": "3"})),
+        hook(job("refuses", "5"), "post-rollback", "0", ""),
+    ]);
+    ground.perform(&failing, "succeeded")?;
+    ground.perform(&version("4"), "succeeded")?;
+    let before = Snapshot::take(&ground.cluster)?;
+    let failed = ground.perform(&ground.on_release("release-rollback"), "undone")?;
+    let message = failed["error"]["message"].as_str().unwrap_or_default();
+    ensure!(
+        message.contains("post-rollback") && message.contains("ended with 5"),
+        "{failed:#}"
+    );
+    before.await_same(&ground.cluster)
+}
+
 pub fn tests() -> anyhow::Result<()> {
     let ground = Ground::new("release-tests")?;
     let test = ground.on_release("release-test");
