@@ -141,7 +141,12 @@ impl Cluster {
 
     /// Runs helm 3 as administrator; builds it if this is the first time (minutes).
     pub fn run_helm3(&self, args: &[&str]) -> anyhow::Result<Output> {
-        Ok(self.run(&programs::helm3()?, args))
+        Ok(self.run(&self.helm3()?, args))
+    }
+
+    /// The helm 3 program.
+    pub fn helm3(&self) -> anyhow::Result<PathBuf> {
+        programs::helm3()
     }
 
     fn run(&self, program: &Path, args: &[&str]) -> Output {

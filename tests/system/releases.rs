@@ -6,6 +6,7 @@ mod explicit;
 mod for_good;
 mod helms;
 mod hooks;
+mod killed;
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -44,6 +45,18 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::one_on_which_helm_was_killed_is_recovered_on_explicit_word_only",
             explicit::recovered,
+        ),
+        trial(
+            "releases::one_whose_rollback_was_killed_is_recovered_on_explicit_word_only",
+            killed::rollback,
+        ),
+        trial(
+            "releases::one_whose_removal_was_killed_is_recovered_on_explicit_word_only",
+            killed::removal,
+        ),
+        trial(
+            "releases::one_that_is_only_history_is_installed_gone_back_to_and_removed",
+            killed::history,
         ),
         trial(
             "releases::a_chart_that_looks_into_the_cluster_is_installed_on_explicit_word_only",

@@ -11,7 +11,6 @@ use super::consent::{Consent, NeededConsent};
 use super::mark::is_definition_of;
 use super::ownership::minded_by_tool;
 use super::record::Left;
-use super::release_existing::Existing;
 use super::release_steps::Chain;
 use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
@@ -39,7 +38,7 @@ impl Resolver<'_> {
         };
         let step = chain.id().to_owned();
         let objects = self.objects_of(&step, &name, resolved).await?;
-        let existing = match Existing::read(self, &name).await {
+        let existing = match self.existing(&name, resolved).await {
             Ok(existing) => existing,
             // Objects go by their marks; whoever may not see the records leaves them.
             Err(problem) if matches!(problem.kind, ProblemKind::Forbidden | ProblemKind::NotFound) => {

@@ -177,7 +177,7 @@ pub fn recovered() -> anyhow::Result<()> {
     let stuck = |data: &str, event: &str| -> anyhow::Result<String> {
         ground.values(&json!({"objects": [
             config("piece", json!({"a": data})),
-            config(&format!("only-{data}"), json!({})),
+            config(&format!("only-{data}"), json!({"b": "1"})),
             hook(job("stuck", "never"), event, "0", ""),
         ]}))
     };
