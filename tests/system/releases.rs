@@ -44,7 +44,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial(
             "releases::one_on_which_helm_was_killed_is_recovered_on_explicit_word_only",
-            explicit::recovered,
+            killed::recovered,
         ),
         trial(
             "releases::one_whose_rollback_was_killed_is_recovered_on_explicit_word_only",

@@ -1,13 +1,10 @@
 //! What is done on explicit word only: refused without it, done with it, and taken back.
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Ground, Helm, accepting, annotated, config, hook, id, job, needs_word, previewed};
+use super::{Ground, Helm, accepting, annotated, config, id, needs_word, previewed};
 use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
@@ -147,73 +144,6 @@ pub fn deleted() -> anyhow::Result<()> {
     ground.helm(Helm::Four, &["uninstall", "demo"])?;
     ground.perform(&removal, "succeeded")?;
     ensure!(ground.get(controller[0], controller[1])?.is_none());
-    Ok(())
-}
-
-/// Lets helm work until a Job is there that never ends, and kills it.
-fn kill_helm(ground: &Ground, args: &[&str], waits_for: &str) -> anyhow::Result<()> {
-    let mut helm = ground
-        .cluster
-        .command(&ground.cluster.helm())
-        .args(args)
-        .args(["--namespace", &ground.space])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let end = Instant::now() + LIMIT;
-    while ground.get("job", waits_for)?.is_none() {
-        ensure!(helm.try_wait()?.is_none(), "helm has ended by itself");
-        ensure!(Instant::now() < end, "helm never came to its hook");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    helm.kill()?;
-    helm.wait()?;
-    Ok(())
-}
-
-pub fn recovered() -> anyhow::Result<()> {
-    let ground = Ground::new("release-stuck")?;
-    let archive = ground.chart("pieces.tgz")?;
-    let stuck = |data: &str, event: &str| -> anyhow::Result<String> {
-        ground.values(&json!({"objects": [
-            config("piece", json!({"a": data})),
-            config(&format!("only-{data}"), json!({"b": "1"})),
-            hook(job("stuck", "never"), event, "0", ""),
-        ]}))
-    };
-    let wanted = ground.pieces(&[config("piece", json!({"a": "ours"}))]);
-
-    let file = stuck("install", "post-install")?;
-    kill_helm(&ground, &["install", "demo", &archive, "-f", &file], "stuck")?;
-    ground.expect_statuses(Helm::Four, &["pending-install"])?;
-    let why = needs_word(&ground, &wanted, "recover-release")?;
-    ensure!(why.contains("pending-install"), "{why}");
-    let before = Snapshot::take(&ground.cluster)?;
-    let done = ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
-    // Nothing of the dead installation leaks.
-    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-install")?.is_null());
-    ground.expect_statuses(Helm::Four, &["superseded", "deployed"])?;
-    // Also the way back is the way back.
-    ground.host.take_back(id(&done)?, "undone", LIMIT)?;
-    before.await_remade(&ground.cluster)?;
-    ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
-    ground.kubectl(&["delete", "job", "stuck"])?;
-
-    let file = stuck("upgrade", "post-upgrade")?;
-    kill_helm(&ground, &["upgrade", "demo", &archive, "-f", &file], "stuck")?;
-    ground.expect_statuses(Helm::Four, &["superseded", "deployed", "pending-upgrade"])?;
-    needs_word(&ground, &wanted, "recover-release")?;
-    ground.perform(&accepting(wanted, &["recover-release"]), "succeeded")?;
-    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-upgrade")?.is_null());
-    let last = ground.statuses(Helm::Four)?;
-    ensure!(last.last().is_some_and(|status| status == "deployed"), "{last:?}");
-
-    // And helm works on it again.
-    let file = ground.values(&json!({"objects": [config("piece", json!({"a": "helm's"}))]}))?;
-    ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
-    ensure!(ground.data("piece")?["a"] == "helm's");
-    ground.helm(Helm::Four, &["uninstall", "demo"])?;
-    ensure!(ground.data("piece")?.is_null() && ground.list(Helm::Four)?.is_empty());
     Ok(())
 }
 

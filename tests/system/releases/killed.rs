@@ -1,6 +1,7 @@
-//! Releases that a killed helm has left in the middle of a rollback or a removal, and those of which it has left nothing
+//! Releases that a killed helm has left in the middle of whatever it was at, and those of which it has left nothing
 //! but the history.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,15 @@ use crate::invented::LIMIT;
 
 const BOTH: [Helm; 2] = [Helm::Four, Helm::Three];
 
-/// Lets helm work until it sends such a request about the ConfigMap `piece`, and kills it before anything comes of that.
-fn kill_at(ground: &Ground, helm: Helm, method: Method, args: &[&str]) -> anyhow::Result<()> {
+/// Lets helm work until something holds, and kills it.
+fn kill_when(
+    ground: &Ground,
+    helm: Helm,
+    kubeconfig: &Path,
+    args: &[&str],
+    holds: impl Fn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let cluster = &ground.cluster;
-    let proxy = FaultProxy::start(cluster)?;
-    let strike = Strike::at(method, "/configmaps/piece", || Action::Stall).always();
-    proxy.on(all(vec![strike.clone()]));
     let program = match helm {
         Helm::Four => cluster.helm(),
         Helm::Three => cluster.helm3()?,
@@ -30,19 +34,35 @@ fn kill_at(ground: &Ground, helm: Helm, method: Method, args: &[&str]) -> anyhow
         .command(&program)
         .args(args)
         .args(["--namespace", &ground.space])
-        .env("KUBECONFIG", proxy.kubeconfig(cluster.dir()))
+        .env("KUBECONFIG", kubeconfig)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
     let end = Instant::now() + LIMIT;
-    while strike.struck() == 0 {
+    while !holds()? {
         ensure!(helm.try_wait()?.is_none(), "helm has ended by itself");
-        ensure!(Instant::now() < end, "helm never came to the object");
+        ensure!(Instant::now() < end, "helm never came so far");
         std::thread::sleep(Duration::from_millis(20));
     }
     helm.kill()?;
     helm.wait()?;
     Ok(())
+}
+
+/// Lets helm work until a Job is there that never ends, and kills it.
+fn kill_in_hook(ground: &Ground, helm: Helm, args: &[&str], waits_for: &str) -> anyhow::Result<()> {
+    kill_when(ground, helm, ground.cluster.kubeconfig(), args, || {
+        Ok(ground.get("job", waits_for)?.is_some())
+    })
+}
+
+/// Lets helm work until it sends such a request about the ConfigMap `piece`, and kills it before anything comes of that.
+fn kill_at(ground: &Ground, helm: Helm, method: Method, args: &[&str]) -> anyhow::Result<()> {
+    let proxy = FaultProxy::start(&ground.cluster)?;
+    let strike = Strike::at(method, "/configmaps/piece", || Action::Stall).always();
+    proxy.on(all(vec![strike.clone()]));
+    let kubeconfig = proxy.kubeconfig(ground.cluster.dir());
+    kill_when(ground, helm, &kubeconfig, args, || Ok(strike.struck() > 0))
 }
 
 /// The objects of a version: one that all have, and one that only this has.
@@ -83,6 +103,57 @@ fn nothing_is_left(ground: &Ground) -> anyhow::Result<()> {
         .collect();
     ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
+}
+
+/// A release in the middle of an installation, and of an upgrade.
+pub fn recovered() -> anyhow::Result<()> {
+    let ground = Ground::new("release-stuck")?;
+    BOTH.into_iter().try_for_each(|helm| recovered_of(&ground, helm))
+}
+
+fn recovered_of(ground: &Ground, helm: Helm) -> anyhow::Result<()> {
+    let archive = ground.chart("pieces.tgz")?;
+    let stuck = |data: &str, event: &str| -> anyhow::Result<String> {
+        ground.values(&json!({"objects": [
+            config("piece", json!({"a": data})),
+            config(&format!("only-{data}"), json!({"b": "1"})),
+            hook(job("stuck", "never"), event, "0", ""),
+        ]}))
+    };
+    let wanted = ground.pieces(&[config("piece", json!({"a": "ours"}))]);
+
+    let file = stuck("install", "post-install")?;
+    kill_in_hook(ground, helm, &["install", "demo", &archive, "-f", &file], "stuck")?;
+    ground.expect_statuses(helm, &["pending-install"])?;
+    let why = needs_word(ground, &wanted, "recover-release")?;
+    ensure!(why.contains("pending-install"), "{why}");
+    let before = Snapshot::take(&ground.cluster)?;
+    let done = ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
+    // Nothing of the dead installation leaks.
+    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-install")?.is_null());
+    ground.expect_statuses(helm, &["superseded", "deployed"])?;
+    // Also the way back is the way back.
+    ground.host.take_back(id(&done)?, "undone", LIMIT)?;
+    before.await_remade(&ground.cluster)?;
+    ground.perform(&accepting(wanted.clone(), &["recover-release"]), "succeeded")?;
+    ground.kubectl(&["delete", "job", "stuck"])?;
+
+    let file = stuck("upgrade", "post-upgrade")?;
+    kill_in_hook(ground, helm, &["upgrade", "demo", &archive, "-f", &file], "stuck")?;
+    ground.expect_statuses(helm, &["superseded", "deployed", "pending-upgrade"])?;
+    needs_word(ground, &wanted, "recover-release")?;
+    ground.perform(&accepting(wanted, &["recover-release"]), "succeeded")?;
+    ground.kubectl(&["delete", "job", "stuck"])?;
+    ensure!(ground.data("piece")?["a"] == "ours" && ground.data("only-upgrade")?.is_null());
+    let last = ground.statuses(helm)?;
+    ensure!(last.last().is_some_and(|status| status == "deployed"), "{last:?}");
+
+    // And helm works on it again.
+    let file = ground.values(&json!({"objects": [config("piece", json!({"a": "helm's"}))]}))?;
+    ground.helm(helm, &["upgrade", "demo", &archive, "-f", &file])?;
+    ensure!(ground.data("piece")?["a"] == "helm's");
+    ground.helm(helm, &["uninstall", "demo"])?;
+    nothing_is_left(ground)
 }
 
 pub fn rollback() -> anyhow::Result<()> {
