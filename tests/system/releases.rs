@@ -2,6 +2,7 @@
 //! Helm's, and what Helm has installed we upgrade, take back and remove. And what is done on explicit word only.
 
 mod bounds;
+mod copies;
 mod explicit;
 mod for_good;
 mod helms;
@@ -85,6 +86,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::programs_that_run_and_volumes_that_go_are_told_before",
             for_good::told,
+        ),
+        trial(
+            "releases::what_only_has_the_marks_of_a_release_is_left_by_its_removal",
+            copies::left,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
         trial(

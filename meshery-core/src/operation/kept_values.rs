@@ -16,7 +16,7 @@ impl Resolver<'_> {
         release: &Release,
         existing: &Existing,
     ) -> Result<Map<String, Value>, Problem> {
-        let mut values = match existing.record() {
+        let mut values = match existing.deployed() {
             Some(now) if release.keep_values => now.config(),
             None if !release.values_of.is_empty() => Box::pin(self.values_of_another(release)).await?,
             _ => Map::new(),
@@ -31,7 +31,7 @@ impl Resolver<'_> {
             namespace: release.namespace.clone(),
         };
         let existing = Existing::read(self, &other).await?;
-        let record = existing.record().ok_or_else(|| no_release(&other))?;
+        let record = existing.deployed().ok_or_else(|| no_release(&other))?;
         Ok(record.config())
     }
 }

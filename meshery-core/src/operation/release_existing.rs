@@ -49,7 +49,13 @@ impl Existing {
         self.records.last()
     }
 
-    /// The record to go back to: of this revision, or, for zero, of the one before the present one.
+    /// Of the revision that is deployed, or of the latest where none is: what was set in one that failed was never in force.
+    pub fn deployed(&self) -> Option<&Record> {
+        let deployed = |record: &&Record| record.text("/info/status") == Status::Deployed.to_string();
+        self.records.iter().rev().find(deployed).or_else(|| self.record())
+    }
+
+    /// The record to go back to: of this revision, or, for zero, of the last one before the latest that was ever deployed.
     pub async fn earlier(
         &self,
         resolver: &Resolver<'_>,
@@ -60,8 +66,9 @@ impl Existing {
             .revisions
             .iter()
             .rev()
+            .skip(usize::from(release.revision == 0))
             .find(|revision| match release.revision {
-                0 => revision.status == Status::Superseded,
+                0 => matches!(revision.status, Status::Superseded | Status::Deployed),
                 number => revision.number == number,
             });
         let record = match wanted {

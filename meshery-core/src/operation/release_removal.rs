@@ -1,5 +1,10 @@
-//! What a Helm release has made, found by Helm's marks on the objects, in the order in which it goes, with the hooks
-//! that its record has for the moment.
+//! What a Helm release has made, in the order in which it goes, with the hooks that its record has for the moment.
+//!
+//! It is what the manifests of the release name and Helm's marks confirm. A copy of such an object has the marks, and what a
+//! controller has made of one may have them too: without a manifest that names it, it stays. Only where there is no record
+//! to read, the marks alone say what goes.
+
+use std::collections::{HashMap, HashSet};
 
 use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -16,8 +21,8 @@ use super::resolve::{Resolved, Resolver, wave_of};
 use super::rights;
 use super::stored_plan::{DeleteTarget, ReleaseName, StatusChange, Work};
 use crate::cluster::contents::Found;
-use crate::cluster::release::Status;
 use crate::cluster::release::marks::{MANAGED_BY, is_kept, release_of};
+use crate::cluster::release::{Record, Status};
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::{Problem, ProblemKind};
 
@@ -37,9 +42,8 @@ impl Resolver<'_> {
             namespace: release.namespace.clone(),
         };
         let step = chain.id().to_owned();
-        let objects = self.objects_of(&step, &name, resolved).await?;
         let existing = match self.existing(&name, resolved).await {
-            Ok(existing) => existing,
+            Ok(existing) => Some(existing),
             // Objects go by their marks; whoever may not see the records leaves them.
             Err(problem) if matches!(problem.kind, ProblemKind::Forbidden | ProblemKind::NotFound) => {
                 resolved.notes.push(format!(
@@ -47,9 +51,14 @@ impl Resolver<'_> {
                      showing it",
                     name.name
                 ));
-                return Ok(objects);
+                None
             }
             Err(problem) => return Err(problem),
+        };
+        let records = existing.as_ref().map_or(&[][..], |existing| &existing.records);
+        let objects = self.objects_of(&step, &name, records, resolved).await?;
+        let Some(existing) = existing else {
+            return Ok(objects);
         };
         let Some(latest) = existing.latest() else {
             return Ok(objects);
@@ -103,6 +112,7 @@ impl Resolver<'_> {
         &self,
         step: &str,
         release: &ReleaseName,
+        records: &[Record],
         resolved: &mut Resolved,
     ) -> Result<Work, Problem> {
         let (found, definitions) = futures::try_join!(
@@ -115,15 +125,27 @@ impl Resolver<'_> {
                 release.name, kind.kind, kind.api_version, kind.reason
             )
         }));
+        let of_no_version = |object: &ObjectRef| ObjectRef {
+            version: String::new(),
+            ..object.clone()
+        };
+        let mut named: HashSet<ObjectRef> = HashSet::new();
+        for record in records {
+            let of_record = self.named_in(release, record, &HashMap::new()).await?;
+            named.extend(of_record.iter().map(of_no_version));
+        }
         let (mut targets, mut kept, mut minded) = (Vec::new(), Vec::new(), Vec::new());
         for object in &found.objects {
             let owner = release_of(&object.labels, &object.annotations);
             let ours =
                 owner.is_some_and(|(name, namespace)| name == release.name && namespace == release.namespace);
-            if !ours || object.deleting {
+            let made_of_another = object.owners.iter().any(|owner| owner.controller);
+            if !ours || object.deleting || made_of_another {
                 continue;
             }
-            if is_kept(&object.annotations) {
+            if !records.is_empty() && !named.contains(&of_no_version(&object.object)) {
+                kept.push(not_in_a_manifest(object.object.clone(), release));
+            } else if is_kept(&object.annotations) {
                 kept.push(kept_by_policy(object.object.clone()));
             } else {
                 rights::check(self.adapter, step, &object.object, &Value::Null, &self.bounds)?;
@@ -187,6 +209,17 @@ pub(super) fn target(object: ObjectRef, uid: String) -> DeleteTarget {
         },
         uid: Some(uid),
         set: None,
+    }
+}
+
+/// An object that looks as if it was of the release.
+fn not_in_a_manifest(object: ObjectRef, release: &ReleaseName) -> Left {
+    Left {
+        object,
+        why: format!(
+            "it has the marks of release {}, but no manifest of the release names it: it is somebody's copy",
+            release.name
+        ),
     }
 }
 

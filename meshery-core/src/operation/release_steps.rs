@@ -323,7 +323,8 @@ impl Resolver<'_> {
         if chosen.is_empty() {
             return Ok(None);
         }
-        chosen.sort_by_key(|hook| hook.weight);
+        // As Helm does: by name where they weigh the same.
+        chosen.sort_by_key(|hook| (hook.weight, hook.name().to_owned()));
         let (mut plans, mut objects) = (Vec::new(), Vec::new());
         for hook in chosen {
             let mut object = hook.value.clone();
@@ -368,6 +369,7 @@ impl Resolver<'_> {
         let tests: Vec<Hook> = recorded
             .tests
             .into_iter()
+            .chain(recorded.hooks.into_iter().filter(Hook::is_test))
             .map(|test| Hook {
                 events: vec!["test".into()],
                 ..test
@@ -414,15 +416,7 @@ impl Resolver<'_> {
         }
         let (mut targets, mut kept) = (Vec::new(), Vec::new());
         for record in &existing.records {
-            for object in recorded(&name.name, record.manifest(), &[])?.objects {
-                let mut object = object.value;
-                // A kind that is not served any more has no objects either.
-                if self.place("", &mut object, Some(name), defined).await.is_err() {
-                    continue;
-                }
-                let Some(reference) = ObjectRef::of(&object) else {
-                    continue;
-                };
+            for reference in self.named_in(name, record, defined).await? {
                 if !seen.insert(key(reference.clone())) {
                     continue;
                 }
@@ -444,6 +438,24 @@ impl Resolver<'_> {
             }
         }
         Ok((!targets.is_empty() || !kept.is_empty()).then(|| deletion(targets, kept, None)))
+    }
+
+    /// The objects that the manifest of a revision names.
+    pub(super) async fn named_in(
+        &self,
+        name: &ReleaseName,
+        record: &Record,
+        defined: &HashMap<(String, String), bool>,
+    ) -> Result<Vec<ObjectRef>, Problem> {
+        let mut named = Vec::new();
+        for object in recorded(&name.name, record.manifest(), &[])?.objects {
+            let mut object = object.value;
+            // A kind that is not served any more has no objects either.
+            if self.place("", &mut object, Some(name), defined).await.is_ok() {
+                named.extend(ObjectRef::of(&object));
+            }
+        }
+        Ok(named)
     }
 }
 

@@ -4,8 +4,8 @@ use anyhow::{Context as _, ensure};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Ground, Helm, config, hook, job};
-use crate::invented::request;
+use super::{Ground, Helm, config, hook, id, job};
+use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
 pub fn of_records() -> anyhow::Result<()> {
@@ -129,6 +129,19 @@ pub fn failed_and_kept() -> anyhow::Result<()> {
     failing["parameters"]["values"]["objects"][0] = config("piece", json!({"a": "3"}));
     ground.perform(&failing, "failed")?;
     ground.expect_statuses(Helm::Four, &["failed", "deployed", "failed"])?;
+    let gone_back = |request: &Value| -> anyhow::Result<()> {
+        let done = ground.perform(request, "succeeded")?;
+        ensure!(ground.data("piece")?["a"] == "2", "{done:#}");
+        ground.host.take_back(id(&done)?, "undone", LIMIT)?;
+        ensure!(ground.data("piece")?["a"] == "3");
+        Ok(())
+    };
+    gone_back(&ground.on_release("release-rollback"))?;
+    // What was set in the one that failed was never in force.
+    let mut as_it_was = ground.on_release("release-install");
+    as_it_was["parameters"]["chart"] = "pieces".into();
+    as_it_was["parameters"]["keep-values"] = true.into();
+    gone_back(&as_it_was)?;
     ground.helm(Helm::Four, &["rollback", "demo", "2"])?;
     ensure!(ground.data("piece")?["a"] == "2");
     ground.helm(Helm::Four, &["uninstall", "demo"])?;

@@ -17,8 +17,9 @@ pub fn in_order() -> anyhow::Result<()> {
         config("piece", json!({})),
         hook(job("third", "0"), MOMENTS, "7", "before-hook-creation"),
         hook(job("first", "0"), MOMENTS, "-5", "hook-succeeded"),
+        hook(job("second-more", "0"), MOMENTS, "0", ""),
         hook(job("second", "0"), MOMENTS, "0", ""),
-        hook(job("last", "0"), "post-install", "-9", "hook-failed"),
+        hook(job("last", "0"), "post-install,test", "-9", "hook-failed"),
     ]);
     let installed = ground.perform(&pieces, "succeeded")?;
     let story = record(&ground, id(&installed)?)?;
@@ -30,7 +31,7 @@ pub fn in_order() -> anyhow::Result<()> {
         .filter(|name| !name.starts_with("sh.helm."))
         .collect();
     ensure!(
-        made == ["first", "second", "third", "piece", "last"],
+        made == ["first", "second", "second-more", "third", "piece", "last"],
         "{made:?}: {}",
         ground.host.story(id(&installed)?)
     );

@@ -185,7 +185,7 @@ pub fn rollback() -> anyhow::Result<()> {
             ground.expect_statuses(helm, &["superseded", "superseded", "superseded", "deployed"])
         };
         there_and_back(&ground, &install, || is("ours"))?;
-        there_and_back(&ground, &back, || is("first"))?;
+        there_and_back(&ground, &back, || is("second"))?;
         there_and_back(&ground, &remove, || nothing_is_left(&ground))?;
 
         // And helm works on it again.

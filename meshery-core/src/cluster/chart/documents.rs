@@ -83,9 +83,6 @@ impl Rendered {
         let weight = annotation("helm.sh/hook-weight")
             .and_then(|w| w.trim().parse().ok())
             .unwrap_or(0);
-        let is_test = events
-            .iter()
-            .any(|event| matches!(event.as_str(), "test" | "test-success" | "test-failure"));
         let hook = Hook {
             value,
             events,
@@ -94,11 +91,29 @@ impl Rendered {
             source: source.into(),
             manifest: document.manifest(),
         };
-        if is_test {
+        // One that is both runs at its moment too.
+        if hook.is_test() && hook.events.iter().all(|event| is_test(event)) {
             self.tests.push(hook);
         } else {
             self.hooks.push(hook);
         }
+    }
+}
+
+fn is_test(event: &str) -> bool {
+    matches!(event, "test" | "test-success" | "test-failure")
+}
+
+impl Hook {
+    /// Whether it is one of the release's tests, perhaps among other things.
+    pub(crate) fn is_test(&self) -> bool {
+        self.events.iter().any(|event| is_test(event))
+    }
+
+    /// Name of its object.
+    pub(crate) fn name(&self) -> &str {
+        let name = self.value.pointer("/metadata/name").and_then(Value::as_str);
+        name.unwrap_or_default()
     }
 }
 
@@ -301,15 +316,17 @@ mod tests {
             hook("    helm.sh/hook: pre-install, post-upgrade\n    helm.sh/hook-weight: \"-5\"\n"),
             hook("    helm.sh/hook: post-install\n    helm.sh/hook-delete-policy: hook-succeeded,hook-failed\n"),
             hook("    helm.sh/hook: test\n"),
+            hook("    helm.sh/hook: post-install,test\n"),
             hook("    helm.sh/resource-policy: keep\n"),
         ]
         .concat();
         let rendered = read("demo 1.0.0", &output).unwrap();
         assert_eq!(
             (rendered.objects.len(), rendered.hooks.len(), rendered.tests.len()),
-            (1, 2, 1)
+            (1, 3, 1)
         );
         assert_eq!(rendered.hooks[0].events, ["pre-install", "post-upgrade"]);
+        assert!(rendered.hooks[2].is_test() && !rendered.hooks[1].is_test());
         assert_eq!(rendered.hooks[0].weight, -5);
         assert_eq!(rendered.hooks[0].delete_policies, ["before-hook-creation"]);
         assert_eq!(
