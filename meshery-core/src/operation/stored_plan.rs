@@ -164,15 +164,9 @@ pub(super) struct DeleteTarget {
     pub set: Option<String>,
 }
 
-impl DeleteTarget {
-    /// Whether there is more in it than the cluster's own store has.
-    fn holds_data(&self) -> bool {
-        self.object.group.is_empty()
-            && matches!(
-                self.object.kind.as_str(),
-                "PersistentVolumeClaim" | "PersistentVolume"
-            )
-    }
+/// Whether there is more in an object than the cluster's own store has.
+pub(super) fn holds_data(object: &ObjectRef) -> bool {
+    object.group.is_empty() && matches!(object.kind.as_str(), "PersistentVolumeClaim" | "PersistentVolume")
 }
 
 impl StoredStep {
@@ -226,7 +220,7 @@ impl StoredStep {
         match &self.work {
             Work::Restart { .. } => true,
             Work::Hooks { hooks, .. } => hooks.iter().any(HookPlan::runs),
-            Work::Delete { waves, .. } => waves.iter().flatten().any(DeleteTarget::holds_data),
+            Work::Delete { waves, .. } => waves.iter().flatten().any(|target| holds_data(&target.object)),
             _ => false,
         }
     }

@@ -17,7 +17,7 @@ use super::operations::{Operations, undoable};
 use super::preview::{Certainty, Change, Preview, PreviewedObject};
 use super::previewing::{blank, count};
 use super::resolve::MANAGER;
-use super::stored_plan::{StoredPlan, StoredStep, Work, open_value};
+use super::stored_plan::{StoredPlan, StoredStep, Work, holds_data, open_value};
 use super::undo::{held_by, of_plan, overtaken};
 use super::undo_object::CHANGED_SINCE;
 use crate::cluster::diff::diff;
@@ -202,6 +202,11 @@ impl UndoPreviewing<'_> {
         let Some(now) = now else {
             return Ok(match (was_there, deleted) {
                 (false, _) => noted(touched, Change::Unchanged, "it is gone already"),
+                (true, true) if holds_data(touched.object) => noted(
+                    touched,
+                    Change::Create,
+                    "it is made again from what was stored, with a new uid and without its data",
+                ),
                 (true, true) => noted(
                     touched,
                     Change::Create,

@@ -96,6 +96,15 @@ pub fn told() -> anyhow::Result<()> {
     ensure!(removed["state"] == "succeeded", "{removed:#}");
 
     // The claim comes back, and gets another volume: the one before is nobody's any more.
+    let preview = ground
+        .host
+        .get(&format!("/api/v1/operations/{planned}/undo-preview"))?
+        .expect(200)?;
+    let claim = previewed(&preview, "PersistentVolumeClaim/release-for-good/data")?;
+    ensure!(
+        claim["note"].to_string().contains("without its data"),
+        "{claim:#}"
+    );
     let second = Volume::new(&ground, "second")?;
     ground.host.take_back(&planned, "undone", LIMIT)?;
     second.await_bound()?;
