@@ -4,6 +4,7 @@
 mod guessed;
 mod interrupted;
 mod many;
+mod unchangeable;
 mod undo_preview;
 mod without_adapter;
 
@@ -53,6 +54,10 @@ pub fn trials() -> Vec<Trial> {
         trial("operations::a_plan_goes_stale_when_the_cluster_changes", stale),
         trial("operations::an_approval_is_asked_for_and_given", approval),
         trial("operations::a_restart_is_what_kubectl_would_do", restart),
+        trial(
+            "operations::what_no_server_lets_be_changed_is_made_again_on_explicit_word_only",
+            unchangeable::made_again,
+        ),
         trial(
             "operations::what_an_undo_would_do_is_shown_and_changes_nothing",
             undo_preview::shown,

@@ -341,6 +341,31 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
+/// Whether the server's words about a field mean that it stays what it is for as long as the object is there. There is
+/// no code for it, and each kind has words of its own.
+pub(super) fn says_immutable(words: &str) -> bool {
+    const SIGNS: [&str; 8] = [
+        // Most kinds, and most definitions' own rules.
+        "immutable",
+        // Services; fields that may be set later, but once.
+        "may not change once set",
+        "can not be unset",
+        // Bindings of roles.
+        "cannot change roleRef",
+        // Pods.
+        "updates may not change fields other than",
+        // Classes of priority.
+        "may not be changed in an update",
+        // Volumes, claims of older servers.
+        "is forbidden after creation",
+        // A definition's rule without words.
+        "failed rule: self == oldSelf",
+    ];
+    SIGNS.iter().any(|sign| words.contains(sign))
+        // StatefulSets, classes of storage.
+        || words.contains("updates to ") && words.contains("forbidden")
+}
+
 impl ClusterError {
     /// Without what is hidden in the words of others: of a plugin for credentials, or of a library.
     pub(super) fn without(mut self, hidden: &Confidential) -> Self {
@@ -352,23 +377,6 @@ impl ClusterError {
             _ => {}
         }
         self
-    }
-
-    /// Whether the error says that a field cannot be changed in place, so that only replacing the object would do.
-    pub fn needs_replacement(&self) -> bool {
-        let Self::Invalid { causes, .. } = self else {
-            return false;
-        };
-        causes.iter().any(|cause| {
-            [
-                "immutable",
-                "may not change once set",
-                "cannot change",
-                "are forbidden",
-            ]
-            .iter()
-            .any(|sign| cause.message.contains(sign))
-        })
     }
 
     /// Whether it says that the way to the cluster is broken, and nothing about the request itself.
@@ -391,17 +399,8 @@ impl ClusterError {
     /// Whether the server says that a field of an object that is there can never be changed: only another object of
     /// the same name can be so.
     pub fn is_immutable(&self) -> bool {
-        const WORDS: [&str; 5] = [
-            "immutable",
-            "may not change once set",
-            "cannot change",
-            "updates to statefulset spec for fields other than",
-            "is forbidden after creation",
-        ];
         match self {
-            Self::Invalid { causes, .. } => causes
-                .iter()
-                .any(|cause| WORDS.iter().any(|words| cause.message.contains(words))),
+            Self::Invalid { causes, .. } => causes.iter().any(|cause| says_immutable(&cause.message)),
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::Deserialize;
 
-use super::error::{ClusterError, FieldConflict, InvalidField};
+use super::error::{ClusterError, FieldConflict, InvalidField, says_immutable};
 use super::request::Subject;
 
 /// Longer messages are cut in the middle: some carry a whole object as Go prints it.
@@ -288,7 +288,11 @@ impl Refusal {
                 field: cause.field.clone(),
                 reason: cause.reason.clone(),
                 message: if secret && shows_value(&cause.message) {
-                    "the value is not accepted".to_owned()
+                    if says_immutable(&cause.message) {
+                        "field is immutable".to_owned()
+                    } else {
+                        "the value is not accepted".to_owned()
+                    }
                 } else {
                     cut(&cause.message)
                 },

@@ -216,7 +216,7 @@ fn mistakes_are_told_apart() -> anyhow::Result<()> {
             ..by("eng")
         };
         let error = refused(cluster.apply(&web, &force).await, "object-invalid")?;
-        ensure!(error.needs_replacement(), "{error:?}");
+        ensure!(error.is_immutable(), "{error:?}");
 
         let probe = config_map(&space.name, "probe", &json!({}));
         cluster.create(&probe, "eng").await?;

@@ -60,7 +60,7 @@ impl ClusterError {
                 "leave those fields out, or take them over by force; their managers may take them back".into()
             }
             Self::ObjectChanged { .. } => "look at the object and plan again".into(),
-            Self::Invalid { .. } if self.needs_replacement() => {
+            Self::Invalid { .. } if self.is_immutable() => {
                 "that field cannot be changed in place: delete the object and make it anew".into()
             }
             Self::Invalid { .. } => "correct the fields that are named".into(),

@@ -200,7 +200,7 @@ fn invalid_fields_are_listed_once_and_long_texts_are_cut() {
     };
     assert_eq!(causes.len(), 1);
     assert!(causes[0].message.len() < 700 && causes[0].message.ends_with("field is immutable"));
-    assert!(error.needs_replacement());
+    assert!(error.is_immutable());
 }
 
 #[test]
@@ -280,4 +280,42 @@ fn a_gateway_that_gave_up_leaves_open_what_was_done_and_a_refusal_does_not() {
     for status in [302, 400, 403, 405, 409, 413, 422, 501, 507] {
         assert!(!text(status, "no").leaves_open(), "{status}");
     }
+}
+
+#[test]
+fn what_can_never_be_changed_is_told_from_what_is_wrong_by_each_kinds_own_words() {
+    for words in [
+        "Invalid value: {\"app\":\"b\"}: field is immutable",
+        "Forbidden: spec is immutable after creation except resources.requests for bound claims",
+        "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals' are forbidden",
+        "Forbidden: updates to provisioner are forbidden.",
+        "Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
+        "Invalid value: [\"None\"]: may not change once set",
+        "Invalid value: null: primary clusterIP can not be unset",
+        "Invalid value: {}: cannot change roleRef",
+        "Forbidden: may not be changed in an update.",
+        "Invalid value: \"object\": failed rule: self == oldSelf",
+    ] {
+        assert!(says_immutable(words), "{words}");
+    }
+    for words in [
+        "Required value",
+        "Forbidden: may not be used when `type` is 'ExternalName'",
+        "Invalid value: \"x\": must be no more than 63 characters",
+        "Unsupported value: \"x\": supported values: \"a\", \"b\"",
+    ] {
+        assert!(!says_immutable(words), "{words}");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_changed_says_so_and_not_what_it_holds() {
+    let body = json!({"kind": "Status", "reason": "Invalid", "message": "Secret \"b\" is invalid",
+        "details": {"causes": [{"reason": "FieldValueInvalid", "field": "type",
+            "message": "Invalid value: \"hunter2\": field is immutable"}]}});
+    let error = error_of(&subject("patch", "", "Secret", "secrets"), 422, &body);
+    assert!(
+        error.is_immutable() && !format!("{error:?}").contains("hunter2"),
+        "{error:?}"
+    );
 }
