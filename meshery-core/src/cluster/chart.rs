@@ -34,6 +34,7 @@ mod version;
 mod way;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,6 +101,8 @@ pub struct Chart {
     pub values_yaml: String,
     /// `values.schema.json`.
     pub values_schema: Option<Value>,
+    /// Keys of the values that belong to charts inside it, or decide about them.
+    pub(crate) inner: BTreeSet<String>,
     /// Whether a template asks the cluster by `lookup`: then a rendering without the cluster may differ from what
     /// Helm itself would install, and a preview has to say so.
     pub templates_use_lookup: bool,

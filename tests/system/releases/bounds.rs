@@ -72,7 +72,8 @@ pub fn of_records() -> anyhow::Result<()> {
 pub fn of_values() -> anyhow::Result<()> {
     let ground = Ground::new("release-values")?;
     let mut request = ground.pieces(&[]);
-    request["parameters"]["values"] = json!({"setings": {}, "settings": {"loglevel": "debug"}});
+    request["parameters"]["values"] = json!({
+        "setings": {}, "settings": {"loglevel": "debug"}, "global": {"hub": "registry.example"}});
     let planned = ground.host.plan(&request)?;
     let noted = ground.host.record(&planned)?["notes"].clone();
     let notes = noted.to_string();
@@ -82,6 +83,7 @@ pub fn of_values() -> anyhow::Result<()> {
     ] {
         ensure!(notes.contains(words), "no {words} in {notes}");
     }
+    ensure!(!notes.contains("global"), "all charts share it: {notes}");
     let preview = ground.preview(&planned)?;
     ensure!(preview["notes"] == noted, "{preview:#}");
 

@@ -1,5 +1,6 @@
 //! What a chart's archive says about the chart.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,6 +26,43 @@ pub(super) struct ChartYaml {
     pub(super) kube_version: Option<String>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
+}
+
+/// What a chart says of the charts inside it, in `Chart.yaml`, or in `requirements.yaml` where it is of the first form.
+#[derive(Default, Deserialize)]
+struct Inner {
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    alias: Option<String>,
+    #[serde(default)]
+    condition: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl Dependency {
+    /// The keys of the values that are its own, or decide about it.
+    fn keys(self) -> impl Iterator<Item = String> {
+        let conditions = self.condition.unwrap_or_default();
+        let deciding: Vec<String> = conditions
+            .split(',')
+            .filter_map(|path| path.trim().split('.').next())
+            .map(str::to_owned)
+            .collect();
+        let tags = (!self.tags.is_empty()).then(|| "tags".to_owned());
+        [Some(self.name), self.alias, tags]
+            .into_iter()
+            .flatten()
+            .chain(deciding)
+            .filter(|key| !key.is_empty())
+    }
 }
 
 /// Reads `Chart.yaml` and no further.
@@ -63,6 +101,11 @@ pub(crate) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, Char
                 ..LIMITS
             };
             unpacked += inner.collect(&bytes, &format!("{name} in {place}"), limits)?;
+            if depth == 1
+                && let Ok(about) = chart_yaml(inner.chart_yaml.as_deref(), &name)
+            {
+                parts.inner.insert(about.name);
+            }
             parts.uses_lookup |= inner.uses_lookup;
             parts.schema_refers_out |= inner.schema_refers_out;
             deeper.append(&mut inner.packed);
@@ -80,6 +123,14 @@ pub(crate) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, Char
             place: place.into(),
             reason,
         });
+    }
+    for said in [parts.chart_yaml.as_deref(), parts.requirements.as_deref()]
+        .into_iter()
+        .flatten()
+    {
+        let inner: Inner = yaml::read(said).unwrap_or_default();
+        let keys = inner.dependencies.into_iter().flat_map(Dependency::keys);
+        parts.inner.extend(keys);
     }
     let values_schema = match parts.values_schema {
         Some(text) => Some(
@@ -100,6 +151,7 @@ pub(crate) fn read(bytes: Bytes, path: &Path, place: &str) -> Result<Chart, Char
         chart_yaml: parts.chart_yaml.unwrap_or_default(),
         values_yaml: parts.values_yaml.unwrap_or_default(),
         values_schema,
+        inner: parts.inner,
         templates_use_lookup: parts.uses_lookup,
         has_notes: parts.has_notes,
         schema_refers_out: parts.schema_refers_out,
@@ -112,6 +164,9 @@ struct Parts {
     chart_yaml: Option<String>,
     values_yaml: Option<String>,
     values_schema: Option<String>,
+    requirements: Option<String>,
+    /// Keys of the values that belong to charts inside.
+    inner: BTreeSet<String>,
     packed: Vec<(String, Vec<u8>)>,
     uses_lookup: bool,
     has_notes: bool,
@@ -150,7 +205,10 @@ impl Parts {
         let packed_chart = own("charts") && Path::new(name).extension().is_some_and(|e| e == "tgz");
         if !(packed_chart
             || own("templates")
-            || matches!(name, "Chart.yaml" | "values.yaml" | "values.schema.json"))
+            || matches!(
+                name,
+                "Chart.yaml" | "requirements.yaml" | "values.yaml" | "values.schema.json"
+            ))
         {
             return io::copy(file, &mut io::sink());
         }
@@ -169,10 +227,16 @@ impl Parts {
         }
         match path {
             "Chart.yaml" => self.chart_yaml = Some(text.into_owned()),
+            "requirements.yaml" => self.requirements = Some(text.into_owned()),
             "values.yaml" => self.values_yaml = Some(text.into_owned()),
             "values.schema.json" => self.values_schema = Some(text.into_owned()),
             "templates/NOTES.txt" => self.has_notes = true,
-            _ => {}
+            _ => {
+                let inside = path.strip_prefix("charts/");
+                let folder = inside.and_then(|inside| inside.strip_suffix("/Chart.yaml"));
+                self.inner
+                    .extend(folder.filter(|folder| !folder.contains('/')).map(str::to_owned));
+            }
         }
         Ok(size)
     }

@@ -12,7 +12,7 @@ const ALIKE: f64 = 0.75;
 
 impl Chart {
     /// A sentence for each key of the values that the chart's own values do not have, with the nearest that they
-    /// have. None when a schema says what is allowed, or when the chart's own values say nothing.
+    /// have. Not of those that charts inside it take, which have values of their own. None when a schema says what is allowed, or when the chart's own values say nothing.
     pub(crate) fn unknown_values(&self, values: &Map<String, Value>) -> Vec<String> {
         if self.values_schema.is_some() {
             return Vec::new();
@@ -21,8 +21,14 @@ impl Chart {
             Value::Object(known) if !known.is_empty() => known,
             _ => return Vec::new(),
         };
+        // What charts inside it take, and what all of them share, its own values need not say.
+        let mut own = values.clone();
+        own.retain(|key, _| !self.inner.contains(key));
+        if !self.inner.is_empty() || !unwrapped(&known).contains_key("global") {
+            own.remove("global");
+        }
         let mut unknown = Vec::new();
-        compare(&mut Vec::new(), values, unwrapped(&known), &mut unknown);
+        compare(&mut Vec::new(), &own, unwrapped(&known), &mut unknown);
         unknown
             .into_iter()
             .take(NAMED)
@@ -113,6 +119,54 @@ mod tests {
             found[1].contains("\"replica\"; did you mean \"replicas\"?"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn what_charts_inside_take_and_what_all_charts_share_is_known() {
+        let inside = |about: &str, files: &[(&str, &str)]| {
+            let mut packer = Packer::new()
+                .file("demo/Chart.yaml", &format!("name: demo\nversion: 1.0.0\n{about}"))
+                .file("demo/values.yaml", "replicas: 1\nglobal: {a: 1}\n");
+            for (path, text) in files {
+                packer = packer.file(path, text);
+            }
+            let chart = content::read(packer.finish().into(), Path::new("demo.tgz"), "demo.tgz").unwrap();
+            let Value::Object(values) = json!({"replica": 1, "global": {"b": 1}, "cache": {"size": 1},
+                "store": {"size": 1}, "tags": {"back-end": true}, "addons": {"cache": true}})
+            else {
+                unreachable!("values are a map")
+            };
+            let named: Vec<String> = chart
+                .unknown_values(&values)
+                .iter()
+                .filter_map(|note| Some(note.split('"').nth(1)?.to_owned()))
+                .collect();
+            named.join(" ")
+        };
+        let dependencies = "dependencies:\n- name: cache\n  alias: store\n  tags: [back-end]\n  \
+                            condition: addons.cache,addons.all\n- name: other\n";
+        assert_eq!(inside(&format!("apiVersion: v2\n{dependencies}"), &[]), "replica");
+        let required = [("demo/requirements.yaml", dependencies)];
+        assert_eq!(inside("apiVersion: v1\n", &required), "replica");
+        // Without a word about it, and with a typing error in what all share.
+        let put_there = [(
+            "demo/charts/cache/Chart.yaml",
+            "apiVersion: v2\nname: cache\nversion: 1.0.0\n",
+        )];
+        assert_eq!(
+            inside("apiVersion: v2\n", &put_there),
+            "addons replica store tags"
+        );
+        assert_eq!(
+            inside("apiVersion: v2\n", &[]),
+            "addons cache global.b replica store tags"
+        );
+    }
+
+    #[test]
+    fn what_all_charts_share_is_no_unknown_key_of_one_that_says_nothing_of_it() {
+        let none: Vec<String> = Vec::new();
+        assert_eq!(unknown("replicas: 1\n", json!({"global": {"hub": "x"}})), none);
     }
 
     #[test]
