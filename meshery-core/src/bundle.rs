@@ -26,6 +26,8 @@ use fault::{files, in_blocking, incomplete};
 pub(crate) const FORM: u32 = 1;
 /// The member that says what is in it.
 const CONTENTS: &str = "bundle.json";
+/// The member with the versions that were known where it was made.
+const CATALOGUE: &str = "catalogue.json";
 /// More installations are two bundles.
 const MOST: usize = 32;
 
@@ -89,7 +91,7 @@ pub struct Member {
     pub sha256: String,
 }
 
-/// The versions of a mesh, as its adapter knew them.
+/// The versions of a mesh by adapter: those that it has pinned, and those that repositories had listed for it.
 type Catalogue = BTreeMap<String, Vec<MeshVersion>>;
 
 /// A bundle, made.
@@ -110,6 +112,9 @@ pub struct Loaded {
     pub contents: BundleContents,
     /// How many of its charts were not here before.
     pub new: usize,
+    /// How many versions that repositories had listed where it was made are known here by it.
+    #[serde(default)]
+    pub versions: usize,
 }
 
 impl Meshery {
@@ -152,21 +157,35 @@ impl Meshery {
             Ok((file, contents))
         })
         .await?;
-        let wanted = contents.charts.iter().map(|chart| chart.path.clone()).collect();
-        let mut new = 0;
-        let mut archives = reading::Archives::open(file, wanted);
+        let charts = contents.charts.iter().map(|chart| chart.path.clone());
+        let wanted = charts.chain([CATALOGUE.to_owned()]).collect();
+        let (mut new, mut versions) = (0, 0);
+        let mut members = reading::Members::open(file, wanted);
         loop {
-            let (archive, rest) = in_blocking(move || {
-                let mut archives = archives;
-                Ok((archives.next()?, archives))
+            let (member, rest) = in_blocking(move || {
+                let mut members = members;
+                Ok((members.next()?, members))
             })
             .await?;
-            archives = rest;
-            let Some(archive) = archive else { break };
-            new += usize::from(self.charts().keep(archive).await?);
+            members = rest;
+            let Some((path, body)) = member else { break };
+            if path == CATALOGUE {
+                versions = self.take_listed(reading::catalogue(&body)?).await?;
+            } else {
+                new += usize::from(self.charts().keep(body).await?);
+            }
         }
-        tracing::info!(charts = contents.charts.len(), new, "a bundle was loaded");
-        Ok(Loaded { contents, new })
+        tracing::info!(
+            charts = contents.charts.len(),
+            new,
+            versions,
+            "a bundle was loaded"
+        );
+        Ok(Loaded {
+            contents,
+            new,
+            versions,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use meshery_plugin_api::message::facts::ChartFact;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 
 use crate::meshery::Meshery;
 use crate::operation::clock;
@@ -72,11 +73,34 @@ pub enum VersionSource {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Listing {
+    /// When the repositories were asked; empty when all of it came with a bundle.
     at: String,
     charts: Vec<ChartFact>,
 }
 
 impl Listing {
+    fn find(&self, chart: &ChartFact) -> Option<&ChartFact> {
+        let key = |chart: &ChartFact| {
+            (
+                chart.name.clone(),
+                chart.version.clone(),
+                chart.repository.clone(),
+            )
+        };
+        self.charts.iter().find(|there| key(there) == key(chart))
+    }
+
+    async fn keep(&self, store: &Store, adapter: &Adapter) -> Result<(), Problem> {
+        let document = Document {
+            kind: KIND.into(),
+            id: adapter.name().to_owned(),
+            owner: store.user().await?.name,
+            body: json!(self),
+            ..Document::default()
+        };
+        store.put(document, Expect::Any).await.map(drop)
+    }
+
     /// What is kept for an adapter, as far as it is of the repositories that it names now.
     async fn load(store: &Store, adapter: &Adapter) -> Result<Option<Self>, Problem> {
         let repositories = &adapter.descriptor().repositories;
@@ -103,6 +127,14 @@ impl Listing {
     }
 }
 
+/// The versions that a bundle tells of: they are known without the mirror, which does not go with it.
+pub(crate) fn carried(descriptor: &AdapterDescriptor, listed: &[ChartFact]) -> Vec<MeshVersion> {
+    known(descriptor, &[], listed)
+        .into_iter()
+        .map(|known| known.version)
+        .collect()
+}
+
 /// The charts that repositories have listed for an adapter.
 pub(crate) async fn listed(store: &Store, adapter: &Adapter) -> Result<Vec<ChartFact>, Problem> {
     let listing = Listing::load(store, adapter).await?;
@@ -118,11 +150,11 @@ impl Meshery {
             Err(_) => None,
         };
         let mirror = self.charts().facts().await?;
-        let (at, listed) = listing.map_or((None, Vec::new()), |listing| (Some(listing.at), listing.charts));
+        let Listing { at, charts: listed } = listing.unwrap_or_default();
         Ok(VersionList {
             adapter: adapter.name().to_owned(),
             mesh: adapter.descriptor().mesh.clone(),
-            refreshed: at,
+            refreshed: (!at.is_empty()).then_some(at),
             items: known(adapter.descriptor(), &mirror, &listed),
         })
     }
@@ -163,13 +195,7 @@ impl Meshery {
             ));
         }
         let store = self.store()?;
-        let turn = tokio::time::timeout(TURN, self.refreshing().lock()).await;
-        let _turn = turn.map_err(|_| {
-            let message = format!("other refreshes have not ended within {} seconds", TURN.as_secs());
-            Problem::new(ProblemKind::Timeout, "versions-busy", message)
-                .remedy("ask again")
-                .retryable(true)
-        })?;
+        let _turn = self.turn().await?;
         let mut charts = Vec::new();
         for repository in repositories.iter().take(REPOSITORIES) {
             let names: Vec<String> = repository
@@ -186,20 +212,77 @@ impl Meshery {
             at: clock::now(),
             charts,
         };
-        let document = Document {
-            kind: KIND.into(),
-            id: adapter.name().to_owned(),
-            owner: store.user().await?.name,
-            body: json!(listing),
-            ..Document::default()
-        };
-        store.put(document, Expect::Any).await?;
+        listing.keep(store, &adapter).await?;
         tracing::info!(
             adapter = adapter.name(),
             charts = count,
             "versions were refreshed"
         );
         self.versions(adapter.name()).await
+    }
+
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Problem> {
+        let turn = tokio::time::timeout(TURN, self.refreshing().lock()).await;
+        turn.map_err(|_| {
+            let message = format!("other refreshes have not ended within {} seconds", TURN.as_secs());
+            Problem::new(ProblemKind::Timeout, "versions-busy", message)
+                .remedy("ask again")
+                .retryable(true)
+        })
+    }
+
+    /// Takes over what repositories had listed elsewhere, as far as it is of those that the adapters here name, and says
+    /// how many versions are known by it. What is known already stays as it is.
+    pub(crate) async fn take_listed(
+        &self,
+        catalogue: BTreeMap<String, Vec<MeshVersion>>,
+    ) -> Result<usize, Problem> {
+        let mut taken = 0;
+        for (name, versions) in catalogue {
+            // Of a mesh that this host does not know nothing can be installed.
+            let Ok(adapter) = self.adapter(&name) else {
+                continue;
+            };
+            let is_listed = |chart: &ChartFact| {
+                !chart.sha256.is_empty()
+                    && adapter.descriptor().repositories.iter().any(|repository| {
+                        repository.address == chart.repository
+                            && repository
+                                .charts
+                                .iter()
+                                .chain(&repository.optional)
+                                .any(|name| *name == chart.name)
+                    })
+            };
+            if !versions.iter().flat_map(|version| &version.charts).any(is_listed) {
+                continue;
+            }
+            let Ok(store) = self.store() else {
+                tracing::warn!(
+                    adapter = name,
+                    "there is no provider to keep the versions of a bundle"
+                );
+                continue;
+            };
+            let _turn = self.turn().await?;
+            let mut listing = Listing::load(store, &adapter).await?.unwrap_or_default();
+            let of_before = taken;
+            for version in versions {
+                let new: Vec<ChartFact> = version
+                    .charts
+                    .into_iter()
+                    .filter(|chart| is_listed(chart) && listing.find(chart).is_none())
+                    .collect();
+                if !new.is_empty() && listing.charts.len() + new.len() <= CHARTS {
+                    listing.charts.extend(new);
+                    taken += 1;
+                }
+            }
+            if taken > of_before {
+                listing.keep(store, &adapter).await?;
+            }
+        }
+        Ok(taken)
     }
 
     /// The charts that repositories have listed for an adapter; none without a provider.

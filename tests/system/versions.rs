@@ -41,6 +41,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("versions::linkerds_edge_releases_are_refreshed_too", linkerd),
         trial("versions::a_refresh_that_fails_changes_nothing", failing),
+        trial(
+            "versions::a_bundle_brings_what_was_refreshed_where_it_was_made",
+            carried,
+        ),
         trial("versions::what_the_mirror_holds_needs_no_refresh", mirrored),
     ]
 }
@@ -360,6 +364,57 @@ fn linkerd() -> anyhow::Result<()> {
     )?;
     let (_, unknown) = ctl(&host, 1, "mesh images linkerd --version edge-26.9.3")?;
     has(&unknown, &["unknown-version", "2026.9.1"])
+}
+
+fn carried() -> anyhow::Result<()> {
+    let charts = [
+        ("base", "1.30.9", "1.30.9"),
+        ("istiod", "1.30.9", "1.30.9"),
+        ("base", "1.30.8", "1.30.8"),
+        ("istiod", "1.30.8", "1.30.8"),
+    ];
+    let bench = Bench::new(ISTIO, files("/charts", &charts)?)?;
+    let from = bench.host()?.start()?;
+    from.post(REFRESH, &json!({}))?.expect(200)?;
+    let file = bench.folder.path().join("istio.tar");
+    let create = format!(
+        "bundle create --mesh istio=1.30.9 --set profile=minimal --out {}",
+        file.display()
+    );
+    ctl(&from, 0, &create)?;
+    drop(from);
+
+    // Where nobody may be asked, the versions are known all the same; those that came with their charts can be installed.
+    let mut there = Host::builder()
+        .helm(Programs::get()?.helm)
+        .settings("offline = true\n")
+        .start()?;
+    ensure!(item(&listed(&there, "istio")?, "1.30.8").is_err());
+    let load = format!("bundle load {}", file.display());
+    let (_, told) = ctl(&there, 0, &load)?;
+    has(&told, &["2 of them new", "2 versions that repositories listed"])?;
+    let after = listed(&there, "istio")?;
+    ensure!(after["refreshed"].is_null(), "nobody has asked here: {after}");
+    let known = item(&after, "1.30.8")?;
+    ensure!(
+        known["source"] == "repository"
+            && known["charts"][0]["sha256"] == sha256(&chart("base", "1.30.8", "1.30.8")?),
+        "{known}"
+    );
+    ensure!(item(&after, "1.30.9")?["source"] == "mirror", "{after}");
+    let images = |version: &str, code| {
+        let line = format!("mesh images istio --version {version} --set profile=minimal");
+        ctl(&there, code, &line)
+    };
+    has(&images("1.30.9", 0)?.0, &["registry.example/istiod:1.30.9"])?;
+    has(&images("1.30.8", 1)?.1, &["chart-not-found", "1.30.8"])?;
+    has(&images("1.30.7", 1)?.1, &["unknown-version"])?;
+    let (_, again) = ctl(&there, 0, &load)?;
+    ensure!(!again.contains("versions that repositories listed"), "{again}");
+    there.kill()?;
+    there.restart()?;
+    ensure!(listed(&there, "istio")? == after, "{}", listed(&there, "istio")?);
+    Ok(())
 }
 
 fn failing() -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tar::{Archive, Entry, EntryType};
 
 use super::fault::{broken, damaged, files, not_safe};
-use super::{BundleContents, CONTENTS, FORM, Member};
+use super::{BundleContents, CATALOGUE, CONTENTS, Catalogue, FORM, Member};
 use crate::cluster::chart::{LIMITS, read_archive, safe_path, sha256};
 use crate::problem::{Problem, ProblemKind};
 
@@ -80,6 +80,9 @@ pub(super) fn check(file: &File) -> Result<BundleContents, Problem> {
             );
             return Err(damaged(&path, &what));
         }
+        if path == CATALOGUE {
+            catalogue(&body)?;
+        }
         for chart in contents.charts.iter().filter(|chart| chart.path == path) {
             let place = format!("{path} of the bundle");
             let read = read_archive(body.clone(), Path::new(&path), &place)?;
@@ -101,6 +104,11 @@ pub(super) fn check(file: &File) -> Result<BundleContents, Problem> {
         return Err(damaged(path, "is not there"));
     }
     Ok(contents)
+}
+
+/// The versions that a bundle tells of.
+pub(super) fn catalogue(body: &[u8]) -> Result<Catalogue, Problem> {
+    serde_json::from_slice(body).map_err(|error| damaged(CATALOGUE, &format!("cannot be read: {error}")))
 }
 
 /// The error of who reads what is no tar archive at all, with what it seems to be.
@@ -181,19 +189,19 @@ fn too_large(path: &str, limit: u64) -> Problem {
     Problem::new(ProblemKind::TooLarge, "bundle-too-large", message).remedy("nothing was loaded")
 }
 
-/// The charts of a bundle that was checked, one after the other.
-pub(super) struct Archives {
+/// Members of a bundle that was checked, one after the other, with their paths.
+pub(super) struct Members {
     file: File,
     wanted: HashSet<String>,
     at: u64,
 }
 
-impl Archives {
+impl Members {
     pub(super) fn open(file: File, wanted: HashSet<String>) -> Self {
         Self { file, wanted, at: 0 }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(super) fn next(&mut self) -> Result<Option<(String, Bytes)>, Problem> {
         loop {
             self.file
                 .seek(std::io::SeekFrom::Start(self.at))
@@ -210,7 +218,8 @@ impl Archives {
             self.at += 512 + entry.size().next_multiple_of(512);
             let path = path_of(&entry)?;
             if self.wanted.remove(&path) {
-                return body(&mut entry, &path).map(Some);
+                let body = body(&mut entry, &path)?;
+                return Ok(Some((path, body)));
             }
         }
     }

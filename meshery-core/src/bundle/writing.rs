@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tar::{EntryType, Header};
 
 use super::fault::files;
-use super::{Bundle, BundleContents, BundledChart, BundledMesh, CONTENTS, Catalogue, FORM, Member};
+use super::{
+    Bundle, BundleContents, BundledChart, BundledMesh, CATALOGUE, CONTENTS, Catalogue, FORM, Member,
+};
 use crate::cluster::chart::{Chart, sha256};
 use crate::images::NamedImage;
 use crate::meshery::Supplies;
@@ -55,7 +57,7 @@ pub(super) fn write(supplies: Vec<Supplies>, cache: &Path) -> Result<Bundle, Pro
         .iter()
         .fold(String::new(), |list, image| list + &image.image + "\n");
     let mut bodies: Vec<(String, Bytes)> = vec![
-        ("catalogue.json".into(), json(&catalogue)?.into()),
+        (CATALOGUE.into(), json(&catalogue)?.into()),
         ("images.txt".into(), list.into_bytes().into()),
     ];
     let mut listed = Vec::new();

@@ -16,6 +16,7 @@ use crate::operation::secret_ref::References;
 use crate::operation::{clock, filled, parameters};
 use crate::plugin::Adapter;
 use crate::problem::{Problem, ProblemKind};
+use crate::versions;
 
 /// Which installation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -130,7 +131,7 @@ impl Meshery {
             adapter: adapter.name().to_owned(),
             adapter_version: adapter.handle().manifest().version.clone(),
             mesh: adapter.descriptor().mesh.clone(),
-            versions: adapter.descriptor().versions.clone(),
+            versions: versions::carried(adapter.descriptor(), &request.facts.listed),
             summary: plan.summary,
             parameters: parameters::shown(&operation.parameters, &request.parameters, &references),
             charts: taken,

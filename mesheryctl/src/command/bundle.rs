@@ -115,8 +115,12 @@ async fn load(client: &Client, console: &mut Console, file: &Path) -> Result<(),
     }
     console.say(&lines.join("\n"))?;
     let count = |value: &Value| value.as_array().map_or(0, Vec::len);
+    let versions = match answer["versions"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(versions) => format!("; {versions} versions that repositories listed are known by it"),
+    };
     console.tell(&format!(
-        "loaded {} charts, {} of them new; {} images must be in your registry",
+        "loaded {} charts, {} of them new; {} images must be in your registry{versions}",
         count(&contents["charts"]),
         answer["new"],
         count(&contents["images"]),
