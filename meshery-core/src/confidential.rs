@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -27,54 +27,58 @@ const LINGERING: Duration = Duration::from_mins(1);
 
 /// Texts that are told to nobody.
 #[derive(Clone, Default)]
-pub(crate) struct Confidential(BTreeSet<String>);
+pub(crate) struct Confidential {
+    texts: BTreeSet<String>,
+    /// Their forms, the longest first; made when something is hidden for the first time.
+    forms: OnceLock<Vec<String>>,
+}
 
 impl std::fmt::Debug for Confidential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} texts", self.0.len())
+        write!(f, "{} texts", self.texts.len())
     }
 }
 
 impl Confidential {
     /// Adds the texts and numbers in a value, at whatever depth.
     pub fn add(&mut self, value: &Value) {
+        self.forms.take();
         each_text(value, &mut |text| {
             if text.len() >= TELLING {
-                self.0.insert(text);
+                self.texts.insert(text);
             }
         });
     }
 
     /// Leaves out the texts in a value, as they are open elsewhere.
     pub fn leave_out(&mut self, value: &Value) {
-        if !self.0.is_empty() {
+        self.forms.take();
+        if !self.texts.is_empty() {
             each_text(value, &mut |text| {
-                self.0.remove(&text);
+                self.texts.remove(&text);
             });
         }
     }
 
     /// Leaves out those that are something else than what they seem.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|text| keep(text));
+        self.forms.take();
+        self.texts.retain(|text| keep(text));
     }
 
     /// A text as it may be told.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let forms = self.forms.get_or_init(|| {
+            let mut forms: Vec<String> = self.texts.iter().flat_map(|text| forms_to_hide(text)).collect();
+            // What is a part of another must not break it in two.
+            forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+            forms
+        });
         let mut told = Cow::Borrowed(text);
-        if text.len() < TELLING {
-            return told;
-        }
-        let mut found: Vec<String> = self
-            .0
-            .iter()
-            .flat_map(|secret| forms_to_hide(secret))
-            .filter(|form| text.contains(form.as_str()))
-            .collect();
-        // What is a part of another must not break it in two.
-        found.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        for form in found {
-            told = told.replace(&form, HIDDEN).into();
+        for form in forms {
+            if form.len() <= told.len() && told.contains(form.as_str()) {
+                told = told.replace(form, HIDDEN).into();
+            }
         }
         told
     }
@@ -154,7 +158,7 @@ pub(crate) struct Known(Arc<Confidential>);
 impl Known {
     pub fn new(texts: Confidential) -> Self {
         let texts = Arc::new(texts);
-        if !texts.0.is_empty() {
+        if !texts.texts.is_empty() {
             let mut known = KNOWN.lock();
             let now = Instant::now();
             known.retain(|entry| entry.until.is_none_or(|until| until > now));
