@@ -1,7 +1,8 @@
-//! Plans of random steps, with a kill, a fault of the API server or of the provider, a standstill longer than the lease,
-//! somebody else's hand or a cancel in the midst of them, and a second host that wants the same cluster. Whatever it was: the operation comes to an end that its journal and the
-//! cluster agree on, the two hosts never write at the same time, what others have made or changed is as they made it, and
-//! nothing that a host has acknowledged is lost.
+//! Plans of random steps, by themselves or as a set of one, with a kill, a fault of the API server or of the provider, a
+//! standstill longer than the lease, somebody else's hand or a cancel in the midst of them, and a second host that wants the
+//! same cluster. Whatever it was: the operation comes to an end that its journal, its set and the cluster agree on, the two hosts
+//! never write at the same time, what others have made or changed is as they made it, and nothing that a host has acknowledged
+//! is lost.
 //!
 //! A seed decides (`MESHERY_TEST_SEED`, printed), `MESHERY_TEST_ROUNDS` says how many rounds. Rounds build on what the
 //! ones before have left.
@@ -27,7 +28,7 @@ use tempfile::TempDir;
 use crate::invented::LIMIT;
 use crate::kills::boundaries::KillingProvider;
 use crate::kills::{Point, SEED, Seeded, kill, setting};
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
 use crate::{cluster, trial};
 use mishap::Mishap;
 use rival::Rival;
@@ -69,6 +70,14 @@ struct Ground {
     /// How many mishaps have happened, by kind.
     mishaps: BTreeMap<&'static str, u64>,
     rival: Rival,
+    /// How many operations were sets of one.
+    sets: u64,
+}
+
+/// What is run: an operation, which may be the only one of a set.
+struct Planned {
+    id: String,
+    set: Option<String>,
 }
 
 impl Ground {
@@ -104,6 +113,7 @@ impl Ground {
             ended: Vec::new(),
             mishaps: BTreeMap::new(),
             rival,
+            sets: 0,
         };
         for number in 0..OTHERS {
             ground.others(&config_map(
@@ -130,18 +140,75 @@ impl Ground {
         struck.map_or(0, |struck| struck.lines().count())
     }
 
-    fn plan(&self, script: &Script, on_interruption: &str) -> anyhow::Result<Option<String>> {
-        let asked = json!({
+    /// Plans it by itself, or as a set of one.
+    fn plan(&self, script: &Script, on_interruption: &str, as_set: bool) -> anyhow::Result<Option<Planned>> {
+        let mut asked = json!({
             "adapter": "scripted", "operation": "script", "parameters": script.parameters(),
             "policy": {"on_interruption": on_interruption},
         });
-        let answer = self.host.post("/api/v1/operations", &asked)?;
+        let mut path = "/api/v1/operations";
+        if as_set {
+            path = "/api/v1/operation-sets";
+            let contexts = self.host.get("/api/v1/clusters")?.expect(200)?;
+            asked["contexts"] = json!([contexts["items"][0]["context"]]);
+        }
+        let answer = self.host.post(path, &asked)?;
         // A release that is not there cannot be removed.
         if answer.status == 404 {
             return Ok(None);
         }
-        let id = answer.expect(201)?["id"].as_str().context("an id")?.to_owned();
-        Ok(Some(id))
+        let planned = answer.expect(201)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let id = text(&planned["id"]).context("an id")?;
+        Ok(Some(if as_set {
+            let member = text(&planned["members"][0]["operation"]).context("a member")?;
+            Planned {
+                id: member,
+                set: Some(id),
+            }
+        } else {
+            Planned { id, set: None }
+        }))
+    }
+
+    fn order(&self, planned: &Planned, what: &str) -> anyhow::Result<()> {
+        match &planned.set {
+            None => self.host.order(&planned.id, what).map(drop),
+            Some(set) => self
+                .host
+                .post(&format!("/api/v1/operation-sets/{set}/{what}"), &json!({}))?
+                .expect(202)
+                .map(drop),
+        }
+    }
+
+    /// That the set, if it is one, says of itself what came of its member.
+    fn agrees(&self, planned: &Planned, state: &Value, is_undone: bool) -> anyhow::Result<()> {
+        let Some(set) = &planned.set else { return Ok(()) };
+        let wanted = match (is_undone, state == "succeeded" || state == "undone") {
+            (true, true) => "undone",
+            (true, false) => "undo-incomplete",
+            (false, _) if state == "succeeded" => "succeeded",
+            (false, _) => "failed",
+        };
+        eventually(|| {
+            let set = self
+                .host
+                .get(&format!("/api/v1/operation-sets/{set}"))?
+                .expect(200)?;
+            ensure!(
+                set["state"] == wanted && set["members"][0]["state"] == *state,
+                "its operation is {state}, and the set is not {wanted}: {set:#}"
+            );
+            Ok(())
+        })
+    }
+
+    /// Waits until an undo has ended. A set begins it a moment after it was ordered.
+    fn taken_back(&mut self, id: &str) -> anyhow::Result<Value> {
+        self.host
+            .await_state(id, &["undoing", "undone", "undo-incomplete"], LIMIT)?;
+        self.settled(id)
     }
 
     /// Waits until nothing goes on by itself; a host that was killed is started again, gates are opened.
@@ -207,9 +274,11 @@ impl Ground {
         let before = World::read(&self.cluster)?;
         let on_interruption = ["resume", "undo"][usize::try_from(seeded.below(2))?];
         let undoes = seeded.below(2) == 0;
-        let Some(id) = self.plan(script, on_interruption)? else {
+        let as_set = seeded.below(4) == 0;
+        let Some(planned) = self.plan(script, on_interruption, as_set)? else {
             return Ok(());
         };
+        let id = planned.id.clone();
         let armed = mishap.arm(&self.proxy, &self.cluster, self.host.pid()?);
         let troubles = self.troubles();
         if let Mishap::Provider(word) = mishap {
@@ -227,7 +296,7 @@ impl Ground {
             self.rival.order(rivals)?;
             std::thread::sleep(after);
         }
-        self.host.order(&id, "run")?;
+        self.order(&planned, "run")?;
         if let (Some(rivals), true) = (&rivals, comes_late) {
             std::thread::sleep(after);
             self.rival.order(rivals)?;
@@ -283,10 +352,11 @@ impl Ground {
         self.judge(&before, script, &record, mishap, &disturbed)
             .and_then(|()| World::read(&self.cluster)?.has_kept(theirs))
             .with_context(|| format!("{}\n{}", record, self.host.story(&id)))?;
+        self.agrees(&planned, &record["state"], false)?;
         let mut end = record["state"].clone();
         if record["state"] == "succeeded" && undoes {
-            self.host.order(&id, "undo")?;
-            let record = self.settled(&id)?;
+            self.order(&planned, "undo")?;
+            let record = self.taken_back(&id)?;
             ensure!(
                 record["state"] == "undone" || record["state"] == "undo-incomplete" && !disturbed.is_empty(),
                 "not taken back: {record:#}\n{}",
@@ -299,7 +369,9 @@ impl Ground {
             now.has_kept(theirs)
                 .with_context(|| format!("after the undo\n{}", self.host.story(&id)))?;
             end = record["state"].clone();
+            self.agrees(&planned, &end, true)?;
         }
+        self.sets += u64::from(as_set);
         self.ended.push((id, end));
         Ok(())
     }
@@ -354,7 +426,10 @@ fn rounds() -> anyhow::Result<()> {
     for (_, state) in &ground.ended {
         *ends.entry(state.as_str().unwrap_or_default()).or_default() += 1;
     }
-    println!("mishaps {:?}; ends {ends:?}", ground.mishaps);
+    println!(
+        "mishaps {:?}; ends {ends:?}; {} as sets",
+        ground.mishaps, ground.sets
+    );
     let happened: u64 = ground.mishaps.values().sum();
     ensure!(
         happened >= rounds / 4,
@@ -365,6 +440,7 @@ fn rounds() -> anyhow::Result<()> {
         for kind in ["kill", "fault", "others", "cancel", "freeze", "provider"] {
             ensure!(ground.mishaps.contains_key(kind), "no {kind} has ever happened");
         }
+        ensure!(ground.sets > 0, "no operation was one of a set");
     }
     // Nothing that was acknowledged is lost, also not by the kills that came later.
     ground.host.kill()?;
