@@ -31,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
             exposed,
         ),
         trial(
+            "secret_refs::a_value_that_a_release_had_before_is_not_repeated_when_it_is_upgraded",
+            had_before,
+        ),
+        trial(
             "secret_refs::what_is_wrong_with_a_reference_is_said_before_anything_is_planned",
             wrong,
         ),
@@ -345,6 +349,31 @@ fn exposed() -> anyhow::Result<()> {
     )?;
     ground.host.take_back(&accepted, "undone", LIMIT)?;
     search(&ground.host, &[&ground.secret], &[accepted])?;
+    ground.end()
+}
+
+/// Of what somebody has set once, a later plan knows nothing; a chart that refuses it repeats it all the same.
+fn had_before() -> anyhow::Result<()> {
+    let ground = Ground::new("secret-kept")?;
+    let release = |values: Value| {
+        let step = json!([{"id": "release", "kind": "release", "name": "demo", "namespace": ground.space,
+            "chart": {"name": "pieces", "version": "0.1.0"}, "values": values, "keep_values": true}]);
+        json!({"adapter": "scripted", "operation": "script", "parameters": {"steps": step}})
+    };
+    let first = release(json!({"before": ground.secret.text}));
+    let done = ground.host.perform(&first, "succeeded", LIMIT)?;
+    let refused = ground.host.post(
+        "/api/v1/operations",
+        &release(json!({"refuse": {"how": "before"}})),
+    )?;
+    let problem = refused.problem(400, "chart-declined")?;
+    ground.secret.is_absent("the refusal", &refused.body)?;
+    ensure!(
+        problem.to_string().contains("(not shown) is no password"),
+        "{problem:#}"
+    );
+    let id = done["id"].as_str().context("an id")?;
+    ground.host.take_back(id, "undone", LIMIT)?;
     ground.end()
 }
 
