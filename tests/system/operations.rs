@@ -71,6 +71,10 @@ pub fn trials() -> Vec<Trial> {
             guessed::found,
         ),
         trial(
+            "operations::what_a_controller_has_made_again_before_the_undo_stands",
+            guessed::made_again_by_a_controller,
+        ),
+        trial(
             "operations::a_restarted_api_server_is_outlasted",
             interrupted::api_server_restart,
         ),

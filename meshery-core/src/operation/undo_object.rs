@@ -327,7 +327,12 @@ impl Undo {
                     self.is_made_again(object, &made);
                     return Ok(Taken::Back(Reversal::Recreated, None));
                 }
-                Err(ClusterError::AlreadyExists { .. } | ClusterError::ObjectChanged { .. }) => {
+                // A controller may have made it in the moment between, for what was made again just before.
+                Err(
+                    ClusterError::AlreadyExists { .. }
+                    | ClusterError::ObjectChanged { .. }
+                    | ClusterError::ApplyConflict { .. },
+                ) => {
                     let Some(now) = self.cluster.get_if_served(object).await? else {
                         continue;
                     };

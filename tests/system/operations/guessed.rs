@@ -1,13 +1,14 @@
 //! Many objects are looked for by one list of their kind; what that list did not show may be there all the same.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use http::Method;
 use meshery_tests::proxy::strike::{Strike, all};
 use meshery_tests::proxy::{Action, FaultProxy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::invented::{LIMIT, invented_host, request};
 use crate::namespace::Namespace;
+use crate::releases::{config, mirror, pieces};
 
 const OBJECTS: usize = 40;
 
@@ -73,5 +74,43 @@ pub fn found() -> anyhow::Result<()> {
         ensure!(left == 1, "{left} are left");
         space.kubectl(&["delete", "configmap", "object-00007"])?;
     }
+    Ok(())
+}
+
+/// Taken back, a removal makes an object again that a controller has made meanwhile, with our mark copied and with fields of its
+/// own, as it does a `ReplicaSet` of a Deployment that came back a moment before: it stands.
+pub fn made_again_by_a_controller() -> anyhow::Result<()> {
+    let space = Namespace::new("guessed-again")?;
+    let proxy = FaultProxy::start(&space.cluster)?;
+    let host = invented_host(&space.cluster, &proxy.kubeconfig(space.cluster.dir()))?
+        .mirror(mirror(&space.cluster)?)
+        .start()?;
+    let wish = pieces(&space.name, &[config("copied", json!({"rollout": "1"}))]);
+    host.perform(&wish, "succeeded", LIMIT)?;
+    let made = space.kubectl(&["get", "configmap", "copied", "--output=json"])?;
+    let mut made: Value = serde_json::from_str(&made)?;
+    let remove = request("release-remove", json!({"namespace": space.name}));
+    let removed = host.perform(&remove, "succeeded", LIMIT)?;
+
+    let kept = made["metadata"].as_object_mut().context("an object")?;
+    kept.retain(|key, _| ["name", "namespace", "labels", "annotations"].contains(&key.as_str()));
+    made["data"]["rollout"] = "2".into();
+    let file = space.cluster.dir().join("copied.json");
+    std::fs::write(&file, made.to_string())?;
+    let cluster = space.cluster.clone();
+    let controller = Strike::at(Method::PATCH, "/configmaps/copied", move || {
+        let (cluster, file) = (cluster.clone(), file.clone());
+        Action::run(move || {
+            let file = file.to_string_lossy();
+            let made = cluster.kubectl(&["create", "--field-manager=controller", "--filename", &file]);
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        })
+    });
+    proxy.on(all(vec![controller.clone()]));
+    let id = removed["id"].as_str().context("an id")?;
+    host.take_back(id, "undone", LIMIT)?;
+    ensure!(controller.struck() == 1, "nobody came in between");
+    let value = ["get", "configmap", "copied", "--output=jsonpath={.data.rollout}"];
+    ensure!(space.kubectl(&value)? == "2", "the controller's word stands");
     Ok(())
 }
