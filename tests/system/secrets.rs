@@ -32,6 +32,10 @@ pub fn trials() -> Vec<Trial> {
             value,
         ),
         trial(
+            "secrets::a_planted_secret_is_seen_where_it_is_packed_as_helms_records_are",
+            marker::seen_when_packed,
+        ),
+        trial(
             "secrets::a_lost_key_costs_the_undo_of_what_it_sealed_and_says_so",
             lost_key,
         ),

@@ -76,9 +76,10 @@ impl Mishap {
         }
     }
 
-    /// Whether an operation may end otherwise than undisturbed: what befalls the provider is to be outlasted.
+    /// Whether an operation may end otherwise than undisturbed: one answer of the server that is late, lost or a refusal for
+    /// the moment is to be outlasted, and so is what befalls the provider.
     pub fn may_fail(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::Provider(_))
+        !matches!(self, Self::Nothing | Self::Fault(..) | Self::Provider(_))
     }
 
     /// What it is called in the count.
