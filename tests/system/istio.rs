@@ -78,6 +78,10 @@ pub fn trials() -> Vec<Trial> {
             canary::whole_way,
         ),
         trial_with_charts(
+            "istio::canary_takes_tags_along_and_ends_before_one_of_others_would_be_left",
+            canary::with_tags,
+        ),
+        trial_with_charts(
             "istio::ambient_prepares_every_node_and_is_taken_back",
             upgrades::ambient,
         ),

@@ -160,11 +160,13 @@ impl<'a> Canary<'a> {
                 })
     }
 
-    /// The other names of the old one that the new one gets: those that its release has, and the default one.
+    /// The other names of the old one that the new one gets: those that its release has, and the default one; and those that
+    /// its own release has already.
     fn tags(&self, facts: &Facts, is_default: bool) -> Vec<String> {
+        let releases = [self.old.istiod(), self.new_plane().istiod()];
         let of_release = |tag: &Tag<'_>| {
             tag.release.as_ref().is_some_and(|release| {
-                release.namespace == self.old.namespace && release.name == self.old.istiod()
+                release.namespace == self.old.namespace && releases.contains(&release.name)
             })
         };
         let theirs = tag::all(facts).filter(of_release).map(|tag| tag.name);
@@ -508,6 +510,22 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
                 beside.revision, beside.version
             ),
             "name another revision, if it is for something else",
+        ));
+    }
+    let (from, old) = (shown(canary.old.revision), canary.old.istiod());
+    let tags = tag::of_others(facts, from, &old);
+    if !tags.is_empty() {
+        findings.push(finding(
+            "istio-tags-of-others",
+            Severity::Warning,
+            format!(
+                "no release of the control plane has made the tags {}, which mean revision {from}: while they do, it does not go",
+                tags.join(", ")
+            ),
+            &format!(
+                "move them before the last gate, when the namespaces have gone over: {}",
+                tag::moving(tags[0], &canary.revision)
+            ),
         ));
     }
     let members = canary.members(request)?;

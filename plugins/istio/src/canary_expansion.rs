@@ -141,15 +141,7 @@ fn moved(request: &ExpandRequest) -> Result<Expansion, PluginError> {
 fn tags_of_others(request: &ExpandRequest) -> Result<Vec<&str>, PluginError> {
     demand(&request.facts, WEBHOOKS, "MutatingWebhookConfiguration")?;
     let (from, of_release) = (request.text("from"), request.text("release"));
-    Ok(tag::all(&request.facts)
-        .filter(|tag| tag.revision == from)
-        .filter(|tag| {
-            tag.release
-                .as_ref()
-                .is_none_or(|release| release.name != of_release)
-        })
-        .map(|tag| tag.name)
-        .collect())
+    Ok(tag::of_others(&request.facts, from, of_release))
 }
 
 fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
@@ -169,7 +161,7 @@ fn may_go(request: &ExpandRequest) -> Result<Expansion, PluginError> {
             reason,
             "; {} still means it: {}, else the upgrade ends there",
             tags.join(", "),
-            move_tag(tags[0], request.text("to"))
+            tag::moving(tags[0], request.text("to"))
         );
     }
     Ok(steps(vec![ask(
@@ -183,13 +175,13 @@ fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let from = request.text("from");
     let left = pods(&request.facts, from)?;
     let tags = tags_of_others(request)?;
-    if let Some(tag) = tags.first() {
+    if let Some(first) = tags.first() {
         return Err(PluginError::new(
             "istio-revision-tagged",
             format!("the tag {} means revision {from}", tags.join(", ")),
         )
         .cause("it is not part of the release: without its control plane it would refuse every pod that it is asked about")
-        .remedy(format!("{}, and upgrade again", move_tag(tag, request.text("to")))));
+        .remedy(format!("{}, and upgrade again", tag::moving(first, request.text("to")))));
     }
     if left.is_empty() {
         return Ok(Expansion::default());
@@ -200,11 +192,6 @@ fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     )
     .cause("they are of no workload that was restarted, or their namespace came to the mesh meanwhile")
     .remedy("restart or delete them, and upgrade again; without their control plane they would be cut off"))
-}
-
-/// How a tag gets another meaning.
-fn move_tag(tag: &str, revision: &str) -> String {
-    format!("`istioctl tag set {tag} --revision {revision} --overwrite`")
 }
 
 fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {

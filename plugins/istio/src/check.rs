@@ -17,7 +17,7 @@ use crate::install::Wish;
 use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
-use crate::{MESH, ambient, detect, injection, install, istioctl, proxies, remove as removal, versions};
+use crate::{MESH, ambient, detect, injection, install, istioctl, proxies, remove as removal, tag, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -340,7 +340,9 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         (injection::AMBIENT_LABEL, _) => findings.extend(no_ambient(facts)),
         (REVISION_LABEL, wanted) => {
             findings.extend(no_revision(facts, wanted));
-            findings.extend(nobody_answers(facts, target, |object| revision(object) == wanted));
+            findings.extend(nobody_answers(facts, target, |object| {
+                label(object, tag::LABEL).unwrap_or_else(|| revision(object)) == wanted
+            }));
             findings.extend(object.and_then(|object| label_that_wins(object, target)));
         }
         _ => {
@@ -380,7 +382,8 @@ fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
 fn no_revision(facts: &Facts, wanted: &str) -> Option<Finding> {
     let mut revisions: Vec<&str> = facts
         .objects(WEBHOOKS, "MutatingWebhookConfiguration")
-        .map(revision)
+        .flat_map(|object| [Some(revision(object)), label(object, tag::LABEL)])
+        .flatten()
         .collect();
     if revisions.contains(&wanted) || !kind_is_whole(facts, WEBHOOKS, "MutatingWebhookConfiguration") {
         return None;

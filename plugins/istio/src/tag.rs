@@ -43,3 +43,17 @@ pub fn all(facts: &Facts) -> impl Iterator<Item = Tag<'_>> {
             })
         })
 }
+
+/// Those of a revision that its release does not take along when it goes.
+pub fn of_others<'a>(facts: &'a Facts, revision: &str, release: &str) -> Vec<&'a str> {
+    all(facts)
+        .filter(|tag| tag.revision == revision)
+        .filter(|tag| tag.release.as_ref().is_none_or(|made_by| made_by.name != release))
+        .map(|tag| tag.name)
+        .collect()
+}
+
+/// How a tag gets another meaning.
+pub fn moving(tag: &str, revision: &str) -> String {
+    format!("`istioctl tag set {tag} --revision {revision} --overwrite`")
+}

@@ -8,7 +8,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::{Bench, LIMIT, SYSTEM, VERSION, request, text};
-use crate::namespace::eventually;
+use crate::namespace::{eventually, succeeded};
 
 const NEWER: &str = "1.30.3";
 const REVISION: &str = "1-30-3";
@@ -209,6 +209,148 @@ fn moved(bench: &Bench) -> anyhow::Result<()> {
     bench.with_revision(later, REVISION)?;
     bench.kubectl(&["delete", "namespace", later])?;
     Ok(())
+}
+
+/// A tag of the chart's goes over with its control plane; one of `istioctl tag` ends the upgrade before that goes, unless somebody
+/// has moved it.
+pub fn with_tags(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let old = Istiod::start(&bench.cluster, SYSTEM)?;
+    let new = Istiod::start_revision(&bench.cluster, SYSTEM, REVISION)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    let archive = charts.join(format!("istio/istiod-{VERSION}.tgz"));
+    let archive = archive.to_string_lossy();
+    let upgrade = [
+        "upgrade",
+        "istiod",
+        &archive,
+        "--namespace",
+        SYSTEM,
+        "--reuse-values",
+    ];
+    succeeded(
+        bench
+            .cluster
+            .run_helm(&[&upgrade[..], &["--set=revisionTags={prod}"]].concat()),
+    )?;
+    let tag = "mutatingwebhookconfigurations/istio-revision-tag-prod";
+    eventually(|| {
+        let webhooks = bench.get(&[tag])?;
+        ensure!(!webhooks["webhooks"][0]["clientConfig"]["caBundle"].is_null());
+        Ok(())
+    })?;
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.perform("inject", &json!({"namespace": "shop", "revision": "prod"}))?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    bench.with_revision("shop", "default")?;
+    let stage = Stage::of_prod(&bench)?;
+    let before = Snapshot::take(&bench.cluster)?;
+
+    let run = |move_stage: bool, state: &str| -> anyhow::Result<String> {
+        let id = bench.host.plan(&request(
+            "upgrade-canary",
+            &json!({"version": NEWER, "adopt": true}),
+        ))?;
+        let record = bench.host.record(&id)?;
+        ensure!(
+            record["findings"].to_string().contains("istio-tags-of-others"),
+            "{record:#}"
+        );
+        bench.host.order(&id, "run")?;
+        let mut gates = Vec::new();
+        let record = loop {
+            let gate = match bench.host.next_gate(&id, &gates, LIMIT)? {
+                Ok(gate) => gate,
+                Err(record) => break record,
+            };
+            if gate == "asked-gate" {
+                let steps = bench.host.record(&id)?["steps"].to_string();
+                ensure!(steps.contains("istioctl tag set stage"), "{steps}");
+                if move_stage {
+                    stage.set(REVISION, &format!("istiod-{REVISION}"))?;
+                }
+            }
+            bench.host.order(&id, "approve")?;
+            gates.push(gate);
+        };
+        ensure!(record["state"] == state, "{record:#}\n{}", bench.host.story(&id));
+        if state == "undone" {
+            ensure!(record["error"]["code"] == "istio-revision-tagged", "{record:#}");
+        }
+        Ok(id)
+    };
+    let same = |what: &str| {
+        bench.with_revision("shop", "default")?;
+        eventually(|| {
+            let mut differences = before.differences_of_remade(&Snapshot::take(&bench.cluster)?);
+            // When its pods were made anew is written into it.
+            differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
+            ensure!(differences.is_empty(), "{}", differences.join("\n"));
+            Ok(())
+        })
+        .with_context(|| what.to_owned())
+    };
+    run(false, "undone")?;
+    same("ended by a tag")?;
+
+    let id = run(true, "succeeded")?;
+    let found = bench.installations()?;
+    ensure!(found.len() == 1 && found[0]["revision"] == REVISION, "{found:#?}");
+    for tag in ["prod", "stage"] {
+        let name = format!("istio-revision-tag-{tag}");
+        let webhooks = bench.get(&["mutatingwebhookconfiguration", &name])?;
+        let service = &webhooks["webhooks"][0]["clientConfig"]["service"]["name"];
+        ensure!(service == &format!("istiod-{REVISION}"), "{tag}: {service}");
+        // Who is labelled with it gets the new one.
+        let label = format!("istio.io/rev={tag}");
+        bench.kubectl(&["create", "namespace", "store"])?;
+        bench.kubectl(&["label", "namespace", "store", &label])?;
+        bench.kubectl(&["run", "pod", "--image=pod", "--namespace=store"])?;
+        bench.with_revision("store", REVISION).context(tag)?;
+        bench.kubectl(&["delete", "namespace", "store"])?;
+    }
+    stage.set("default", "istiod")?;
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    same("taken back")?;
+    old.trouble()?;
+    new.trouble()
+}
+
+/// A tag as `istioctl tag set` makes it: the chart's webhooks under another name, and of no release.
+struct Stage<'a>(&'a Bench);
+
+impl<'a> Stage<'a> {
+    fn of_prod(bench: &'a Bench) -> anyhow::Result<Self> {
+        let mut webhooks = bench.get(&["mutatingwebhookconfiguration", "istio-revision-tag-prod"])?;
+        webhooks["metadata"] = json!({"name": "istio-revision-tag-stage", "labels": {
+            "istio.io/tag": "stage", "istio.io/rev": "default", "app": "sidecar-injector",
+            "app.kubernetes.io/part-of": "istio"}});
+        let text = webhooks.to_string().replace("\"prod\"", "\"stage\"");
+        let file = tempfile::NamedTempFile::with_suffix(".json")?;
+        std::fs::write(file.path(), text)?;
+        bench.kubectl(&["create", "--filename", &file.path().to_string_lossy()])?;
+        Ok(Self(bench))
+    }
+
+    fn set(&self, revision: &str, service: &str) -> anyhow::Result<()> {
+        let name = "istio-revision-tag-stage";
+        let webhooks = self.0.get(&["mutatingwebhookconfiguration", name])?;
+        let count = webhooks["webhooks"].as_array().map_or(0, Vec::len);
+        let path = |at: usize| format!("/webhooks/{at}/clientConfig/service/name");
+        let mut patch: Vec<Value> = (0..count)
+            .map(|at| json!({"op": "replace", "path": path(at), "value": service}))
+            .collect();
+        patch.push(json!({"op": "replace", "path": "/metadata/labels/istio.io~1rev", "value": revision}));
+        let patch = format!("--patch={}", Value::from(patch));
+        self.0.kubectl(&[
+            "patch",
+            "mutatingwebhookconfiguration",
+            name,
+            "--type=json",
+            &patch,
+        ])?;
+        Ok(())
+    }
 }
 
 const NAMESPACES: usize = 20;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_core::plugin::{Adapter, Isolation, PluginState, Plugins};
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::frame::MAX_FRAME;
+use meshery_plugin_api::frame::{MAX_CALL, MAX_FRAME};
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest};
 use serde_json::json;
 
@@ -19,6 +19,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "plugins::a_request_with_what_a_large_cluster_has_arrives_whole",
             large_request,
+        ),
+        trial(
+            "plugins::a_request_beyond_the_bound_is_refused_and_the_child_goes_on",
+            boundless_request,
         ),
         trial("plugins::a_panic_is_an_error_and_a_new_instance", panics),
         trial(
@@ -131,6 +135,26 @@ fn large_request() -> anyhow::Result<()> {
             .parameters
             .insert("ballast".into(), "x".repeat(MAX_FRAME + 1).into());
         ensure!(adapter.plan(&large).await?.summary == "hello");
+        plugins.shutdown().await;
+        Ok(())
+    })
+}
+
+fn boundless_request() -> anyhow::Result<()> {
+    in_a_child(async |plugins| {
+        let adapter = plugins.adapter("misbehaving")?;
+        let mut boundless = request("well");
+        boundless.facts.now = "x".repeat(MAX_CALL);
+        let error = adapter.plan(&boundless).await.err().context("it was sent")?;
+        ensure!(
+            error.code == "call-too-large" && error.remedy.contains("isolation"),
+            "{error:?}"
+        );
+        ensure!(plan(&adapter, "well", LONG).await?.summary == "hello");
+        ensure!(
+            line(&plugins, "misbehaving.so")?.generation == 1,
+            "it is the same process"
+        );
         plugins.shutdown().await;
         Ok(())
     })

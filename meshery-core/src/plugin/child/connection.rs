@@ -102,7 +102,13 @@ impl Connection {
     ) -> Result<impl Future<Output = Result<Vec<u8>, PluginError>> + Send + use<>, PluginError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let frame = encode_call(id, method, payload).map_err(|error| {
-            PluginError::new("plugin-protocol", format!("{method} cannot be sent: {error}"))
+            let message = format!("{method} cannot be sent: {error}");
+            match error {
+                FrameError::TooLarge { .. } => PluginError::new("call-too-large", message)
+                    .cause("what an adapter asks to be told of a cluster goes with the call, to a process of its own within bounds")
+                    .remedy("run the plugin in the host's process (setting isolation), or as an identity that sees fewer namespaces"),
+                FrameError::Garbled(_) => PluginError::new("plugin-protocol", message),
+            }
         })?;
         let (reply, replied) = oneshot::channel();
         {

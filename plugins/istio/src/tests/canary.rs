@@ -186,6 +186,25 @@ fn tagged(of_release: bool) -> Cluster {
 }
 
 #[test]
+fn a_tag_of_others_is_named_before_and_a_tag_is_as_good_as_a_revision() {
+    let codes = |cluster: &Cluster| -> Vec<String> {
+        let found = cluster.check(CANARY, to("1.30.3"));
+        found.into_iter().map(|finding| finding.code).collect()
+    };
+    let code = "istio-tags-of-others".to_owned();
+    assert!(codes(&tagged(false)).contains(&code));
+    assert!(!codes(&tagged(true)).contains(&code));
+    let unknown = |revision: &str| {
+        let given = json!({"namespace": "shop", "revision": revision});
+        let found = tagged(true).check("inject", given);
+        found
+            .iter()
+            .any(|finding| finding.code == "istio-revision-unknown")
+    };
+    assert!(!unknown("prod") && unknown("stage"));
+}
+
+#[test]
 fn the_new_one_gets_the_names_that_the_release_of_the_old_one_has() {
     let plan = planned(&tagged(true), to("1.30.3"));
     let step = plan.steps.iter().find(|step| step.id == "default").unwrap();
