@@ -14,7 +14,7 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
-use crate::{MESH, cli, cni, detect, injection, install, remove as removal, trust, versions};
+use crate::{MESH, cli, cni, detect, extension, injection, install, remove as removal, trust, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -91,6 +91,14 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/features/gateway-api/",
     ),
     ("linkerd-stable-ended", "https://linkerd.io/releases/"),
+    (
+        "linkerd-extension-skew",
+        "https://linkerd.io/2-edge/tasks/upgrade/",
+    ),
+    (
+        "linkerd-extensions-behind",
+        "https://linkerd.io/2-edge/tasks/upgrade/",
+    ),
     ("linkerd-skew", "https://linkerd.io/2-edge/tasks/upgrade/"),
     ("linkerd-downgrade", "https://linkerd.io/2-edge/tasks/upgrade/"),
     ("namespaces-in-mesh", "https://linkerd.io/2-edge/tasks/uninstall/"),
@@ -113,7 +121,9 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 }
 
 pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    before(request, over)
+    let mut findings = before(request, over)?;
+    findings.extend(extension::behind(&request.facts));
+    Ok(findings)
 }
 
 /// What an installation that is there means for the version that is wanted, in the namespace that is wanted.
@@ -438,7 +448,8 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     Ok(findings)
 }
 
-pub fn install_extension(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+/// Whether there is a control plane for an extension.
+pub fn beside_control_plane(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let control_plane = parameter::namespace(request, "control_plane", NAMESPACE)?;
     let mut findings = gaps(facts);

@@ -6,14 +6,16 @@ use meshery_mesh_kit::step::{apply, delete, holds, release, remove_release, wait
 use meshery_mesh_kit::{application, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::Need;
+use meshery_plugin_api::message::facts::{Facts, Need};
+use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule};
+use semver::Version;
 use serde_json::{Value, json};
 
 use crate::control_plane::{NAMESPACE, deployment};
 use crate::releases::{Part, of_linkerd};
 use crate::versions::{self, SMI as SMI_CATALOGUE};
-use crate::{MESH, detect};
+use crate::{MESH, check, detect};
 
 /// An extension.
 pub struct Extension {
@@ -27,7 +29,12 @@ pub struct Extension {
     deployments: &'static [&'static str],
     /// The chart's value for the control plane's namespace, where it has one.
     control_plane_value: &'static str,
+    /// Whether it has a gateway, which its chart makes reachable from outside unless it is told otherwise.
+    has_gateway: bool,
 }
+
+/// Types of a gateway's Service; the first is the usual one here, the last the chart's own.
+const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 
 pub const VIZ: Extension = Extension {
     name: "viz",
@@ -36,6 +43,7 @@ pub const VIZ: Extension = Extension {
     part: Part::Viz,
     deployments: &["metrics-api", "prometheus", "tap", "tap-injector", "web"],
     control_plane_value: "linkerdNamespace",
+    has_gateway: false,
 };
 
 pub const MULTICLUSTER: Extension = Extension {
@@ -45,6 +53,7 @@ pub const MULTICLUSTER: Extension = Extension {
     part: Part::Multicluster,
     deployments: &["linkerd-gateway"],
     control_plane_value: "linkerdNamespace",
+    has_gateway: true,
 };
 
 pub const SMI: Extension = Extension {
@@ -54,6 +63,7 @@ pub const SMI: Extension = Extension {
     part: Part::Smi,
     deployments: &["smi-adaptor"],
     control_plane_value: "",
+    has_gateway: false,
 };
 
 fn needs() -> Vec<Need> {
@@ -63,28 +73,30 @@ fn needs() -> Vec<Need> {
 }
 
 pub fn install_operation(extension: &Extension) -> Operation {
+    let mut parameters = vec![
+        (
+            "version",
+            schema::text("Version; that of the control plane when empty"),
+        ),
+        (
+            "namespace",
+            schema::namespace("Namespace of the extension", extension.chart),
+        ),
+        (
+            "control_plane",
+            schema::namespace("Namespace of the control plane", NAMESPACE),
+        ),
+        application::deadline_parameter(),
+    ];
+    if extension.has_gateway {
+        let text = "Type of the gateway's Service: other clusters reach it by NodePort or LoadBalancer";
+        parameters.push(("service_type", schema::choice(text, &SERVICE_TYPES)));
+    }
     Operation {
         name: format!("install-{}", extension.name),
         category: Category::Configure,
         description: format!("Add-on: {} ({})", extension.name, extension.title),
-        parameters: schema::object(
-            [
-                (
-                    "version",
-                    schema::text("Version; the newest when empty, which should be that of the control plane"),
-                ),
-                (
-                    "namespace",
-                    schema::namespace("Namespace of the extension", extension.chart),
-                ),
-                (
-                    "control_plane",
-                    schema::namespace("Namespace of the control plane", NAMESPACE),
-                ),
-                application::deadline_parameter(),
-            ],
-            &[],
-        ),
+        parameters: schema::object(parameters, &[]),
         needs: needs(),
     }
 }
@@ -111,7 +123,59 @@ fn chosen(request: &PlanRequest, extension: &Extension) -> Result<Chosen, Plugin
         let asked = parameter::text(request, "version", "")?;
         return SMI_CATALOGUE.choose(asked, &charts, &request.facts);
     }
-    Ok(versions::choose(request, &charts)?.chosen)
+    // An extension is of the version that its control plane has, unless somebody says otherwise.
+    let installed = installed_version(request)?;
+    Ok(versions::choose_or(request, &installed, &charts)?.chosen)
+}
+
+/// The version of the control plane that it is for; "" where that is not known.
+fn installed_version(request: &PlanRequest) -> Result<String, PluginError> {
+    let control_plane = parameter::namespace(request, "control_plane", NAMESPACE)?;
+    let found = detect::installations(&request.facts).unwrap_or_default();
+    let found = found.into_iter().find(|found| found.namespace == control_plane);
+    Ok(found.map(|found| found.version).unwrap_or_default())
+}
+
+pub fn check_install(request: &PlanRequest, extension: &Extension) -> Result<Vec<Finding>, PluginError> {
+    let mut findings = check::beside_control_plane(request)?;
+    let installed = installed_version(request)?;
+    // SMI's versions are its own.
+    if extension.part == Part::Smi {
+        return Ok(findings);
+    }
+    if let (Ok(installed), Ok(chosen)) = (Version::parse(&installed), chosen(request, extension))
+        && chosen.version != installed
+    {
+        findings.push(check::finding(
+            "linkerd-extension-skew",
+            Severity::Warning,
+            format!(
+                "extension {} would be of {}, and the control plane is of {}",
+                extension.name,
+                versions::name(&chosen.version),
+                versions::name(&installed)
+            ),
+            "leave version out: the control plane's is taken; or upgrade the control plane first (operation upgrade)",
+        ));
+    }
+    Ok(findings)
+}
+
+/// The extensions that an upgrade of the control plane leaves as they are. SMI's versions are its own.
+pub fn behind(facts: &Facts) -> Option<Finding> {
+    let left: Vec<String> = of_linkerd(facts)
+        .iter()
+        .filter(|release| matches!(release.part, Part::Viz | Part::Multicluster))
+        .map(|release| format!("{} in namespace {}", release.part.step(), release.id.namespace))
+        .collect();
+    (!left.is_empty()).then(|| {
+        check::finding(
+            "linkerd-extensions-behind",
+            Severity::Warning,
+            format!("extensions stay at the version that they have: {}", left.join(", ")),
+            "bring them to the same version afterwards (operation install-viz or install-multicluster, version left out)",
+        )
+    })
 }
 
 pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, PluginError> {
@@ -131,6 +195,19 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
     let mut values = json!({});
     if !extension.control_plane_value.is_empty() {
         values[extension.control_plane_value] = Value::from(control_plane);
+    }
+    let mut reach =
+        "Its Services stay inside the cluster: nothing is made reachable from outside.".to_owned();
+    if extension.has_gateway {
+        let service_type = parameter::choice(request, "service_type", &SERVICE_TYPES)?;
+        values["gateway"]["serviceType"] = service_type.into();
+        if service_type == SERVICE_TYPES[0] {
+            reach.push_str(" Other clusters reach the gateway with service_type NodePort or LoadBalancer.");
+        } else {
+            reach = format!(
+                "Its gateway is reached from outside ({service_type}): it lets in whoever has a certificate of the same trust anchor."
+            );
+        }
     }
     steps.push(release(
         extension.name,
@@ -157,10 +234,7 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
         ),
         steps,
         verify,
-        vec![
-            "Its Services stay inside the cluster: nothing is made reachable from outside.".into(),
-            "This extension's chart is not tested here.".into(),
-        ],
+        vec![reach, "This extension's chart is not tested here.".into()],
     ))
 }
 

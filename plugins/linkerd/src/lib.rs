@@ -78,7 +78,7 @@ macro_rules! extension {
                 name: $install,
                 describe: || extension::install_operation(&$extension),
                 plan: |request| extension::install(request, &$extension),
-                check: check::install_extension,
+                check: |request| extension::check_install(request, &$extension),
             },
             Entry {
                 name: $remove,

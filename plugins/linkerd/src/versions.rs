@@ -133,7 +133,12 @@ pub fn parse(text: &str) -> Option<Version> {
 
 /// The version that a request asks for, made of these charts.
 pub fn choose(request: &PlanRequest, charts: &[&str]) -> Result<Release, PluginError> {
-    let asked = parameter::text(request, "version", "")?;
+    choose_or(request, "", charts)
+}
+
+/// The same with the version that is wanted where a request names none; "" for the newest.
+pub fn choose_or(request: &PlanRequest, usual: &str, charts: &[&str]) -> Result<Release, PluginError> {
+    let asked = parameter::text(request, "version", usual)?;
     let line = parameter::choice(request, "line", &LINES)?;
     let wanted = parse(asked);
     // What a version is called says more than the default of a parameter.

@@ -252,10 +252,24 @@ fn samples_in_and_out_of_the_mesh() {
 fn extensions_are_releases_and_nothing_of_them_is_made_public() {
     let plan = matches("install-viz", &Cluster::of("installed"), "install-viz", json!({}));
     assert!(!plan_text(&plan).contains("LoadBalancer"));
-    let plan = Cluster::of("installed")
-        .plan("install-multicluster", json!({}))
-        .unwrap();
-    assert!(plan_text(&plan).contains("chart linkerd-multicluster 2026.8.3"));
+    let multicluster = |given| {
+        plan_text(
+            &Cluster::of("installed")
+                .plan("install-multicluster", given)
+                .unwrap(),
+        )
+    };
+    let inside = multicluster(json!({}));
+    assert!(
+        inside.contains("serviceType: ClusterIP") && inside.contains("stay inside"),
+        "{inside}"
+    );
+    let public = multicluster(json!({"service_type": "LoadBalancer"}));
+    assert!(
+        public.contains("serviceType: LoadBalancer") && public.contains("reached from outside"),
+        "{public}"
+    );
+    assert!(!public.contains("stay inside"), "{public}");
     let error = Cluster::of("installed")
         .plan("install-smi", json!({}))
         .unwrap_err();
