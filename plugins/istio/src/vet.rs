@@ -17,6 +17,8 @@ use crate::{detect, proxies, skew};
 
 const ROUTING: &str = "networking.istio.io";
 const ROUTING_VERSION: &str = "networking.istio.io/v1";
+/// How the hosts of Services end.
+const SERVICES: &str = ".svc.cluster.local";
 /// What may stand before the first dash of a port's name.
 const PROTOCOLS: [&str; 13] = [
     "http", "http2", "https", "grpc", "grpc-web", "mongo", "mysql", "redis", "tcp", "tls", "udp", "auto",
@@ -398,7 +400,7 @@ fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
     let mut known: BTreeSet<String> = seen
         .services
         .iter()
-        .map(|service| format!("{}.{}", name(service), namespace(service)))
+        .map(|service| qualified(name(service), namespace(service)))
         .collect();
     let entries: Vec<&str> = seen
         .facts
@@ -410,19 +412,13 @@ fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
     let entries_whole = kind_is_whole(seen.facts, ROUTING, "ServiceEntry");
     let mut findings = Vec::new();
     for route in seen.routes() {
-        let mut named = BTreeSet::new();
-        for kind in ["http", "tcp", "tls"] {
-            let rules = route["spec"][kind].as_array().into_iter().flatten();
-            let destinations = rules.flat_map(|rule| rule["route"].as_array().into_iter().flatten());
-            named.extend(destinations.map(|destination| text(destination, "/destination/host")));
-        }
-        for host in named.into_iter().filter(|host| !host.is_empty()) {
+        for host in destinations(route) {
             let full = qualified(host, namespace(route));
             let wildcard = entries
                 .iter()
                 .filter_map(|entry| entry.strip_prefix('*'))
                 .any(|domain| host.ends_with(domain));
-            let inside = full != host || host.contains(".svc");
+            let inside = full.ends_with(SERVICES);
             if known.contains(&full) || known.contains(host) || wildcard || (!inside && !entries_whole) {
                 continue;
             }
@@ -431,7 +427,9 @@ fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
                 name(route),
                 namespace(route)
             );
-            let remedy = "name a Service that is there (NAME, or NAME.NAMESPACE), or declare the host as a ServiceEntry";
+            let remedy = "name a Service that is there (NAME for one of the route's own namespace, \
+                          NAME.NAMESPACE.svc.cluster.local for any: a host with a dot is taken as it is), or declare the host as a \
+                          ServiceEntry";
             let finding = note("danglingroutedestinationhost", Severity::Error, message, remedy);
             findings.push(about(finding, ROUTING_VERSION, "VirtualService", route));
         }
@@ -439,19 +437,41 @@ fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The hosts that a route leads to, each once, those that only get a copy too.
+fn destinations(route: &Value) -> BTreeSet<&str> {
+    fn of<'a>(rule: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
+        let entries = rule.get(list).and_then(Value::as_array);
+        entries
+            .into_iter()
+            .flatten()
+            .map(|entry| text(entry, "/destination/host"))
+    }
+    ["http", "tcp", "tls"]
+        .into_iter()
+        .filter_map(|kind| route["spec"][kind].as_array())
+        .flatten()
+        .flat_map(|rule| {
+            let mirror = text(rule, "/mirror/host");
+            of(rule, "route").chain(of(rule, "mirrors")).chain([mirror])
+        })
+        .filter(|host| !host.is_empty())
+        .collect()
+}
+
 fn hosts(object: &Value) -> impl Iterator<Item = &str> {
     let hosts = object.pointer("/spec/hosts").and_then(Value::as_array);
     hosts.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// A host as `name.namespace`, when it is one of the cluster.
+/// A host as Istio takes it: one without a dot is a Service of the object's own namespace, any other is what it is. A
+/// cluster may have another domain than the usual one, which is not seen here: it is taken for the usual one.
 fn qualified(host: &str, of_namespace: &str) -> String {
-    if !host.contains('.') && host != "*" {
-        return format!("{host}.{of_namespace}");
+    if !host.contains('.') && !host.starts_with('*') {
+        return format!("{host}.{of_namespace}{SERVICES}");
     }
-    match host.split_once(".svc") {
-        Some((inside, rest)) if rest.is_empty() || rest.starts_with('.') => inside.to_owned(),
-        _ => host.to_owned(),
+    match host.split_once(".svc.") {
+        Some((inside, _)) => format!("{inside}{SERVICES}"),
+        None => host.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use meshery_plugin_api::message::facts::Readability;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::testkit;
+use serde_json::json;
 
 use super::cluster::folder;
 use crate::{Istio, vet};
@@ -73,6 +74,53 @@ fn each_vetter_names_object_place_reason_and_remedy() {
         );
     }
     assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+/// The hosts that routes are said to lead to without there being anybody.
+fn dangling(hosts: &[&str], destinations: serde_json::Value) -> String {
+    let cluster = cluster("misconfigured").change("one", |route| {
+        route["spec"] = json!({"hosts": hosts, "http": [destinations]});
+    });
+    let found = findings(&cluster).into_iter();
+    let found = found.filter(|f| f.code == "danglingroutedestinationhost" && f.severity == Severity::Error);
+    found.map(|finding| finding.message).collect()
+}
+
+#[test]
+fn a_host_with_a_dot_is_taken_as_it_is() {
+    let to = |host: &str| dangling(&["alone"], json!({"route": [{"destination": {"host": host}}]}));
+    for host in [
+        "web",
+        "web.shop.svc.cluster.local",
+        "web.shop.svc.corp.example",
+        "api.example.com",
+    ] {
+        assert_eq!(to(host), "", "{host}");
+    }
+    for host in ["web.shop", "web.shop.svc", "web.bank.svc.cluster.local"] {
+        assert!(to(host).contains(&format!("\"{host}\"")), "{host}");
+    }
+    // Nor is it the Service's host that another route has.
+    let cluster = cluster("misconfigured").change("one", |route| {
+        route["spec"]["hosts"] = json!(["web.shop"]);
+    });
+    let of_hosts = findings(&cluster)
+        .into_iter()
+        .find(|finding| finding.code == "conflictingvirtualservicehost");
+    assert_eq!(of_hosts.unwrap().severity, Severity::Info);
+}
+
+#[test]
+fn a_host_that_gets_a_copy_of_the_traffic_has_to_be_there_too() {
+    let message = dangling(
+        &["alone"],
+        json!({"route": [{"destination": {"host": "web"}}], "mirror": {"host": "copy"},
+            "mirrors": [{"destination": {"host": "web-grpc"}}, {"destination": {"host": "copies"}}]}),
+    );
+    assert!(
+        message.contains("\"copy\"") && message.contains("\"copies\"") && !message.contains("web-grpc"),
+        "{message}"
+    );
 }
 
 #[test]
