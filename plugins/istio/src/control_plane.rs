@@ -32,6 +32,8 @@ pub const DEFAULT_REVISION: &str = "default";
 pub const INJECTION_LABEL: &str = "istio-injection";
 /// Label of namespaces and control planes with their revision.
 pub const REVISION_LABEL: &str = "istio.io/rev";
+/// Label of what istiod makes for a Gateway of the Gateway API, with the name of that.
+pub const MADE_GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
 /// API group of webhook configurations.
 pub const WEBHOOKS: &str = "admissionregistration.k8s.io";
 

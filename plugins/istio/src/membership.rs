@@ -1,6 +1,6 @@
 //! Who is in a mesh, and how: what detection says of a control plane beyond its own parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{name, namespace, text};
@@ -82,15 +82,13 @@ fn behind(facts: &Facts, installation: &Installation) -> Vec<Finding> {
         .collect()
 }
 
-/// Pods of the mesh's namespaces that are out of it.
+/// Pods of the mesh's namespaces that are out of it, but for those that have to be.
 fn without_proxy(facts: &Facts, installation: &Installation) -> Vec<Finding> {
+    let members: HashSet<&str> = installation.namespaces.iter().map(String::as_str).collect();
     let mut by_namespace = BTreeMap::<&str, Vec<&str>>::new();
     for pod in facts.objects("", "Pod").filter(|pod| !proxies::is_over(pod)) {
-        let is_member = installation
-            .namespaces
-            .iter()
-            .any(|member| member == namespace(pod));
-        if is_member && proxies::of_pod(pod).is_none() {
+        let is_member = members.contains(namespace(pod));
+        if is_member && proxies::of_pod(pod).is_none() && !proxies::stays_out(pod) {
             by_namespace.entry(namespace(pod)).or_default().push(name(pod));
         }
     }

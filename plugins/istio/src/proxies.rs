@@ -15,13 +15,16 @@ use crate::control_plane::{DEFAULT_REVISION, REVISION_LABEL};
 const INJECTED: &str = "service.istio.io/canonical-name";
 /// The annotation by which the injector says what it did.
 const STATUS: &str = "sidecar.istio.io/status";
+/// Label, once an annotation, by which a pod asks for a proxy or declines.
+const INJECT: &str = "sidecar.istio.io/inject";
 const CONTAINER: &str = "istio-proxy";
 
-/// The pods that have a proxy, and of the others just that they are there.
+/// The pods that have a proxy, and the others: whether these could have one is in their spec, and whether they are over in
+/// their status.
 pub fn needs() -> Vec<Need> {
     vec![
         need(),
-        need::everywhere("", "Pod", &format!("!{INJECTED}"), Detail::Metadata),
+        need::everywhere("", "Pod", &format!("!{INJECTED}"), Detail::Full),
     ]
 }
 
@@ -82,6 +85,12 @@ fn revision(pod: &Value) -> String {
 /// Whether a pod is over: Jobs leave such behind.
 pub fn is_over(pod: &Value) -> bool {
     ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+}
+
+/// Whether a pod never gets a sidecar, however often it is restarted: it has declined, or it is on its node's network.
+pub fn stays_out(pod: &Value) -> bool {
+    let declined = label(pod, INJECT).or_else(|| annotation(pod, INJECT)) == Some("false");
+    declined || pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }
 
 /// All of them.

@@ -12,7 +12,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use semver::Version;
 use serde_json::Value;
 
-use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, is_istiod, revision};
+use crate::control_plane::{INJECTION_LABEL, MADE_GATEWAY, REVISION_LABEL, is_istiod, revision};
 use crate::{detect, proxies, skew};
 
 const ROUTING: &str = "networking.istio.io";
@@ -186,8 +186,7 @@ fn pods_in_mesh(seen: &Seen<'_>) -> Vec<Finding> {
     seen.pods
         .iter()
         .filter(|pod| injected.contains(namespace(pod)))
-        .filter(|pod| label(pod, "sidecar.istio.io/inject") != Some("false"))
-        .filter(|pod| proxies::of_pod(pod).is_none())
+        .filter(|pod| proxies::of_pod(pod).is_none() && !proxies::stays_out(pod))
         .map(|pod| {
             let message = format!(
                 "pod {} in namespace \"{}\" has no sidecar, although the namespace asks for one",
@@ -274,13 +273,14 @@ fn app_label(seen: &Seen<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Ports whose protocol has to be guessed (IST0118).
+/// Ports whose protocol has to be guessed (IST0118). Those of Istio's own parts are left to whoever makes these, gateways and
+/// their ports for the status above all.
 fn service_port_prefix(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for service in seen
         .services
         .iter()
-        .filter(|service| seen.meshed.contains(namespace(service)))
+        .filter(|service| seen.meshed.contains(namespace(service)) && !is_of_istio(service))
     {
         for port in ports(service) {
             let port_name = text(port, "/name");
@@ -304,6 +304,11 @@ fn service_port_prefix(seen: &Seen<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// By the label of its charts, or by that of a gateway that istiod has made.
+fn is_of_istio(service: &Value) -> bool {
+    label(service, "istio").is_some() || label(service, MADE_GATEWAY).is_some()
 }
 
 fn ports(service: &Value) -> impl Iterator<Item = &Value> {

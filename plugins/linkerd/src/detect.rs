@@ -1,6 +1,6 @@
 //! Which installation of Linkerd facts show, whoever made it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
@@ -43,8 +43,8 @@ pub fn needs() -> Vec<Need> {
         of_linkerd("", "ServiceAccount", Detail::Metadata),
         // Pods with a proxy: their annotation has its version.
         of_linkerd("", "Pod", Detail::Metadata),
-        // And those without.
-        need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Metadata),
+        // And those without: whether they could have one is in their spec, and whether they are over in their status.
+        need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Full),
         need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
         need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
@@ -379,13 +379,17 @@ fn proxied(facts: &Facts, of_namespace: &str) -> Option<Finding> {
     Some(finding("linkerd-proxies", Severity::Info, message, ""))
 }
 
-/// Pods of the mesh's namespaces that are out of it. Those that asked to be are known by their own annotation.
+/// Pods of the mesh's namespaces that are out of it, but for those that have declined, that are on their node's network, which
+/// no proxy is put into, or that are over.
 fn without_proxy(facts: &Facts, of_namespace: &str, members: &[String]) -> Vec<Finding> {
+    let members: HashSet<&str> = members.iter().map(String::as_str).collect();
     let mut by_namespace = BTreeMap::<&str, Vec<&str>>::new();
     for pod in facts.objects("", "Pod") {
         let is_in = label(pod, CONTROL_PLANE_NS) == Some(of_namespace);
-        let declines = annotation(pod, INJECT) == Some("disabled");
-        if !is_in && !declines && members.iter().any(|member| member == namespace(pod)) {
+        let stays_out = annotation(pod, INJECT) == Some("disabled")
+            || pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
+            || matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
+        if !is_in && !stays_out && members.contains(namespace(pod)) {
             by_namespace.entry(namespace(pod)).or_default().push(name(pod));
         }
     }

@@ -55,7 +55,10 @@ fn what_meshery_installed_is_healthy_and_whole() {
     let said = |code: &str| &found.findings.iter().find(|f| f.code == code).unwrap().message;
     assert_eq!(said("istio-proxies"), "proxies: 2 in shop");
     assert!(said("istio-proxies-behind").contains("1.29.1 (1 in shop)"));
-    assert!(said("istio-pods-without-proxy").contains("old-1"));
+    assert_eq!(
+        said("istio-pods-without-proxy"),
+        "1 pods in namespace \"shop\" are out of the mesh: old-1"
+    );
     assert_eq!(said("istio-mtls"), "mutual TLS: permissive");
     let components: Vec<(String, &str)> = found
         .components

@@ -204,11 +204,13 @@ fn what_others_have_installed_asks_for_a_word_or_is_refused() {
 }
 
 #[test]
-fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_decline() {
-    let bare = |annotations: serde_json::Value| {
+fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_stay_out() {
+    let bare_with = |annotations: serde_json::Value, spec: serde_json::Value, phase: &str| {
         let cluster = Cluster::of("installed").change("web-1", |pod| {
             pod["metadata"]["labels"] = json!({});
             pod["metadata"]["annotations"] = annotations.clone();
+            pod["spec"] = spec.clone();
+            pod["status"] = json!({"phase": phase});
         });
         let found = cluster.detect().unwrap().remove(0);
         let mut findings = found.findings.into_iter();
@@ -216,7 +218,13 @@ fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_de
             .find(|finding| finding.code == "linkerd-pods-without-proxy")
             .map(|finding| finding.message)
     };
+    let bare = |annotations| bare_with(annotations, json!({}), "Running");
     let said = bare(json!({})).unwrap();
     assert!(said.contains("\"shop\"") && said.contains("web-1"), "{said}");
     assert_eq!(bare(json!({"linkerd.io/inject": "disabled"})), None);
+    assert_eq!(
+        bare_with(json!({}), json!({"hostNetwork": true}), "Running"),
+        None
+    );
+    assert_eq!(bare_with(json!({}), json!({}), "Succeeded"), None);
 }
