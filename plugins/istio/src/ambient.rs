@@ -1,14 +1,18 @@
 //! Namespaces that are in the mesh without sidecars, by the proxies of the nodes.
 
-use meshery_mesh_kit::need;
-use meshery_mesh_kit::object::{label, name};
+use std::collections::BTreeSet;
+
+use meshery_mesh_kit::object::{label, name, namespace};
 use meshery_mesh_kit::readable::kind_is_whole;
+use meshery_mesh_kit::{cut_off, need};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 
-use crate::MESH;
+use serde_json::Value;
+
 use crate::control_plane::ZTUNNEL;
 use crate::injection::AMBIENT_LABEL;
+use crate::{MESH, proxies};
 
 pub fn need() -> Need {
     need::everywhere("", "Namespace", AMBIENT_LABEL, Detail::Metadata)
@@ -45,23 +49,48 @@ pub fn told(facts: &Facts) -> Option<Finding> {
 /// What is to be known when the nodes' proxies go.
 pub fn lost(facts: &Facts) -> Option<Finding> {
     let namespaces = namespaces(facts)?;
+    let members = Members::of(facts);
+    let pods = facts.objects("", "Pod").filter(|pod| members.has(pod));
+    let workloads = cut_off::listed(pods).map(|listed| format!("; workloads there: {listed}"));
     Some(finding(
         "namespaces-in-mesh",
         Severity::Warning,
-        format!("namespaces in ambient mode: {namespaces}"),
+        format!(
+            "namespaces in ambient mode: {namespaces}{}",
+            workloads.unwrap_or_default()
+        ),
         "take them out first (operation uninject): without the nodes' proxies their traffic is not encrypted any more",
     ))
 }
 
+/// Who speaks mutual TLS by the nodes' proxies.
+pub struct Members<'a> {
+    namespaces: BTreeSet<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    pub fn of(facts: &'a Facts) -> Self {
+        let all = facts.objects("", "Namespace");
+        let namespaces = all.filter(|object| label(object, AMBIENT_LABEL) == Some("ambient"));
+        Self {
+            namespaces: namespaces.map(name).collect(),
+        }
+    }
+
+    /// Whether a pod is among them: its own label counts more than its namespace's. One with a sidecar, or on the network of
+    /// its node, is left out.
+    pub fn has(&self, pod: &Value) -> bool {
+        let asked = match label(pod, AMBIENT_LABEL) {
+            Some(mode) => mode == "ambient",
+            None => self.namespaces.contains(namespace(pod)),
+        };
+        asked && !proxies::is_over(pod) && !proxies::is_on_node(pod) && proxies::of_pod(pod).is_none()
+    }
+}
+
 /// In words; nothing when there are none.
 fn namespaces(facts: &Facts) -> Option<String> {
-    let mut names: Vec<&str> = facts
-        .objects("", "Namespace")
-        .filter(|object| label(object, AMBIENT_LABEL) == Some("ambient"))
-        .map(name)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let names: Vec<&str> = Members::of(facts).namespaces.into_iter().collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 

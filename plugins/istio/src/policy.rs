@@ -1,5 +1,7 @@
 //! Policies: mutual TLS and who may talk to whom, for a namespace or, in the control plane's, for the whole mesh.
 
+use std::collections::HashSet;
+
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::ownership::is_ours;
 use meshery_mesh_kit::readable::gaps;
@@ -14,7 +16,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
 
 use crate::control_plane::NAMESPACE;
-use crate::{detect, proxies};
+use crate::{ambient, detect, proxies};
 
 pub const SECURITY: &str = "security.istio.io";
 const VERSION: &str = "security.istio.io/v1";
@@ -160,20 +162,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     findings.extend(of_others(facts, policy, target));
     let mesh_wide = is_mesh_wide(facts, target);
     if policy == "strict" {
-        let mut plain: Vec<&str> = facts
-            .objects("", "Pod")
-            .filter(|pod| proxies::of_pod(pod).is_none())
-            .map(namespace_of)
-            .filter(|namespace| {
-                if mesh_wide {
-                    in_mesh(facts, namespace)
-                } else {
-                    *namespace == target
-                }
-            })
-            .collect();
-        plain.sort_unstable();
-        plain.dedup();
+        let plain = plain(facts, (!mesh_wide).then_some(target));
         if !plain.is_empty() {
             findings.push(finding(
                 "workloads-without-proxy",
@@ -182,7 +171,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
                     "pods without a proxy in {}: they can talk to nobody here any more",
                     plain.join(", ")
                 ),
-                "take them into the mesh first (operation inject, with restart), or set permissive",
+                "take them into the mesh first (operation inject, with restart, or mode=ambient), or set permissive",
             ));
         }
     }
@@ -200,8 +189,24 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     Ok(findings)
 }
 
-fn in_mesh(facts: &Facts, namespace: &str) -> bool {
-    proxies::all(facts).any(|proxy| proxy.namespace == namespace)
+/// Namespaces with pods that speak no mutual TLS: the one that is asked about, or all that have proxies.
+fn plain<'a>(facts: &'a Facts, only: Option<&str>) -> Vec<&'a str> {
+    let meshed: HashSet<&str> = proxies::all(facts).map(|proxy| proxy.namespace).collect();
+    let ambient = ambient::Members::of(facts);
+    let without_nodes_proxies = ambient::is_missing(facts);
+    let is_plain = |pod: &&Value| {
+        let by_its_node = ambient.has(pod) && !without_nodes_proxies;
+        !proxies::is_over(pod) && !by_its_node && proxies::of_pod(pod).is_none()
+    };
+    let mut plain: Vec<&str> = facts
+        .objects("", "Pod")
+        .filter(is_plain)
+        .map(namespace_of)
+        .filter(|namespace| only.map_or_else(|| meshed.contains(namespace), |only| *namespace == only))
+        .collect();
+    plain.sort_unstable();
+    plain.dedup();
+    plain
 }
 
 /// A policy of somebody else for the same pods.

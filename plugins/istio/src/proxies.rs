@@ -90,7 +90,12 @@ pub fn is_over(pod: &Value) -> bool {
 /// Whether a pod never gets a sidecar, however often it is restarted: it has declined, or it is on its node's network.
 pub fn stays_out(pod: &Value) -> bool {
     let declined = label(pod, INJECT).or_else(|| annotation(pod, INJECT)) == Some("false");
-    declined || pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
+    declined || is_on_node(pod)
+}
+
+/// Whether a pod is on the network of its node, which is no mesh's.
+pub fn is_on_node(pod: &Value) -> bool {
+    pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }
 
 /// All of them.

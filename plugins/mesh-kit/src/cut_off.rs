@@ -35,24 +35,29 @@ fn workload(pod: &Value) -> String {
     }
 }
 
-/// A warning that names them; nothing when there are none.
-pub fn warning<'a>(pods: impl Iterator<Item = &'a Value>, remedy: &str) -> Option<Finding> {
-    let mut workloads = workloads(pods);
-    if workloads.is_empty() {
-        return None;
-    }
+/// The same in words, and how many there are beyond those that are named; nothing when there are none.
+pub fn listed<'a>(pods: impl Iterator<Item = &'a Value>) -> Option<String> {
+    in_words(workloads(pods))
+}
+
+fn in_words(mut workloads: Vec<String>) -> Option<String> {
     let count = workloads.len();
     workloads.truncate(NAMED);
     if count > NAMED {
         workloads.push(format!("and {} more", count - NAMED));
     }
+    (count > 0).then(|| workloads.join(", "))
+}
+
+/// A warning that names them; nothing when there are none.
+pub fn warning<'a>(pods: impl Iterator<Item = &'a Value>, remedy: &str) -> Option<Finding> {
+    let workloads = workloads(pods);
+    let count = workloads.len();
+    let named = in_words(workloads)?;
     Some(Finding {
         code: "workloads-cut-off".into(),
         severity: Severity::Warning,
-        message: format!(
-            "{count} workloads have proxies that would lose their control plane: {}",
-            workloads.join(", ")
-        ),
+        message: format!("{count} workloads have proxies that would lose their control plane: {named}"),
         object: None,
         remedy: remedy.into(),
     })

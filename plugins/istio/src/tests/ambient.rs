@@ -37,5 +37,27 @@ fn they_are_told_with_an_installation_and_warned_of_when_the_nodes_have_no_proxi
 fn a_removal_names_them_if_the_nodes_proxies_go() {
     let findings = Cluster::of("ambient").check("remove", json!({"of-others": true}));
     let (_, message) = only(&findings, "namespaces-in-mesh");
-    assert_eq!(message, "namespaces in ambient mode: bank, shop");
+    assert_eq!(
+        message,
+        "namespaces in ambient mode: bank, shop; workloads there: Deployment shop/web"
+    );
+}
+
+#[test]
+fn strict_cuts_nobody_off_who_has_the_nodes_proxies() {
+    let cut_off = |cluster: Cluster| {
+        let findings = cluster.check("set-policy", json!({"namespace": "shop"}));
+        findings
+            .iter()
+            .any(|finding| finding.code == "workloads-without-proxy")
+    };
+    let with = |change: fn(&mut serde_json::Value)| Cluster::of("ambient").change("web-1", change);
+    assert!(!cut_off(Cluster::of("ambient")));
+    assert!(cut_off(with(
+        |pod| pod["metadata"]["labels"]["istio.io/dataplane-mode"] = "none".into()
+    )));
+    assert!(cut_off(with(|pod| pod["spec"]["hostNetwork"] = true.into())));
+    let without =
+        Cluster::of("ambient").change("ztunnel", |object| object["metadata"]["name"] = "other".into());
+    assert!(cut_off(without), "nobody encrypts for them");
 }
