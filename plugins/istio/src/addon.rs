@@ -2,7 +2,7 @@
 //! somebody asks for more.
 
 use meshery_mesh_kit::object::{label, name, namespace as namespace_of};
-use meshery_mesh_kit::readable::gaps;
+use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::step::{apply, delete, wait};
 use meshery_mesh_kit::workload::{deployments_ready, services_answer};
 use meshery_mesh_kit::{application, manifest, namespace, need, parameter, schema};
@@ -15,11 +15,15 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::Value;
 
 use crate::control_plane::NAMESPACE;
+use crate::detect;
 
 /// Label that all objects of an add-on carry.
 const PART_OF: &str = "app.kubernetes.io/part-of";
 /// The first is the usual one: dashboards let everybody look who reaches them.
 const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
+
+/// What stands for the control plane's namespace in the manifests of an add-on that shows it.
+const PLANE: &str = "{control_plane}";
 
 /// An add-on.
 pub struct Addon {
@@ -73,8 +77,14 @@ pub const ZIPKIN: Addon = Addon {
 };
 
 impl Addon {
-    fn manifests(&self, target: &str, service_type: &str) -> Result<Vec<Value>, PluginError> {
-        let objects = manifest::read(self.name, self.text)?;
+    /// Whether it shows a control plane, so that it has to know where that is.
+    fn shows_plane(&self) -> bool {
+        self.text.contains(PLANE)
+    }
+
+    /// For a namespace, showing the control plane in another one.
+    fn manifests(&self, target: &str, plane: &str, service_type: &str) -> Result<Vec<Value>, PluginError> {
+        let objects = manifest::read(self.name, &self.text.replace(PLANE, plane))?;
         Ok(objects
             .into_iter()
             .map(|object| {
@@ -93,29 +103,49 @@ impl Addon {
 }
 
 pub fn deploy_operation(addon: &Addon) -> Operation {
+    let mut parameters = vec![
+        (
+            "namespace",
+            schema::namespace("Namespace of the add-on", NAMESPACE),
+        ),
+        (
+            "service_type",
+            schema::choice(
+                "Type of the Service that people look at; a load balancer may be open to the whole internet",
+                &SERVICE_TYPES,
+            ),
+        ),
+        application::deadline_parameter(),
+    ];
+    let mut needs = needs();
+    if addon.shows_plane() {
+        let text = "Namespace of the control plane that it shows; the one that is found when left out";
+        parameters.push(("control_plane", schema::namespace(text, "")));
+        needs.extend(detect::needs());
+    }
     Operation {
         name: format!("add-{}", addon.name),
         category: Category::Configure,
         description: format!("Add-on: {}", addon.title),
-        parameters: schema::object(
-            [
-                (
-                    "namespace",
-                    schema::namespace("Namespace of the add-on", NAMESPACE),
-                ),
-                (
-                    "service_type",
-                    schema::choice(
-                        "Type of the Service that people look at; a load balancer may be open to the whole internet",
-                        &SERVICE_TYPES,
-                    ),
-                ),
-                application::deadline_parameter(),
-            ],
-            &[],
-        ),
-        needs: needs(),
+        parameters: schema::object(parameters, &[]),
+        needs,
     }
+}
+
+/// Namespaces with a control plane, each once.
+fn planes(request: &PlanRequest) -> Vec<String> {
+    let found = detect::installations(&request.facts).unwrap_or_default();
+    let mut planes: Vec<String> = found.into_iter().map(|found| found.namespace).collect();
+    planes.dedup();
+    planes
+}
+
+/// The control plane that an add-on shows: the one that is named, that in the add-on's own namespace, or the first there is.
+fn plane(request: &PlanRequest, target: &str) -> Result<String, PluginError> {
+    let planes = planes(request);
+    let own = planes.iter().find(|plane| *plane == target);
+    let found = own.or(planes.first()).map_or(NAMESPACE, String::as_str);
+    Ok(parameter::namespace(request, "control_plane", found)?.to_owned())
 }
 
 pub fn remove_operation(addon: &Addon) -> Operation {
@@ -144,7 +174,8 @@ fn needs() -> Vec<Need> {
 pub fn deploy(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     let service_type = parameter::choice(request, "service_type", &SERVICE_TYPES)?;
-    let manifests = addon.manifests(target, service_type)?;
+    let plane = plane(request, target)?;
+    let manifests = addon.manifests(target, &plane, service_type)?;
     let of = |kind: &'static str| {
         let of_kind = manifests.iter().filter(move |object| object["kind"] == kind);
         of_kind.map(name).collect::<Vec<_>>()
@@ -167,6 +198,9 @@ pub fn deploy(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError>
         "`kubectl port-forward --namespace {target} service/{}` leads to it from this machine.",
         addon.front
     )];
+    if addon.shows_plane() {
+        notes.push(format!("It shows the control plane in namespace {plane}."));
+    }
     if service_type != SERVICE_TYPES[0] {
         notes.push(format!(
             "{} asks nobody for a password, and is reached from outside.",
@@ -184,7 +218,7 @@ pub fn deploy(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError>
 pub fn remove(request: &PlanRequest, addon: &Addon) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     let mut targets: Vec<Target> = addon
-        .manifests(target, SERVICE_TYPES[0])?
+        .manifests(target, NAMESPACE, SERVICE_TYPES[0])?
         .iter()
         .rev()
         // The Services of the other one are not this one's to remove, whoever made them.
@@ -229,7 +263,22 @@ pub fn check(request: &PlanRequest, addon: &Addon) -> Result<Vec<Finding>, Plugi
     let facts = &request.facts;
     let mut findings = gaps(facts);
     findings.extend(namespace::terminating(facts, target));
-    for object in addon.manifests(target, service_type)? {
+    let plane = plane(request, target)?;
+    if addon.shows_plane() && !planes(request).contains(&plane) && kind_is_whole(facts, "apps", "Deployment")
+    {
+        findings.push(Finding {
+            code: "addon-without-control-plane".into(),
+            severity: Severity::Warning,
+            message: format!(
+                "{} would show the control plane in namespace \"{plane}\", and none is there",
+                addon.title
+            ),
+            object: None,
+            remedy: "install it first (operation install), or name the namespace of one (control_plane)"
+                .into(),
+        });
+    }
+    for object in addon.manifests(target, &plane, service_type)? {
         if of_another(request, addon, &object) {
             let reference = ObjectRef::new("v1", "Service", target, name(&object));
             findings.push(Finding {

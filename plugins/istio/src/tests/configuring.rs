@@ -250,3 +250,21 @@ fn a_namespace_that_would_refuse_the_pods_is_named_before() {
         "{found:?}"
     );
 }
+
+#[test]
+fn kiali_shows_the_control_plane_that_is_there_wherever_it_is_put_itself() {
+    let shows = |given: Value| text("installed", "add-kiali", given);
+    let elsewhere = shows(json!({"namespace": "dashboards"}));
+    assert!(
+        elsewhere.contains("istio_namespace: \"istio-system\"")
+            && elsewhere.contains("prometheus.dashboards.svc"),
+        "{elsewhere}"
+    );
+    let named = json!({"control_plane": "mesh"});
+    assert!(shows(named.clone()).contains("istio_namespace: \"mesh\""));
+    let found = said(installed(), "add-kiali", named);
+    assert!(
+        found.contains(&("addon-without-control-plane".to_owned(), Severity::Warning)),
+        "{found:?}"
+    );
+}
