@@ -90,6 +90,7 @@ pub const PAGES: Pages = &[
         "linkerd-gateway-api-missing",
         "https://linkerd.io/2-edge/features/gateway-api/",
     ),
+    ("linkerd-ha-nodes", "https://linkerd.io/2-edge/features/ha/"),
     ("linkerd-stable-ended", "https://linkerd.io/releases/"),
     (
         "linkerd-extension-skew",
@@ -143,6 +144,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
         uses_cni: wish.cni,
     };
     findings.extend(precheck::findings(facts, &room));
+    findings.extend(wish.ha.then(|| nodes_for_replicas(facts)).flatten());
     findings.extend(unprovable(facts, wish.cni));
     findings.extend(cni::of_openshift(wish.platform, wish.cni));
     findings.extend(gaps(facts));
@@ -183,6 +185,21 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let is_own = |object: &Value| label(object, CONTROL_PLANE_NS).is_some();
     findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)
+}
+
+/// With high availability no two replicas of a Deployment are put on one node.
+fn nodes_for_replicas(facts: &Facts) -> Option<Finding> {
+    let nodes = precheck::nodes_for_pods(facts).filter(|nodes| *nodes < install::HA_REPLICAS)?;
+    Some(finding(
+        "linkerd-ha-nodes",
+        Severity::Warning,
+        format!(
+            "high availability puts {} replicas of each Deployment on as many nodes, and {nodes} take pods: the control plane \
+             would not come up whole",
+            install::HA_REPLICAS
+        ),
+        "add nodes first, or go on without high availability (ha)",
+    ))
 }
 
 /// The proof asks for a pod that gets a proxy. Where that would be refused, or no webhook sees it, a control plane that works

@@ -23,6 +23,8 @@ use crate::{MESH, cni, detect, gateway_api, issuer_secret, trust};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
+/// Replicas of each of the control plane's Deployments with high availability, each on a node of its own.
+pub const HA_REPLICAS: usize = 3;
 /// Who marks a namespace that others have made.
 pub const NAMESPACE_MANAGER: &str = "meshery-linkerd-namespace";
 /// The mark by which that is known again.
@@ -380,7 +382,7 @@ fn high_availability(values: &mut Value) {
             "proxy",
             json!({"resources": {"cpu": {"request": "100m"}, "memory": {"limit": "250Mi", "request": "20Mi"}}}),
         ),
-        ("controllerReplicas", json!(3)),
+        ("controllerReplicas", json!(HA_REPLICAS)),
         ("controllerResources", of_controllers.clone()),
         ("destinationResources", of_controllers.clone()),
         ("identityResources", resources("250Mi", "10Mi")),

@@ -1,4 +1,4 @@
-//! Whether a cluster has what an installation asks for: nodes with room, quotas that let its pods in, a network plugin that
+//! Whether a cluster has what an installation asks for: nodes that are large enough, quotas that let its pods in, a network plugin that
 //! lets others in, clocks that agree.
 //!
 //! Whether the identity may write what the plan writes is the preview's to say, object by object: the server itself is asked.
@@ -74,7 +74,15 @@ fn finding(
     }
 }
 
-/// Whether a node would take the largest pod if it were empty. A cluster without nodes may get them when pods ask.
+/// On how many nodes new pods may be put; nothing where none is seen: a cluster may get nodes when pods ask.
+pub fn nodes_for_pods(facts: &Facts) -> Option<usize> {
+    let mut nodes = facts.objects("", "Node").peekable();
+    nodes.peek()?;
+    Some(nodes.filter(|node| takes_pods(node)).count())
+}
+
+/// Whether a node would take the largest pod if it were empty: what runs there already is not looked at. A cluster without
+/// nodes may get them when pods ask.
 fn room(facts: &Facts, wish: &Wish<'_>) -> Option<Finding> {
     let mut nodes = facts.objects("", "Node").peekable();
     nodes.peek()?;
@@ -101,7 +109,8 @@ fn room(facts: &Facts, wish: &Wish<'_>) -> Option<Finding> {
             Severity::Warning,
             None,
             format!(
-                "no node has {} m of processors and {} MiB of memory for pods",
+                "no node is large enough for a pod that asks for {} m of processors and {} MiB of memory, were it empty (what \
+                 runs there was not looked at)",
                 wish.cpu_m, wish.memory_mib
             ),
             "add a larger node, or have the chart ask for less (values); see \

@@ -460,3 +460,23 @@ fn an_upgrade_says_which_extensions_stay_behind() {
     assert!(behind("linkerd-viz").contains("viz in namespace metrics"));
     assert_eq!(behind("linkerd-smi"), "");
 }
+
+#[test]
+fn high_availability_asks_for_a_node_for_each_replica() {
+    let warned = |nodes: usize, ha: bool| {
+        let node = |at: usize| {
+            format!(
+                "- {{apiVersion: v1, kind: Node, metadata: {{name: n{at}}}, status: {{conditions: [{{type: Ready, status: \
+                 \"True\"}}]}}}}\n"
+            )
+        };
+        let nodes: String = (0..nodes).map(node).collect();
+        let findings = Cluster::with("given", &nodes)
+            .now(NOW)
+            .check("install", json!({"ha": ha}));
+        codes(&findings, Severity::Warning).contains(&"linkerd-ha-nodes")
+    };
+    assert!(warned(1, true) && warned(2, true));
+    assert!(!warned(3, true) && !warned(1, false));
+    assert!(!warned(0, true), "they may come when pods ask");
+}
