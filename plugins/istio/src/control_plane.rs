@@ -32,8 +32,10 @@ pub const DEFAULT_REVISION: &str = "default";
 pub const INJECTION_LABEL: &str = "istio-injection";
 /// Label of namespaces and control planes with their revision.
 pub const REVISION_LABEL: &str = "istio.io/rev";
-/// Label of what istiod makes for a Gateway of the Gateway API, with the name of that.
+/// Label of what is made for a Gateway of the Gateway API, with the name of that.
 pub const MADE_GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+/// Label of Deployments that istiod has made for one, or for a waypoint.
+pub const MADE_BY_ISTIOD: &str = "gateway.istio.io/managed";
 /// API group of webhook configurations.
 pub const WEBHOOKS: &str = "admissionregistration.k8s.io";
 
@@ -121,12 +123,13 @@ pub fn revision(object: &Value) -> &str {
     label(object, REVISION_LABEL).unwrap_or(DEFAULT_REVISION)
 }
 
-/// The revision whose injector a gateway's pods ask for.
+/// The revision whose injector a gateway's pods ask for, or by which istiod says that it has made them.
 pub fn revision_of_pods(deployment: &Value) -> &str {
-    match text(deployment, "/spec/template/metadata/labels/istio.io~1rev") {
-        "" => DEFAULT_REVISION,
-        revision => revision,
-    }
+    ["labels", "annotations"]
+        .iter()
+        .map(|of| text(deployment, &format!("/spec/template/metadata/{of}/istio.io~1rev")))
+        .find(|revision| !revision.is_empty())
+        .unwrap_or(DEFAULT_REVISION)
 }
 
 /// A revision as objects show it: the default one has a name there.

@@ -18,7 +18,8 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{
-    DEFAULT_REVISION, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
+    DEFAULT_REVISION, INJECTION_LABEL, MADE_BY_ISTIOD, MADE_GATEWAY, REVISION_LABEL, WEBHOOKS, is_istiod,
+    revision, revision_of_pods, shown,
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
@@ -32,6 +33,9 @@ const VERSION_LABEL: &str = "app.kubernetes.io/version";
 pub fn needs() -> Vec<Need> {
     let mut needs = vec![
         need::everywhere("apps", "Deployment", "istio", Detail::Full),
+        // Gateways that istiod makes by itself, and where they are reached.
+        need::everywhere("apps", "Deployment", MADE_BY_ISTIOD, Detail::Full),
+        need::everywhere("", "Service", MADE_GATEWAY, Detail::Full),
         need::everywhere("apps", "DaemonSet", PART_OF, Detail::Full),
         tag::need(),
         need::everywhere(
@@ -158,7 +162,10 @@ impl Found<'_> {
         if self.istiod.is_some() {
             worst = worse(worst, self.webhook_health(facts, revision, &mut findings));
         }
-        for deployment in facts.objects("apps", "Deployment").filter(|d| !is_istiod(d)) {
+        for deployment in unique(facts, "apps", "Deployment")
+            .into_iter()
+            .filter(|d| !is_istiod(d))
+        {
             if of_this(deployment, key, keys) {
                 components.push(component(deployment, "istio-proxy"));
             }

@@ -151,29 +151,55 @@ fn addresses(facts: &Facts, installation: &Installation) -> Vec<Finding> {
         let service = facts.objects("", "Service").find(|service| {
             namespace(service) == gateway.object.namespace && name(service) == gateway.object.name
         });
-        let Some(service) = service.filter(|service| text(service, "/spec/type") == "LoadBalancer") else {
+        let Some(message) = service.and_then(reached) else {
             continue;
         };
-        let ingress = service
-            .pointer("/status/loadBalancer/ingress")
-            .and_then(Value::as_array);
-        let found: Vec<&str> = ingress
-            .into_iter()
-            .flatten()
-            .map(|address| match text(address, "/hostname") {
-                "" => text(address, "/ip"),
-                hostname => hostname,
-            })
-            .filter(|address| !address.is_empty())
-            .collect();
-        let message = if found.is_empty() {
-            format!("{} has no address yet", name(service))
-        } else {
-            format!("{} is reached at {}", name(service), found.join(", "))
-        };
+        let service = ObjectRef::new("v1", "Service", &gateway.object.namespace, &gateway.object.name);
         let mut said = finding("istio-address", Severity::Info, message, "");
-        said.object = Some(ObjectRef::new("v1", "Service", namespace(service), name(service)));
+        said.object = Some(service);
         findings.push(said);
     }
     findings
+}
+
+/// Where a Service is reached from outside, in words; nothing where it is not.
+fn reached(service: &Value) -> Option<String> {
+    let list = |pointer: &str| service.pointer(pointer).and_then(Value::as_array);
+    match text(service, "/spec/type") {
+        "LoadBalancer" => {
+            let ingress = list("/status/loadBalancer/ingress").into_iter().flatten();
+            let found: Vec<&str> = ingress
+                .map(|address| match text(address, "/hostname") {
+                    "" => text(address, "/ip"),
+                    hostname => hostname,
+                })
+                .filter(|address| !address.is_empty())
+                .collect();
+            Some(if found.is_empty() {
+                format!("{} has no address yet", name(service))
+            } else {
+                format!("{} is reached at {}", name(service), found.join(", "))
+            })
+        }
+        "NodePort" => {
+            let ports = list("/spec/ports").into_iter().flatten();
+            let found: Vec<String> = ports
+                .filter_map(|port| {
+                    Some(format!(
+                        "{} ({})",
+                        port["nodePort"].as_u64()?,
+                        text(port, "/name")
+                    ))
+                })
+                .collect();
+            (!found.is_empty()).then(|| {
+                format!(
+                    "{} is reached at each node, on ports {}",
+                    name(service),
+                    found.join(", ")
+                )
+            })
+        }
+        _ => None,
+    }
 }

@@ -1,7 +1,9 @@
 use meshery_plugin_api::message::finding::{Finding, Health, Installation};
+use meshery_plugin_api::testkit;
 use serde_json::json;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, folder};
+use crate::Istio;
 
 /// What is said of a control plane itself; who is in the mesh is another matter.
 fn codes(findings: &[Finding]) -> Vec<&str> {
@@ -225,20 +227,20 @@ fn objects_of_any_shape_do_no_harm() {
 
 #[test]
 fn mutual_tls_and_addresses_are_told_with_their_place() {
-    let text = std::fs::read_to_string(super::cluster::folder("clusters").join("installed.yaml")).unwrap();
+    let text = std::fs::read_to_string(folder("clusters").join("installed.yaml")).unwrap();
     let more = "
 - {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: istio-system}, spec: {mtls: {mode: STRICT}}}
 - {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a, namespace: shop}, spec: {mtls: {mode: DISABLE}}}
 - {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: b, namespace: shop}, spec: {selector: {matchLabels: {a: b}}}}
 ";
-    let cluster = meshery_plugin_api::testkit::Cluster::from_yaml(&format!("{text}{more}")).unwrap();
+    let cluster = testkit::Cluster::from_yaml(&format!("{text}{more}")).unwrap();
     let with_address = cluster.change("istio-ingressgateway", |object| {
         if object["kind"] == "Service" {
             object["spec"] = json!({"type": "LoadBalancer"});
             object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
         }
     });
-    let found = with_address.detect(&crate::Istio).unwrap();
+    let found = with_address.detect(&Istio).unwrap();
     let said = |code: &str| {
         found[0]
             .findings
@@ -253,4 +255,64 @@ fn mutual_tls_and_addresses_are_told_with_their_place() {
         said("istio-address"),
         "istio-ingressgateway is reached at 192.0.2.7"
     );
+}
+
+/// The cluster with a Gateway of the Gateway API for which istiod has made what it needs, reached by ports of the nodes.
+fn with_made_gateway(file: &str, revision: &str) -> testkit::Cluster {
+    let path = folder("clusters").join(format!("{file}.yaml"));
+    let made = format!(
+        r#"
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    name: edge-istio
+    namespace: shop
+    labels: {{gateway.networking.k8s.io/gateway-name: edge, gateway.istio.io/managed: istio.io-gateway-controller}}
+  spec:
+    replicas: 1
+    template:
+      metadata: {{annotations: {{istio.io/rev: {revision}}}}}
+      spec: {{containers: [{{name: istio-proxy, image: "registry.istio.io/release/proxyv2:1.30.2"}}]}}
+  status: {{availableReplicas: 1, updatedReplicas: 1}}
+- apiVersion: v1
+  kind: Service
+  metadata: {{name: edge-istio, namespace: shop, labels: {{gateway.networking.k8s.io/gateway-name: edge}}}}
+  spec: {{type: NodePort, ports: [{{name: http, port: 80, nodePort: 30080}}, {{name: https, port: 443, nodePort: 30443}}]}}
+"#
+    );
+    let text = std::fs::read_to_string(path).unwrap() + &made;
+    testkit::Cluster::from_yaml(&text).unwrap()
+}
+
+#[test]
+fn a_gateway_that_istiod_has_made_is_a_part_and_is_told_where_it_is_reached() {
+    let parts = |found: &Installation| found.components.clone().into_iter();
+    let gateway = |found: &Installation| parts(found).find(|part| part.object.name == "edge-istio");
+    let found = with_made_gateway("installed", "default")
+        .detect(&Istio)
+        .unwrap()
+        .remove(0);
+    let part = gateway(&found).unwrap();
+    assert_eq!((part.version.as_str(), part.health), ("1.30.2", Health::Healthy));
+    let address = found.findings.iter().find(|f| f.code == "istio-address").unwrap();
+    assert_eq!(
+        address.message,
+        "edge-istio is reached at each node, on ports 30080 (http), 30443 (https)"
+    );
+}
+
+#[test]
+fn a_gateway_that_istiod_has_made_is_of_the_revision_that_made_it() {
+    let found = with_made_gateway("revisioned", "canary").detect(&Istio).unwrap();
+    let owners: Vec<&str> = found
+        .iter()
+        .filter(|found| {
+            found
+                .components
+                .iter()
+                .any(|part| part.object.name == "edge-istio")
+        })
+        .map(|found| found.revision.as_str())
+        .collect();
+    assert_eq!(owners, ["canary"]);
 }
