@@ -71,6 +71,10 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
     ),
     (
+        "linkerd-anchor-behind",
+        "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
         "linkerd-anchor-holds",
         "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
     ),

@@ -34,6 +34,10 @@ pub const CONTROL_PLANE_NS: &str = "linkerd.io/control-plane-ns";
 pub const INJECT: &str = "linkerd.io/inject";
 /// Annotation of pods that have a proxy, with its version.
 pub const PROXY_VERSION: &str = "linkerd.io/proxy-version";
+/// Annotation of pods that have a proxy, with the digest of the trust anchors that they were given.
+pub const TRUST_ROOT: &str = "linkerd.io/trust-root-sha256";
+/// Annotation of namespaces and pods with what their proxies let in where no policy says it.
+pub const INBOUND_POLICY: &str = "config.linkerd.io/default-inbound-policy";
 /// Annotation that says what made an object: `linkerd/helm VERSION` or `linkerd/cli VERSION`.
 pub const CREATED_BY: &str = "linkerd.io/created-by";
 /// Label of namespaces whose pods no webhook of Linkerd's sees.

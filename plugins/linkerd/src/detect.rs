@@ -18,10 +18,10 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INJECT, INJECTOR, ISSUER, NAMESPACE, PROXY_VERSION,
-    TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+    CONFIG, CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, NAMESPACE,
+    PROXY_VERSION, TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, cni, trust, versions};
+use crate::{MESH, cni, install, trust, versions};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -46,6 +46,7 @@ pub fn needs() -> Vec<Need> {
         // And those without: whether they could have one is in their spec, and whether they are over in their status.
         need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Full),
         need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        need::one(NAMESPACE, "", "ConfigMap", CONFIG, Detail::Full),
         need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
         // Releases of extensions and of the CNI plugin.
@@ -155,6 +156,7 @@ impl Found<'_> {
         findings.extend(without_proxy(facts, of_namespace, &namespaces));
         findings.extend(trust::anchors(facts, of_namespace));
         findings.extend(trust::issuer(facts, of_namespace));
+        findings.extend(trust::behind(facts, of_namespace));
         if versions::parse(&version).is_some_and(|version| versions::line_of(&version) == "stable") {
             findings.push(finding(
                 "linkerd-stable-ended",
@@ -167,15 +169,7 @@ impl Found<'_> {
             ));
         }
         if !namespaces.is_empty() {
-            findings.push(finding(
-                "linkerd-mtls",
-                Severity::Info,
-                format!(
-                    "pods with a proxy ({with_proxies} of them) speak mutual TLS with each other; what comes from pods without \
-                     one is let in unless a policy forbids it"
-                ),
-                "",
-            ));
+            findings.push(mutual_tls(facts, of_namespace, with_proxies));
         }
         Installation {
             mesh: MESH.into(),
@@ -360,6 +354,41 @@ fn in_mesh(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
         pods += 1;
     }
     (names.into_iter().map(str::to_owned).collect(), pods)
+}
+
+/// What is let in besides mutual TLS, by the policy that counts where no other one does.
+fn mutual_tls(facts: &Facts, of_namespace: &str, with_proxies: usize) -> Finding {
+    let values = install::config(facts, of_namespace).map_or("", |object| text(object, "/data/values"));
+    let policy = values
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("defaultInboundPolicy:"))
+        .map_or("", |policy| policy.trim().trim_matches('"'));
+    let without_one = match policy {
+        "all-unauthenticated" => "is let in unless a policy forbids it",
+        "cluster-unauthenticated" => "is let in from the cluster's networks unless a policy forbids it",
+        "all-authenticated" | "cluster-authenticated" | "deny" => "is refused unless a policy allows it",
+        "audit" => "is let in and noted unless a policy forbids it",
+        _ => "is let in unless a policy, or the default policy, which was not seen, forbids it",
+    };
+    let of_their_own: BTreeSet<String> = facts
+        .objects("", "Namespace")
+        .filter_map(|object| {
+            let policy = annotation(object, INBOUND_POLICY)?;
+            Some(format!("{policy} in {}", name(object)))
+        })
+        .collect();
+    let mut message = format!(
+        "pods with a proxy ({with_proxies} of them) speak mutual TLS with each other; what comes from pods without one \
+         {without_one}"
+    );
+    if !policy.is_empty() {
+        message = format!("{message} (default policy {policy})");
+    }
+    if !of_their_own.is_empty() {
+        let of_their_own: Vec<String> = of_their_own.into_iter().collect();
+        message = format!("{message}; {}", of_their_own.join(", "));
+    }
+    finding("linkerd-mtls", Severity::Info, message, "")
 }
 
 /// How many proxies each namespace has.

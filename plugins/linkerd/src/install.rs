@@ -171,7 +171,7 @@ fn is_there(facts: &Facts, in_namespace: &str) -> bool {
 }
 
 /// Where a control plane's chart has written down its values.
-fn config<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a Value> {
+pub fn config<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a Value> {
     facts
         .objects("", "ConfigMap")
         .find(|object| name(object) == CONFIG && namespace_of(object) == in_namespace)

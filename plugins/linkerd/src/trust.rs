@@ -4,6 +4,8 @@
 //! second install never replaces them, and no key passes through a plan or a release's record. Who makes them (a person,
 //! cert-manager) also decides where the anchor's key lives; it need not be in the cluster at all.
 
+use std::fmt::Write as _;
+
 use meshery_mesh_kit::certificate::{self, Certificate};
 use meshery_mesh_kit::object::{annotation, name, namespace};
 use meshery_mesh_kit::{need, readable};
@@ -13,11 +15,13 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
 use crate::check::finding;
-use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOTS};
-use crate::issuer_secret;
+use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOT, TRUST_ROOTS};
+use crate::{detect, issuer_secret};
 
 /// From how many days before its end a certificate is warned of, as `linkerd check` does.
 const WARNED_DAYS: i64 = 60;
+/// How many pods a finding names.
+const NAMED: usize = 5;
 
 /// Both, in the namespace of a parameter.
 pub fn needs() -> [Need; 2] {
@@ -250,6 +254,46 @@ pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
         found.object = Some(ObjectRef::new("v1", "ConfigMap", in_namespace, TRUST_ROOTS));
     }
     findings
+}
+
+/// Pods whose proxies were given other anchors than those of today: they refuse whoever has a certificate under a newer one,
+/// or still believe one that was taken out.
+pub fn behind(facts: &Facts, in_namespace: &str) -> Option<Finding> {
+    let object = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)?;
+    let bundle = object.get("data")?.get(BUNDLE)?.as_str()?;
+    // Not every version takes the space around it into account.
+    let today = [digest(bundle), digest(bundle.trim())];
+    let mut pods: Vec<String> = detect::proxies(facts, in_namespace)
+        .filter(|pod| {
+            annotation(pod, TRUST_ROOT).is_some_and(|theirs| !today.iter().any(|ours| ours == theirs))
+        })
+        .map(|pod| format!("{}/{}", namespace(pod), name(pod)))
+        .collect();
+    if pods.is_empty() {
+        return None;
+    }
+    pods.sort_unstable();
+    let count = pods.len();
+    pods.truncate(NAMED);
+    let more = if count > NAMED { ", ..." } else { "" };
+    Some(finding(
+        "linkerd-anchor-behind",
+        Severity::Warning,
+        format!(
+            "{count} pods have proxies with other trust anchors than those of today: {}{more}",
+            pods.join(", ")
+        ),
+        "restart them, one namespace after the other (operation restart), before an anchor is taken out of the bundle",
+    ))
+}
+
+fn digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn holds(anchor: &Certificate, now: &str) -> bool {

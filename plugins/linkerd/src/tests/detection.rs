@@ -228,3 +228,61 @@ fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_st
     );
     assert_eq!(bare_with(json!({}), json!({}), "Succeeded"), None);
 }
+
+#[test]
+fn what_is_let_in_without_mutual_tls_is_told_by_the_default_policy() {
+    let said = |values: &'static str, of_shop: &'static str| {
+        let cluster = Cluster::of("installed")
+            .change("linkerd-config", |object| {
+                object["data"]["values"] = values.into();
+            })
+            .change("shop", |namespace| {
+                if !of_shop.is_empty() {
+                    namespace["metadata"]["annotations"]["config.linkerd.io/default-inbound-policy"] =
+                        of_shop.into();
+                }
+            });
+        let findings = cluster.detect().unwrap().remove(0).findings.into_iter();
+        let mut said = findings.filter(|finding| finding.code == "linkerd-mtls");
+        said.next().unwrap().message
+    };
+    let open = said("proxy:\n  defaultInboundPolicy: all-unauthenticated\n", "deny");
+    assert!(
+        open.contains("is let in unless a policy forbids it") && open.ends_with("; deny in shop"),
+        "{open}"
+    );
+    let closed = said("proxy:\n  defaultInboundPolicy: \"all-authenticated\"\n", "");
+    assert!(
+        closed.contains("refused unless a policy allows it")
+            && closed.ends_with("(default policy all-authenticated)"),
+        "{closed}"
+    );
+    assert!(said("", "").contains("which was not seen"));
+}
+
+#[test]
+fn pods_with_other_trust_anchors_than_todays_are_named() {
+    let said = |digest: &'static str| {
+        let cluster = Cluster::of("installed")
+            .change("linkerd-identity-trust-roots", |object| {
+                object["data"]["ca-bundle.crt"] = "abc\n".into();
+            })
+            .change("web-1", move |pod| {
+                if !digest.is_empty() {
+                    pod["metadata"]["annotations"]["linkerd.io/trust-root-sha256"] = digest.into();
+                }
+            });
+        let mut findings = cluster.detect().unwrap().remove(0).findings.into_iter();
+        let found = findings.find(|finding| finding.code == "linkerd-anchor-behind");
+        found.map(|finding| finding.message)
+    };
+    // Of "abc", and of "abc" with its end of line.
+    let todays = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let whole = "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb";
+    assert_eq!((said(todays), said(whole), said("")), (None, None, None));
+    let message = said("00").unwrap();
+    assert!(
+        message.starts_with("1 pods") && message.contains("shop/web-1"),
+        "{message}"
+    );
+}
