@@ -100,7 +100,7 @@ impl<'a> Seen<'a> {
             .objects("", "Pod")
             .filter(|pod| !proxies::is_over(pod))
             .collect();
-        // Detection asks for Istio's own Services too, by metadata alone.
+        // Detection asks for Istio's own Services too: each once.
         let mut services = BTreeMap::new();
         for service in facts
             .objects("", "Service")
