@@ -98,6 +98,10 @@ pub fn trials() -> Vec<Trial> {
             others::over_plain_helm,
         ),
         trial_with_charts(
+            "istio::a_gateway_of_plain_helm_is_removed_on_explicit_word_only",
+            others::gateway_of_plain_helm,
+        ),
+        trial_with_charts(
             "istio::installed_by_istioctl_is_taken_over_and_removed_on_explicit_word_only",
             others::of_istioctl,
         ),

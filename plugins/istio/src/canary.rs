@@ -498,6 +498,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         remedy: remedy.into(),
     };
     let mut findings = upgrade::checked(request, &canary.installed, &canary.chosen, BY_REVISION)?;
+    findings.extend(upgrade::carried(request, &canary.releases, true)?);
     let beside = detect::installations(facts)?
         .into_iter()
         .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);

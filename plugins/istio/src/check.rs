@@ -119,6 +119,9 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         )),
     }
     findings.extend(definitions(facts, wish.plane.namespace));
+    for gateway in &wish.gateways {
+        findings.extend(adoption::changed(request, gateway)?);
+    }
     let is_own = |object: &Value| label(object, REVISION_LABEL).is_some();
     findings.extend(webhook::of_others(facts, is_own));
     Ok(findings)

@@ -1,7 +1,8 @@
 //! Gateways by themselves: any number of them, each a release in a namespace of its own choice.
 
+use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::{apply, delete, remove_release};
-use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::finding::{Finding, Severity};
@@ -11,7 +12,7 @@ use crate::control_plane::{EGRESS_GATEWAY, GATEWAY, NAMESPACE, Plane, is_istiod,
 use crate::install::{asked_revision, deadline, deadline_parameter, revision_parameter, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
-use crate::releases::{Part, of_istio};
+use crate::releases::{Part, PartRelease, of_istio};
 use crate::values::{self, Values};
 use crate::{MESH, detect, versions};
 
@@ -67,6 +68,7 @@ pub fn add_operation() -> Operation {
                     schema::flag("Wait until the Service has an external address", false),
                 ),
                 ("values", values::parameter()),
+                adoption::parameter(),
                 deadline_parameter(),
             ],
             &["gateway_namespace"],
@@ -93,6 +95,7 @@ pub fn remove_operation() -> Operation {
                     schema::namespace("Namespace of the gateway", ""),
                 ),
                 name_parameter(),
+                adoption::removal_parameter(),
             ],
             &["gateway_namespace"],
         ),
@@ -173,13 +176,15 @@ fn installed_version(request: &PlanRequest, plane: Plane<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// A gateway's pods get their image from the injector: without it they never run.
+/// A gateway's pods get their image from the injector: without it they never run. A release of the same name may be another's.
 pub fn check_add(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let plane = plane(request)?;
     let facts = &request.facts;
     let mut findings = meshery_mesh_kit::readable::gaps(facts);
     let target = parameter::namespace(request, "gateway_namespace", "")?;
     findings.extend(namespace::terminating(facts, target));
+    let (_, name) = named(request)?;
+    findings.extend(adoption::changed(request, &ReleaseId::new(target, name))?);
     let there = facts.objects("apps", "Deployment").any(|deployment| {
         is_istiod(deployment) && revision(deployment) == crate::control_plane::shown(plane.revision)
     });
@@ -198,14 +203,29 @@ pub fn check_add(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     Ok(findings)
 }
 
+/// The release that is to be removed.
+fn there(request: &PlanRequest) -> Result<Option<PartRelease>, PluginError> {
+    let (_, name) = named(request)?;
+    let target = parameter::namespace(request, "gateway_namespace", "")?;
+    Ok(of_istio(&request.facts).into_iter().find(|release| {
+        release.part == Part::Gateway && release.id.namespace == target && release.id.name == name
+    }))
+}
+
+/// What somebody else has installed goes on explicit word only.
+pub fn check_remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let mut findings = meshery_mesh_kit::readable::gaps(&request.facts);
+    if let Some(release) = there(request)?.filter(|release| !release.ours) {
+        findings.push(adoption::removed(request, &release.id)?);
+    }
+    Ok(findings)
+}
+
 pub fn remove(request: &PlanRequest) -> Result<Plan, PluginError> {
     let (kind, name) = named(request)?;
     let target = parameter::namespace(request, "gateway_namespace", "")?;
     detect::demand_whole(&request.facts)?;
-    let there = of_istio(&request.facts).into_iter().any(|release| {
-        release.part == Part::Gateway && release.id.namespace == target && release.id.name == name
-    });
-    if !there {
+    if there(request)?.is_none() {
         return Err(PluginError::new(
             "gateway-unknown",
             format!("there is no release \"{name}\" of a gateway in namespace \"{target}\""),

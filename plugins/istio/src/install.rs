@@ -1,6 +1,7 @@
 //! Installing Istio: definitions, control plane, what a profile adds, and gateways once the injector serves.
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
+use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::{apply, probe};
 use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
@@ -306,18 +307,23 @@ pub struct Wish<'a> {
     /// Whether it puts a plugin into the nodes' network.
     pub cni: bool,
     pub namespaces: Vec<String>,
+    /// The gateways, by their releases.
+    pub gateways: Vec<ReleaseId>,
     pub skew: Option<Finding>,
 }
 
 pub fn wish(request: &PlanRequest) -> Result<Wish<'_>, PluginError> {
     let install = Install::read(request)?;
     let namespaces = install.namespaces().into_iter().map(Into::into).collect();
+    let of_gateway = |gateway: &Gateway<'_>| ReleaseId::new(gateway.namespace, gateway.name);
     let cni = install.parts.has_cni();
+    let gateways = install.gateways.iter().map(of_gateway).collect();
     let chosen = install.parts.chosen;
     let mesh = format!("{MESH} {}", chosen.version);
     Ok(Wish {
         skew: skew::outside(&mesh, &chosen.kubernetes, &request.facts.cluster.version),
         namespaces,
+        gateways,
         cni,
         plane: install.parts.plane,
         version: chosen.version,

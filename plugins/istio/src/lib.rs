@@ -140,7 +140,7 @@ const GROUPS: &[&[Entry]] = &[
             name: "remove-gateway",
             describe: gateway::remove_operation,
             plan: gateway::remove,
-            check: nothing_more,
+            check: gateway::check_remove,
         },
         Entry {
             name: "inject",

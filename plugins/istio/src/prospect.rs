@@ -15,7 +15,7 @@ use crate::maker::{OLD_OPERATOR, of_operator};
 use crate::releases::{Part, PartRelease};
 use crate::remove::Scope;
 use crate::skew::{BY_REVISION, IN_PLACE};
-use crate::upgrade::{of_release, releases, too_old};
+use crate::upgrade::{goes_along, of_release, releases, too_old};
 use crate::{MESH, proxies, remove, skew, versions};
 
 /// Of one installation among all that there are.
@@ -152,6 +152,8 @@ fn upgrade(
             )
         })
     });
+    let others = goes_along(releases).filter(|release| !release.ours);
+    let prospect = adoption::change_asked_for(prospect, others.map(|release| &release.id));
     asked_for(prospect, found)
 }
 

@@ -233,7 +233,27 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         &chosen.version,
     ));
     findings.extend(elsewhere(facts, plane));
+    let with_gateways = parameter::flag(request, "gateways", true)?;
+    findings.extend(carried(request, &releases(facts, plane), with_gateways)?);
     Ok(findings)
+}
+
+/// What goes along with the control plane may be somebody else's where that is not.
+pub fn carried(
+    request: &PlanRequest,
+    releases: &[PartRelease],
+    with_gateways: bool,
+) -> Result<Vec<Finding>, PluginError> {
+    let mut findings = Vec::new();
+    for release in goes_along(releases).filter(|release| with_gateways || release.part != Part::Gateway) {
+        findings.extend(adoption::changed(request, &release.id)?);
+    }
+    Ok(findings)
+}
+
+/// The releases beside that of the control plane, about which the installation says whose it is.
+pub fn goes_along(releases: &[PartRelease]) -> impl Iterator<Item = &PartRelease> {
+    releases.iter().filter(|release| release.part != Part::Istiod)
 }
 
 /// What the nodes have in another namespace is not upgraded with the control plane.

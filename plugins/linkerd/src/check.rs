@@ -3,6 +3,7 @@
 use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
+use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
 use meshery_mesh_kit::{adoption, cut_off, dropped, namespace, parameter, precheck, unreleased, webhook};
@@ -13,8 +14,9 @@ use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
 use serde_json::Value;
 
-use crate::control_plane::{CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
-use crate::{MESH, cli, cni, detect, extension, injection, install, remove as removal, trust, versions};
+use crate::control_plane::{CNI, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
+use crate::extension::{self, Extension};
+use crate::{MESH, cli, cni, detect, injection, install, remove as removal, trust, versions};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -151,6 +153,9 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     findings.extend(wish.ha.then(|| nodes_for_replicas(facts)).flatten());
     findings.extend(unprovable(facts, wish.cni));
     findings.extend(cni::of_openshift(wish.platform, wish.cni));
+    if wish.cni {
+        findings.extend(adoption::changed(request, &ReleaseId::new(CNI, CNI))?);
+    }
     findings.extend(gaps(facts));
     findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
     if wish.line == "stable" {
@@ -484,6 +489,14 @@ pub fn beside_control_plane(request: &PlanRequest) -> Result<Vec<Finding>, Plugi
             error.message,
             error.remedy,
         ));
+    }
+    Ok(findings)
+}
+
+pub fn remove_extension(request: &PlanRequest, extension: &Extension) -> Result<Vec<Finding>, PluginError> {
+    let mut findings = gaps(&request.facts);
+    if let Some(release) = extension::there(request, extension)?.filter(|release| !release.ours) {
+        findings.push(adoption::removed(request, &release.id)?);
     }
     Ok(findings)
 }

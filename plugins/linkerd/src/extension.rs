@@ -2,8 +2,9 @@
 
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::namespace::{self, State};
+use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::{apply, delete, holds, release, remove_release, wait};
-use meshery_mesh_kit::{application, need, parameter, schema};
+use meshery_mesh_kit::{adoption, application, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Facts, Need};
@@ -13,7 +14,7 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use crate::control_plane::{NAMESPACE, deployment};
-use crate::releases::{Part, of_linkerd};
+use crate::releases::{Part, PartRelease, of_linkerd};
 use crate::versions::{self, SMI as SMI_CATALOGUE};
 use crate::{MESH, check, detect};
 
@@ -86,6 +87,7 @@ pub fn install_operation(extension: &Extension) -> Operation {
             "control_plane",
             schema::namespace("Namespace of the control plane", NAMESPACE),
         ),
+        adoption::parameter(),
         application::deadline_parameter(),
     ];
     if extension.has_gateway {
@@ -107,10 +109,13 @@ pub fn remove_operation(extension: &Extension) -> Operation {
         category: Category::Configure,
         description: format!("Removes the extension {}", extension.name),
         parameters: schema::object(
-            [(
-                "namespace",
-                schema::namespace("Namespace of the extension", extension.chart),
-            )],
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the extension", extension.chart),
+                ),
+                adoption::removal_parameter(),
+            ],
             &[],
         ),
         needs: needs(),
@@ -138,6 +143,7 @@ fn installed_version(request: &PlanRequest) -> Result<String, PluginError> {
 
 pub fn check_install(request: &PlanRequest, extension: &Extension) -> Result<Vec<Finding>, PluginError> {
     let mut findings = check::beside_control_plane(request)?;
+    findings.extend(adoption::changed(request, &wanted(request, extension)?)?);
     let installed = installed_version(request)?;
     // SMI's versions are its own.
     if extension.part == Part::Smi {
@@ -238,14 +244,25 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
     ))
 }
 
+/// The release that an installation makes or brings further.
+pub fn wanted(request: &PlanRequest, extension: &Extension) -> Result<ReleaseId, PluginError> {
+    let target = parameter::namespace(request, "namespace", extension.chart)?;
+    Ok(ReleaseId::new(target, extension.chart))
+}
+
+/// The release that a removal takes.
+pub fn there(request: &PlanRequest, extension: &Extension) -> Result<Option<PartRelease>, PluginError> {
+    let target = parameter::namespace(request, "namespace", extension.chart)?;
+    Ok(of_linkerd(&request.facts)
+        .into_iter()
+        .find(|release| release.part == extension.part && release.id.namespace == target))
+}
+
 pub fn remove(request: &PlanRequest, extension: &Extension) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", extension.chart)?;
     detect::demand_whole(facts)?;
-    let found = of_linkerd(facts)
-        .into_iter()
-        .find(|release| release.part == extension.part && release.id.namespace == target);
-    let Some(found) = found else {
+    let Some(found) = there(request, extension)? else {
         return Err(PluginError::new(
             "extension-not-installed",
             format!(

@@ -84,7 +84,7 @@ macro_rules! extension {
                 name: $remove,
                 describe: || extension::remove_operation(&$extension),
                 plan: |request| extension::remove(request, &$extension),
-                check: nothing_more,
+                check: |request| check::remove_extension(request, &$extension),
             },
         ]
     };

@@ -5,7 +5,7 @@ use meshery_plugin_api::message::finding::{Finding, Installation, Prospect, Seve
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::ownership::ReleaseId;
+use crate::ownership::{self, ReleaseId};
 use crate::prospect::Prospecting as _;
 use crate::{parameter, schema};
 
@@ -79,16 +79,43 @@ pub fn asked_for(prospect: Prospect, word: &str, found: &Installation, described
     }
 }
 
+/// Whether a release that an operation brings, or brings further, may be changed; nothing is to be said when it is ours, or not
+/// there yet.
+pub fn changed(request: &PlanRequest, release: &ReleaseId) -> Result<Option<Finding>, PluginError> {
+    let there = ownership::releases(&request.facts);
+    if there.get(release).is_none_or(|seen| seen.ours) {
+        return Ok(None);
+    }
+    Ok(Some(change(parameter::flag(request, ADOPT, false)?, release)))
+}
+
+fn change(agreed: bool, release: &ReleaseId) -> Finding {
+    let remedy = "leave it to what installed it, or say that it is to be taken over (parameter adopt)";
+    of_release(agreed, release, remedy)
+}
+
+/// An operation that changes releases asks for the word first for each that is not ours.
+pub fn change_asked_for<'a>(prospect: Prospect, others: impl Iterator<Item = &'a ReleaseId>) -> Prospect {
+    others.fold(prospect, |prospect, id| {
+        prospect.with_consent(ADOPT, change(true, id))
+    })
+}
+
 /// What is to be said of removing a release that is not ours.
 pub fn removed(request: &PlanRequest, release: &ReleaseId) -> Result<Finding, PluginError> {
     Ok(removal(takes_others(request)?, release))
 }
 
 fn removal(agreed: bool, release: &ReleaseId) -> Finding {
+    let remedy = "remove it with what installed it, or say that it is to go (parameter of-others)";
+    of_release(agreed, release, remedy)
+}
+
+/// Without the word it is an error, and the remedy says which word.
+fn of_release(agreed: bool, release: &ReleaseId, remedy: &str) -> Finding {
     let (severity, remedy) = if agreed {
         (Severity::Warning, NOBODY_ELSE)
     } else {
-        let remedy = "remove it with what installed it, or say that it is to go (parameter of-others)";
         (Severity::Error, remedy)
     };
     Finding {

@@ -39,6 +39,16 @@ pub struct ReleaseId {
     pub name: String,
 }
 
+impl ReleaseId {
+    /// The release of a name in a namespace.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
 /// The release an object belongs to. Helm demands all three marks, and so do we: a chart may write the label itself.
 pub fn release_of(object: &Value) -> Option<ReleaseId> {
     if label(object, "app.kubernetes.io/managed-by") != Some("Helm") {

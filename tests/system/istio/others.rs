@@ -80,6 +80,33 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("left: {}", removed["left"]))
 }
 
+/// A gateway is its own release: whoever has installed it, it is not ours to change or to take without a word.
+pub fn gateway_of_plain_helm(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let archive = charts.join(format!("istio/gateway-{VERSION}.tgz"));
+    bench.helm(&[
+        "install",
+        "edge",
+        &archive.to_string_lossy(),
+        "--create-namespace",
+    ])?;
+    let theirs = Snapshot::take(&bench.cluster)?;
+
+    let gateway = json!({"gateway_namespace": SYSTEM, "name": "edge"});
+    bench.refused("remove-gateway", &gateway, "release-of-others")?;
+    bench.refused("add-gateway", &gateway, "release-of-others")?;
+    theirs.await_same(&bench.cluster).context("refused")?;
+
+    let agreed = json!({"gateway_namespace": SYSTEM, "name": "edge", "of-others": true});
+    bench.perform("remove-gateway", &agreed)?;
+    let left = bench.helm(&["list", "--short"])?;
+    ensure!(left.trim().is_empty(), "{left}");
+    // Helm has made it, so it stays.
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    before.await_same(&bench.cluster)
+}
+
 /// What istioctl has made is of no release. It is left alone without a word, and goes with one, by the labels that istioctl
 /// gives: the charts' objects with these stand for it here.
 pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use std::io::Read as _;
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use flate2::Compression;
 use flate2::read::{GzDecoder, GzEncoder};
 

@@ -185,3 +185,56 @@ fn only_a_gateway_that_is_there_is_removed() {
         .unwrap_err();
     assert_eq!(error.code, "gateway-unknown");
 }
+
+/// A cluster whose gateway plain helm has installed, beside a control plane of ours.
+fn with_a_gateway_of_others() -> Cluster {
+    Cluster::of("installed").change("istio-ingressgateway", |object| {
+        let annotations = object["metadata"]["annotations"].as_object_mut();
+        annotations.map(|annotations| annotations.remove("meshery.io/operation"));
+    })
+}
+
+#[test]
+fn a_gateway_that_somebody_else_has_installed_is_changed_or_removed_on_explicit_word_only() {
+    let of_others = |cluster: &Cluster, operation: &str, given: Value| {
+        let findings = cluster.check(operation, given);
+        let found = findings
+            .into_iter()
+            .find(|found| found.code == "release-of-others")?;
+        assert!(
+            found.message.contains("istio-ingress/istio-ingressgateway"),
+            "{found:?}"
+        );
+        Some(found.severity)
+    };
+    let place = json!({"gateway_namespace": "istio-ingress"});
+    for (operation, word, given) in [
+        ("remove-gateway", "of-others", place.clone()),
+        ("add-gateway", "adopt", place),
+        ("install", "adopt", json!({"version": "1.30.2"})),
+        ("upgrade", "adopt", json!({"version": "1.30.3"})),
+        ("upgrade-canary", "adopt", json!({"version": "1.30.3"})),
+    ] {
+        let said = |cluster: &Cluster, agreed: bool| {
+            let mut given = given.clone();
+            given[word] = agreed.into();
+            of_others(cluster, operation, given)
+        };
+        let theirs = with_a_gateway_of_others();
+        assert_eq!(said(&theirs, false), Some(Severity::Error), "{operation}");
+        assert_eq!(said(&theirs, true), Some(Severity::Warning), "{operation}");
+        let ours = Cluster::of("installed");
+        assert_eq!(said(&ours, false), None, "{operation}");
+    }
+    // What an upgrade leaves alone needs no word.
+    let without = json!({"version": "1.30.3", "gateways": false});
+    assert_eq!(of_others(&with_a_gateway_of_others(), "upgrade", without), None);
+    let found = with_a_gateway_of_others().detect().unwrap().remove(0);
+    for operation in ["upgrade", "upgrade-canary"] {
+        let prospect = found
+            .prospects
+            .iter()
+            .find(|prospect| prospect.operation == operation);
+        assert_eq!(prospect.unwrap().consent, ["adopt"], "{operation}");
+    }
+}

@@ -4,6 +4,8 @@ use meshery_plugin_api::message::finding::{Finding, Severity};
 use serde_json::json;
 
 use super::cluster::Cluster;
+use super::every_operation::extended;
+use crate::Linkerd;
 
 const NOW: &str = "2026-06-01T12:00:00Z";
 
@@ -197,6 +199,48 @@ fn what_helm_has_installed_is_changed_or_removed_on_explicit_word_only() {
     );
     let allowed = by_helm().check("remove", json!({"of-others": true}));
     assert!(codes(&allowed, Severity::Error).is_empty(), "{allowed:?}");
+}
+
+#[test]
+fn a_cni_plugin_that_helm_has_installed_is_taken_over_on_explicit_word_only() {
+    let said = |agreed: bool| {
+        let plugin = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {
+            "name": "linkerd-cni", "namespace": "linkerd-cni",
+            "labels": {"app.kubernetes.io/managed-by": "Helm", "linkerd.io/cni-resource": "true"},
+            "annotations": {"meta.helm.sh/release-name": "linkerd-cni",
+                "meta.helm.sh/release-namespace": "linkerd-cni"}}}]);
+        let cluster = meshery_plugin_api::testkit::Cluster::from_yaml(&plugin.to_string()).unwrap();
+        let given = json!({"cni": true, "adopt": agreed});
+        let mut found = cluster.check(&Linkerd, "install", given).unwrap().into_iter();
+        let found = found.find(|found| found.code == "release-of-others");
+        found.map(|found| found.severity)
+    };
+    assert_eq!(
+        (said(false), said(true)),
+        (Some(Severity::Error), Some(Severity::Warning))
+    );
+}
+
+#[test]
+fn an_extension_that_helm_has_installed_is_changed_or_removed_on_explicit_word_only() {
+    for extension in ["viz", "multicluster", "smi"] {
+        for (verb, word) in [("install", "adopt"), ("remove", "of-others")] {
+            let operation = format!("{verb}-{extension}");
+            let said = |mark: &str, agreed: bool| {
+                let cluster = extended(extension, mark);
+                let findings = cluster
+                    .check(&Linkerd, &operation, json!({word: agreed}))
+                    .unwrap();
+                let mut found = findings.into_iter();
+                let found = found.find(|found| found.code == "release-of-others");
+                found.map(|found| found.severity)
+            };
+            let theirs = "example.com/made-by";
+            assert_eq!(said(theirs, false), Some(Severity::Error), "{operation}");
+            assert_eq!(said(theirs, true), Some(Severity::Warning), "{operation}");
+            assert_eq!(said("meshery.io/operation", false), None, "{operation}");
+        }
+    }
 }
 
 #[test]

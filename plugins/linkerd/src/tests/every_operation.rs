@@ -16,6 +16,9 @@ use crate::{Linkerd, OPERATIONS};
 const CUSTOM: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}, data: {host: 'a.{namespace}'}}";
 
+/// Annotation of what the engine has made.
+const OURS: &str = "meshery.io/operation";
+
 fn plan(cluster: &testkit::Cluster, operation: &str, given: Value) -> Result<Plan, PluginError> {
     let request = cluster.request(&Linkerd, operation, given).unwrap();
     let text = "{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {ports: [{port: 80}]}}";
@@ -47,8 +50,8 @@ fn after(operation: &str, given: Value) -> testkit::Cluster {
     testkit::Cluster::from_yaml(&Value::from(objects).to_string()).unwrap()
 }
 
-/// A cluster with the release of an extension, by one of its objects.
-fn extended(extension: &str) -> testkit::Cluster {
+/// A cluster with the release of an extension, by one of its objects with an annotation that tells who made it.
+pub fn extended(extension: &str, mark: &str) -> testkit::Cluster {
     let chart = format!("linkerd-{extension}");
     let of_release = json!([
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": chart}, "status": {"phase": "Active"}},
@@ -56,7 +59,7 @@ fn extended(extension: &str) -> testkit::Cluster {
             "name": extension, "namespace": chart,
             "labels": {"app.kubernetes.io/managed-by": "Helm", "linkerd.io/extension": extension},
             "annotations": {"meta.helm.sh/release-name": chart, "meta.helm.sh/release-namespace": chart,
-                "meshery.io/operation": "01J"}}},
+                mark: "01J"}}},
     ]);
     testkit::Cluster::from_yaml(&of_release.to_string()).unwrap()
 }
@@ -100,9 +103,9 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
             });
             (operation, mirrored, json!({}))
         }
-        "remove-viz" => (operation, extended("viz"), json!({})),
-        "remove-multicluster" => (operation, extended("multicluster"), json!({})),
-        "remove-smi" => (operation, extended("smi"), json!({})),
+        "remove-viz" => (operation, extended("viz", OURS), json!({})),
+        "remove-multicluster" => (operation, extended("multicluster", OURS), json!({})),
+        "remove-smi" => (operation, extended("smi", OURS), json!({})),
         "deploy-emojivoto" => {
             let given = json!({"namespace": "shop", "inject": true});
             (operation, yaml("empty"), given)
