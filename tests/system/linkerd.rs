@@ -58,6 +58,10 @@ pub fn trials() -> Vec<Trial> {
             others::over_plain_helm,
         ),
         trial_with_charts(
+            "linkerd::anchors_of_a_chart_are_taken_out_of_its_hands_and_stay",
+            others::anchors_taken_out,
+        ),
+        trial_with_charts(
             "linkerd::installed_by_its_cli_is_removed_on_explicit_word_only",
             others::of_cli,
         ),

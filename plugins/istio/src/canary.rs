@@ -30,7 +30,7 @@ use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::BY_REVISION;
 use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
-use crate::values::{self, Values};
+use crate::values::VALUES;
 use crate::{MESH, detect, injection, proxies, tag, upgrade, versions};
 
 /// Name of the operation.
@@ -69,7 +69,7 @@ pub fn operation() -> Operation {
                         false,
                     ),
                 ),
-                ("values", values::parameter()),
+                VALUES.parameter(),
                 adoption::parameter(),
                 deadline_parameter(),
             ],
@@ -246,7 +246,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         plane: new,
         is_default: false,
         platform: None,
-        values: Values::read(request)?,
+        values: VALUES.read(request)?,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,

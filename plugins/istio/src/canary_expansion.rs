@@ -7,6 +7,7 @@ use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::demand;
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
 use meshery_mesh_kit::step::{ask, holds, in_a_row};
+use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::control_plane::{Plane, WEBHOOKS};
 use crate::parts::Parts;
 use crate::profile::Profile;
-use crate::values::Values;
+
 use crate::{MESH, proxies, tag, versions};
 
 /// The workloads of a namespace, restarted when its label has been taken back.

@@ -13,7 +13,7 @@ use crate::install::{asked_revision, deadline, deadline_parameter, revision_para
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
-use crate::values::{self, Values};
+use crate::values::VALUES;
 use crate::{MESH, detect, versions};
 
 const KINDS: [&str; 2] = ["ingress", "egress"];
@@ -67,7 +67,7 @@ pub fn add_operation() -> Operation {
                     "wait_for_address",
                     schema::flag("Wait until the Service has an external address", false),
                 ),
-                ("values", values::parameter()),
+                VALUES.parameter(),
                 adoption::parameter(),
                 deadline_parameter(),
             ],
@@ -138,7 +138,7 @@ pub fn add(request: &PlanRequest) -> Result<Plan, PluginError> {
         plane,
         is_default: false,
         platform: None,
-        values: Values::read(request)?,
+        values: VALUES.read(request)?,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,

@@ -18,7 +18,7 @@ use crate::control_plane::{
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::{self, NAMES, PLATFORMS, Profile};
 use crate::releases::{Part, of_istio};
-use crate::values::{self, Values};
+use crate::values::VALUES;
 use crate::{MESH, detect, versions};
 
 const DEADLINE_S: u64 = 300;
@@ -76,7 +76,7 @@ pub fn operation() -> Operation {
                     schema::flag("Wait until the ingress gateway's Service has an external address", false),
                 ),
                 platform_parameter(),
-                ("values", values::parameter()),
+                VALUES.parameter(),
                 adoption::parameter(),
                 deadline_parameter(),
             ],
@@ -189,7 +189,7 @@ impl<'a> Install<'a> {
             plane,
             is_default: is_default(facts, plane),
             platform,
-            values: Values::read(request)?,
+            values: VALUES.read(request)?,
             images: &request.images,
             deadline_s: deadline(request)?,
             // What somebody has set stays when the same is installed again, to mend it say.

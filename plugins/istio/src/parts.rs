@@ -5,6 +5,7 @@
 
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::step::{holds, keeping_values, release, wait};
+use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::plan::{Images, Rule, Step};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,7 @@ use crate::control_plane::{
     BASE, CNI, CNI_NODE, NAMESPACE, Plane, ZTUNNEL, daemon_set, default_validator, deployment, service,
 };
 use crate::profile::Profile;
-use crate::values::Values;
+
 use crate::versions;
 
 /// The first is the chart's own.

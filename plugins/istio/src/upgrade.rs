@@ -22,7 +22,7 @@ use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::{self, IN_PLACE};
-use crate::values::{self, Values};
+use crate::values::VALUES;
 use crate::{MESH, detect, proxies, versions};
 
 pub fn operation() -> Operation {
@@ -47,7 +47,7 @@ pub fn operation() -> Operation {
                     "gateways",
                     schema::flag("Upgrade the gateways of this control plane too, after it", true),
                 ),
-                ("values", values::parameter()),
+                VALUES.parameter(),
                 adoption::parameter(),
                 deadline_parameter(),
             ],
@@ -150,7 +150,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         plane,
         is_default: plane.revision.is_empty(),
         platform: None,
-        values: Values::read(request)?,
+        values: VALUES.read(request)?,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,

@@ -157,7 +157,11 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
         findings.extend(adoption::changed(request, &ReleaseId::new(CNI, CNI))?);
     }
     findings.extend(gaps(facts));
-    findings.extend(trust::before(facts, &wish.namespace, wish.is_upgrade));
+    findings.extend(trust::before(
+        facts,
+        &wish.namespace,
+        wish.is_upgrade && !wish.takes_out,
+    ));
     if wish.line == "stable" {
         findings.push(finding(
             "linkerd-stable-ended",

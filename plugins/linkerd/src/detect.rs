@@ -18,10 +18,10 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONFIG, CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, NAMESPACE,
+    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, NAMESPACE,
     PROXY_VERSION, TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, cni, install, trust, versions};
+use crate::{MESH, cni, config, trust, versions};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -46,7 +46,7 @@ pub fn needs() -> Vec<Need> {
         // And those without: whether they could have one is in their spec, and whether they are over in their status.
         need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Full),
         need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
-        need::one(NAMESPACE, "", "ConfigMap", CONFIG, Detail::Full),
+        config::need(NAMESPACE),
         need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
         // Releases of extensions and of the CNI plugin.
@@ -358,7 +358,7 @@ fn in_mesh(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
 
 /// What is let in besides mutual TLS, by the policy that counts where no other one does.
 fn mutual_tls(facts: &Facts, of_namespace: &str, with_proxies: usize) -> Finding {
-    let values = install::config(facts, of_namespace).map_or("", |object| text(object, "/data/values"));
+    let values = config::find(facts, of_namespace).map_or("", |object| text(object, "/data/values"));
     let policy = values
         .lines()
         .find_map(|line| line.trim_start().strip_prefix("defaultInboundPolicy:"))

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{NAMESPACE, deployment};
 use crate::releases::{Part, PartRelease, of_linkerd};
+use crate::values::VALUES;
 use crate::versions::{self, SMI as SMI_CATALOGUE};
 use crate::{MESH, check, detect};
 
@@ -87,6 +88,7 @@ pub fn install_operation(extension: &Extension) -> Operation {
             "control_plane",
             schema::namespace("Namespace of the control plane", NAMESPACE),
         ),
+        VALUES.parameter(),
         adoption::parameter(),
         application::deadline_parameter(),
     ];
@@ -220,7 +222,7 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
         extension.title,
         (target, extension.chart),
         chosen.chart(extension.chart)?,
-        values,
+        VALUES.read(request)?.over(extension.chart, values),
     ));
     let conditions = extension
         .deployments
@@ -313,7 +315,7 @@ pub fn jaeger(_: &PlanRequest) -> Result<Plan, PluginError> {
     )
     .cause("the Linkerd project removed linkerd-jaeger on 2025-10-01; its old charts do not fit the control planes of today")
     .remedy(
-        "install an OpenTelemetry collector of your own and give proxies its address: the control plane's values \
-         proxy.tracing.enabled and proxy.tracing.collector.endpoint",
+        "install an OpenTelemetry collector of your own and give proxies its address: operation upgrade with values \
+         {\"linkerd-control-plane\": {\"proxy\": {\"tracing\": {\"enabled\": true, \"collector\": {\"endpoint\": \"HOST:4317\"}}}}}",
     ))
 }

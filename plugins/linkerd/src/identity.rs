@@ -17,12 +17,14 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use serde_json::Value;
 
 use crate::control_plane::{BUNDLE, ISSUER, NAMESPACE, TRUST_ROOTS};
-use crate::{issuer_secret, trust};
+use crate::{config, issuer_secret, trust};
 
 /// Secret with the trust anchor.
 pub const ANCHOR: &str = "linkerd-trust-anchor";
 /// Annotation by which an issuer says which Secret has its anchor; nothing for the first one.
 const SIGNED_BY: &str = "meshery.io/trust-anchor";
+/// Parameter with the domain that identities end in.
+const DOMAIN: &str = "domain";
 const ANCHOR_DAYS: u64 = 3650;
 const ISSUER_DAYS: u64 = 365;
 const LONGEST_DAYS: u64 = 36_500;
@@ -46,6 +48,11 @@ pub fn anchor_days() -> (&'static str, Value) {
         "anchor_days",
         schema::count("Days that the trust anchor is valid", ANCHOR_DAYS, LONGEST_DAYS),
     )
+}
+
+/// The domain that identities end in: as asked for where nothing is installed yet, else as the control plane has it.
+fn domain<'a>(request: &'a PlanRequest, target: &str) -> Result<&'a str, PluginError> {
+    parameter::text(request, DOMAIN, config::trust_domain(&request.facts, target))
 }
 
 /// An error when the issuer would end after the anchor that signs it: what it signs then is refused.
@@ -118,10 +125,17 @@ pub fn make_operation() -> Operation {
                 anchor_days(),
                 issuer_days(),
                 keep_anchor_key(),
+                (
+                    DOMAIN,
+                    schema::text(
+                        "Domain of the cluster (clusterDomain, or identityTrustDomain where that is set); that of the \
+                         control plane that is there, else cluster.local, when empty",
+                    ),
+                ),
             ],
             &[],
         ),
-        needs: vec![need::namespace("{namespace}")],
+        needs: vec![need::namespace("{namespace}"), config::need("{namespace}")],
     }
 }
 
@@ -170,7 +184,7 @@ pub fn anchor(request: &PlanRequest, target: &str, secret: &str) -> Result<Mater
             String::new()
         },
         certificate: Some(Certificate {
-            common_name: format!("root.{target}.cluster.local"),
+            common_name: format!("root.{target}.{}", domain(request, target)?),
             authority: true,
             lifetime_h: hours(days),
             forget_key: !keep,
@@ -239,7 +253,7 @@ pub fn issuer(
     replace: bool,
 ) -> Result<MaterialItem, PluginError> {
     let days = parameter::count(request, "issuer_days", ISSUER_DAYS, LONGEST_DAYS)?;
-    let host = format!("identity.{target}.cluster.local");
+    let host = format!("identity.{target}.{}", domain(request, target)?);
     Ok(MaterialItem {
         secret_type: issuer_secret::type_of(&request.facts, target),
         replace,

@@ -1,12 +1,12 @@
 //! Installing and upgrading Linkerd: the namespace with its marks, definitions, perhaps the CNI plugin, control plane.
 
 use meshery_mesh_kit::namespace::{self, State};
-use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::step::{apply, holds, keeping_values, managed_by, probe, release, wait};
+use meshery_mesh_kit::values::Values;
 use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Rule, Step};
@@ -14,12 +14,12 @@ use semver::Version;
 use serde_json::{Map, Value, json};
 
 use crate::control_plane::{
-    CNI, CNI_CHART, CONFIG, CONTROL_PLANE, CONTROL_PLANE_NS, CRDS, INJECT, NAMESPACE, WEBHOOKS_DISABLED,
-    ready,
+    CNI, CNI_CHART, CONTROL_PLANE, CONTROL_PLANE_NS, CRDS, INJECT, NAMESPACE, WEBHOOKS_DISABLED, ready,
 };
 use crate::releases::{Part, of_linkerd};
+use crate::values::{self, VALUES};
 use crate::versions::{self, LINES, Release, STABLE_ENDED};
-use crate::{MESH, cni, detect, gateway_api, issuer_secret, trust};
+use crate::{MESH, cni, config, detect, gateway_api, issuer_secret, trust};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -66,7 +66,6 @@ fn common_parameters() -> [(&'static str, Value); 2] {
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}"), need::namespace(CNI)];
     needs.extend(trust::needs());
-    needs.push(need::one("{namespace}", "", "ConfigMap", CONFIG, Detail::Full));
     needs.extend(gateway_api::needs());
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
@@ -121,6 +120,7 @@ pub fn operation() -> Operation {
                     "init_as_root",
                     schema::flag("Let the init container run as root, as nodes with Docker's runtime want it", false),
                 ),
+                VALUES.parameter(),
                 adoption::parameter(),
                 deadline,
             ],
@@ -139,7 +139,17 @@ pub fn upgrade_operation() -> Operation {
         description:
             "Upgrades Linkerd in place: definitions first, then the control plane, with the options it has"
                 .into(),
-        parameters: schema::object([version, line, namespace, adoption::parameter(), deadline], &[]),
+        parameters: schema::object(
+            [
+                version,
+                line,
+                namespace,
+                VALUES.parameter(),
+                adoption::parameter(),
+                deadline,
+            ],
+            &[],
+        ),
         needs: needs(),
     }
 }
@@ -153,6 +163,7 @@ struct Install<'a> {
     /// What is special about the nodes.
     platform: Option<&'static str>,
     init_as_root: bool,
+    values: Values<'a>,
     gateway_api: Map<String, Value>,
     deadline_s: u32,
     images: &'a Images,
@@ -170,19 +181,6 @@ fn is_there(facts: &Facts, in_namespace: &str) -> bool {
         .any(|release| release.part == Part::ControlPlane && release.id.namespace == in_namespace)
 }
 
-/// Where a control plane's chart has written down its values.
-pub fn config<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a Value> {
-    facts
-        .objects("", "ConfigMap")
-        .find(|object| name(object) == CONFIG && namespace_of(object) == in_namespace)
-}
-
-/// Which options a control plane has, by the values that its chart has written down.
-fn has(facts: &Facts, in_namespace: &str, option: &str) -> bool {
-    let values = config(facts, in_namespace).map_or("", |object| text(object, "/data/values"));
-    values.lines().any(|line| line.trim_end() == option)
-}
-
 impl<'a> Install<'a> {
     fn read(request: &'a PlanRequest) -> Result<Self, PluginError> {
         let facts = &request.facts;
@@ -192,7 +190,7 @@ impl<'a> Install<'a> {
         // Of a control plane that is of no release its own installer's options are known, and stay when it becomes one.
         let keeps_options = upgrade || !released;
         let option = |parameter: &str, value: &str| -> Result<bool, PluginError> {
-            if keeps_options && has(facts, in_namespace, value) {
+            if keeps_options && config::has(facts, in_namespace, value) {
                 return Ok(true);
             }
             Ok(!upgrade && parameter::flag(request, parameter, false)?)
@@ -213,21 +211,30 @@ impl<'a> Install<'a> {
             platform: cni::platform(platform, facts),
             init_as_root: option("init_as_root", "  runAsRoot: true")?,
             gateway_api: gateway_api::values(facts, wish, in_namespace)?,
+            values: values::read(request)?,
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
             images: &request.images,
             is_upgrade: upgrade,
             keeps: upgrade || released,
-            unreleased: !released && config(facts, in_namespace).is_some(),
+            unreleased: !released && config::find(facts, in_namespace).is_some(),
         })
     }
 
     /// The options, as values of the control plane's chart; those that an upgrade finds are there already.
     fn options(&self) -> Value {
         let mut values = json!({});
-        if self.is_upgrade {
+        if self.is_upgrade && !self.takes_out() {
             return values;
         }
         values["identity"] = json!({"externalCA": true, "issuer": {"scheme": "kubernetes.io/tls"}});
+        if self.takes_out() {
+            // What they were is in no record from then on.
+            values["identityTrustAnchorsPEM"] = "".into();
+            values["identity"]["issuer"]["tls"] = json!({"crtPEM": "", "keyPEM": ""});
+        }
+        if self.is_upgrade {
+            return values;
+        }
         if self.cni {
             values["cniEnabled"] = true.into();
         }
@@ -238,6 +245,11 @@ impl<'a> Install<'a> {
             high_availability(&mut values);
         }
         values
+    }
+
+    /// Whether the chart is to leave the anchors and the issuer that it has made to others.
+    fn takes_out(&self) -> bool {
+        self.is_upgrade && values::takes_out(&self.values)
     }
 
     fn values(&self) -> Value {
@@ -277,6 +289,7 @@ impl<'a> Install<'a> {
         chart: &str,
         values: Value,
     ) -> Result<Step, PluginError> {
+        let values = self.values.over(chart, values);
         let step = release(id, title, name, self.release.chosen.chart(chart)?, values);
         Ok(if self.keeps { keeping_values(step) } else { step })
     }
@@ -306,7 +319,11 @@ impl<'a> Install<'a> {
                 vec![holds(Rule::Ready, daemons)],
             ));
         }
-        steps.extend(issuer_secret::named(facts, self.namespace));
+        steps.extend(issuer_secret::named(
+            facts,
+            self.namespace,
+            !self.is_upgrade || self.takes_out(),
+        ));
         steps.push(self.release(
             "control-plane",
             "control plane",
@@ -431,6 +448,8 @@ pub struct Wish {
     pub skew: Option<Finding>,
     pub missing_definitions: Vec<String>,
     pub is_upgrade: bool,
+    /// Whether anchors and issuer of a chart are taken out of its hands.
+    pub takes_out: bool,
     pub ha: bool,
     pub cni: bool,
     pub platform: Option<&'static str>,
@@ -446,6 +465,7 @@ impl Wish {
             skew: None,
             missing_definitions: Vec::new(),
             is_upgrade: true,
+            takes_out: false,
             ha: false,
             cni: false,
             platform: None,
@@ -462,6 +482,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
         namespace: install.namespace.to_owned(),
         line: install.release.line,
         is_upgrade: install.is_upgrade,
+        takes_out: install.takes_out(),
         ha: install.ha,
         cni: install.cni,
         platform: install.platform,

@@ -4,7 +4,7 @@
 //! These write `crt.pem` and `key.pem`, into a Secret whose type cannot be changed. It gets both under the other names beside
 //! those, so that it stays the same issuer and nobody who trusts it has to learn of another.
 
-use meshery_mesh_kit::object::{name, namespace, text};
+use meshery_mesh_kit::object::{annotation, name, namespace, text};
 use meshery_mesh_kit::ownership::release_of;
 use meshery_mesh_kit::step::material;
 use meshery_plugin_api::message::facts::Facts;
@@ -32,12 +32,17 @@ fn has(secret: &Value, key: &str) -> bool {
     secret.get("data").and_then(|data| data.get(key)).is_some()
 }
 
+/// Whether a release leaves it where it is.
+pub fn is_kept(object: &Value) -> bool {
+    annotation(object, "helm.sh/resource-policy") == Some("keep")
+}
+
 /// Whether certificate and key are there under the CLI's names only, by nobody's release that would take others away again.
 fn is_of_cli(secret: &Value) -> bool {
     let named = NAMES.iter().all(|(wanted, _)| has(secret, wanted));
     !named
         && text(secret, "/type") != TLS
-        && release_of(secret).is_none()
+        && (release_of(secret).is_none() || is_kept(secret))
         && NAMES.iter().all(|(_, of_cli)| has(secret, of_cli))
 }
 
@@ -84,9 +89,10 @@ pub fn unfit(facts: &Facts, in_namespace: &str) -> Option<Finding> {
     Some(found)
 }
 
-/// The step that gives what the CLI has made the names that the control plane is told to take.
-pub fn named(facts: &Facts, in_namespace: &str) -> Option<Step> {
-    let secret = find(facts, in_namespace).filter(|secret| is_of_cli(secret))?;
+/// The step that gives what the CLI has made, or a chart that it is taken from, the names that the control plane is told to take.
+pub fn named(facts: &Facts, in_namespace: &str, taken_out: bool) -> Option<Step> {
+    let is_meant = |secret: &&Value| is_of_cli(secret) && (taken_out || release_of(secret).is_none());
+    let secret = find(facts, in_namespace).filter(is_meant)?;
     let same = |(wanted, of_cli): &(&str, &str)| {
         let key = (*of_cli).to_owned();
         ((*wanted).to_owned(), MaterialEntry::SameAs { key })

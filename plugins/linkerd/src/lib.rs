@@ -8,6 +8,7 @@
 mod check;
 mod cli;
 mod cni;
+mod config;
 mod control_plane;
 mod detect;
 mod dropped;
@@ -27,6 +28,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod values;
 mod versions;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};

@@ -275,7 +275,12 @@ pub fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
             "linkerd-trust-in-chart",
             format!("{place} is part of a Helm release: its anchors come from the chart's values"),
         )
-        .remedy("install with identity.externalCA, or rotate them by an upgrade with other values")),
+        .remedy(format!(
+            "take both out of its hands: {}, then operation upgrade with values {{\"linkerd-control-plane\": {{\"identity\": \
+             {{\"externalCA\": true}}}}}}; or rotate them by an upgrade with other values (identityTrustAnchorsPEM, \
+             identity.issuer.tls)",
+            trust::keeping(target)
+        ))),
         Some(_) => Ok(()),
     }
 }

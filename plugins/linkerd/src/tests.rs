@@ -6,4 +6,5 @@ mod every_operation;
 mod plans;
 mod removal;
 mod rights;
+mod values;
 mod versions;

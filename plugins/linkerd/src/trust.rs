@@ -16,16 +16,17 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOT, TRUST_ROOTS};
-use crate::{detect, issuer_secret};
+use crate::{config, detect, issuer_secret};
 
 /// From how many days before its end a certificate is warned of, as `linkerd check` does.
 const WARNED_DAYS: i64 = 60;
 /// How many pods a finding names.
 const NAMED: usize = 5;
 
-/// Both, in the namespace of a parameter.
-pub fn needs() -> [Need; 2] {
+/// Both, in the namespace of a parameter, and what the chart says of them.
+pub fn needs() -> [Need; 3] {
     [
+        config::need("{namespace}"),
         need::one("{namespace}", "", "ConfigMap", TRUST_ROOTS, Detail::Full),
         need::one("{namespace}", "", "Secret", ISSUER, Detail::Full),
     ]
@@ -37,25 +38,55 @@ fn find<'a>(facts: &'a Facts, kind: &'a str, in_namespace: &str, wanted: &str) -
         .find(|object| name(object) == wanted && namespace(object) == in_namespace)
 }
 
-/// Whether a chart has made the anchors, from its values: they belong to its release.
+/// Whether a chart has made the anchors, from its values: they belong to its release, unless it has been told since that they
+/// come from outside, and they were kept.
 pub fn is_of_chart(facts: &Facts, in_namespace: &str) -> bool {
-    find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)
-        .is_some_and(|object| annotation(object, "meta.helm.sh/release-name").is_some())
+    find(facts, "ConfigMap", in_namespace, TRUST_ROOTS).is_some_and(is_marked)
+        && !config::has(facts, in_namespace, "  externalCA: true")
 }
 
-/// What speaks against an installation with the anchors and the issuer that are there, or against its upgrade.
-pub fn before(facts: &Facts, in_namespace: &str, is_upgrade: bool) -> Vec<Finding> {
+fn is_marked(object: &Value) -> bool {
+    annotation(object, "meta.helm.sh/release-name").is_some()
+}
+
+/// Whether the release would leave both where they are, would its chart not bring them any more.
+fn is_kept(facts: &Facts, in_namespace: &str) -> bool {
+    let both = [
+        find(facts, "ConfigMap", in_namespace, TRUST_ROOTS),
+        find(facts, "Secret", in_namespace, ISSUER),
+    ];
+    both.into_iter()
+        .flatten()
+        .all(|object| !is_marked(object) || issuer_secret::is_kept(object))
+}
+
+/// How both are taken out of a chart's hands, by the command that comes first.
+pub fn keeping(in_namespace: &str) -> String {
+    format!(
+        "`kubectl annotate --namespace {in_namespace} configmap/{TRUST_ROOTS} secret/{ISSUER} \
+         helm.sh/resource-policy=keep`"
+    )
+}
+
+/// What speaks against an installation with the anchors and the issuer that are there, or against an upgrade that leaves them
+/// in whose hands they are.
+pub fn before(facts: &Facts, in_namespace: &str, leaves: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if is_of_chart(facts, in_namespace) {
-        if !is_upgrade {
+    let of_chart = is_of_chart(facts, in_namespace);
+    if of_chart && (leaves || !is_kept(facts, in_namespace)) {
+        if !leaves {
             findings.push(finding(
                 "linkerd-trust-in-chart",
                 Severity::Error,
                 format!(
-                    "ConfigMap {in_namespace}/{TRUST_ROOTS} is part of a Helm release: an installation with anchors from outside \
+                    "ConfigMap {in_namespace}/{TRUST_ROOTS} is part of a Helm release: a control plane with anchors from outside \
                      would delete it"
                 ),
-                "upgrade what is there (operation upgrade), which leaves its anchors as they are",
+                format!(
+                    "have it and the issuer kept first: {}; or upgrade what is there (operation upgrade) without \
+                     identity.externalCA, which leaves its anchors as they are",
+                    keeping(in_namespace)
+                ),
             ));
         }
         // What the chart has made of the issuer is as the chart wants it.

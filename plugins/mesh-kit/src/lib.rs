@@ -36,5 +36,6 @@ pub mod schema;
 pub mod skew;
 pub mod step;
 pub mod unreleased;
+pub mod values;
 pub mod webhook;
 pub mod workload;

@@ -14,18 +14,14 @@ use crate::namespace::{eventually, succeeded};
 
 const OF_CHARTS: &str = "2025.10.7";
 
-pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
-    let bench = Bench::new(charts)?;
-    let untouched = Snapshot::take(&bench.cluster)?;
-    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
-    let helm = |arguments: &[&str]| {
-        succeeded(
-            bench
-                .cluster
-                .run_helm(&[arguments, &["--namespace", SYSTEM]].concat()),
-        )
-        .with_context(|| format!("helm {}", arguments.join(" ")))
-    };
+fn helm(bench: &Bench, arguments: &[&str]) -> anyhow::Result<String> {
+    let arguments = [arguments, &["--namespace", SYSTEM]].concat();
+    succeeded(bench.cluster.run_helm(&arguments)).with_context(|| format!("helm {}", arguments.join(" ")))
+}
+
+/// Plain helm, with anchors and issuer among the chart's values.
+fn install_by_helm(bench: &Bench, charts: &Path) -> anyhow::Result<()> {
+    let helm = |arguments: &[&str]| helm(bench, arguments);
     let file = tempfile::NamedTempFile::with_suffix(".json")?;
     let mut values = Trust::new()?.values();
     values["controllerLogLevel"] = "debug".into();
@@ -50,7 +46,14 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
             "{found:#}"
         );
         Ok(())
-    })?;
+    })
+}
+
+pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let untouched = Snapshot::take(&bench.cluster)?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    install_by_helm(&bench, charts)?;
 
     let refused = |operation: &str, parameters: &Value, code: &str| -> anyhow::Result<()> {
         let request = json!({"adapter": "linkerd", "operation": operation, "parameters": parameters});
@@ -94,7 +97,7 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     })?;
     bench.perform("linkerd", "remove", &json!({"of-others": true}))?;
     ensure!(bench.installation()?.is_none());
-    let left = helm(&["list", "--short"])?;
+    let left = helm(&bench, &["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
     bench.without_gateway_api()?;
     // Helm has made it.
@@ -262,4 +265,56 @@ pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
     before
         .await_same(&bench.cluster)
         .with_context(|| format!("left: {}", removed["left"]))
+}
+
+/// Anchors and issuer of a chart are taken out of its hands by an upgrade with values, and stay what they are.
+pub fn anchors_taken_out(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    let untouched = Snapshot::take(&bench.cluster)?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    install_by_helm(&bench, charts)?;
+    let object = |kind: &str, name: &str| bench.get(&[kind, name, "--namespace", SYSTEM]);
+    let roots = object("configmap", "linkerd-identity-trust-roots")?;
+    let issuer = object("secret", "linkerd-identity-issuer")?;
+    let external = json!({"version": NEWER, "adopt": true,
+        "values": {"linkerd-control-plane": {"identity": {"externalCA": true}}}});
+    let request = json!({"adapter": "linkerd", "operation": "upgrade", "parameters": external});
+    let said = bench.host.post("/api/v1/operations", &request)?.text();
+    ensure!(said.contains("linkerd-trust-in-chart"), "{said}");
+
+    bench.kubectl(&[
+        "annotate",
+        "--namespace",
+        SYSTEM,
+        "configmap/linkerd-identity-trust-roots",
+        "secret/linkerd-identity-issuer",
+        "helm.sh/resource-policy=keep",
+    ])?;
+    bench.perform("linkerd", "upgrade", &external)?;
+    linkerd.trouble()?;
+    let data = object("secret", "linkerd-identity-issuer")?["data"].clone();
+    ensure!(
+        object("configmap", "linkerd-identity-trust-roots")?["data"] == roots["data"],
+        "the anchors stay"
+    );
+    ensure!(
+        data["tls.crt"] == issuer["data"]["crt.pem"] && data["tls.key"] == issuer["data"]["key.pem"],
+        "the issuer stays"
+    );
+    let values = helm(
+        &bench,
+        &["get", "values", "linkerd-control-plane", "--output=json"],
+    )?;
+    ensure!(
+        !values.contains("PRIVATE KEY"),
+        "no key is in the release's record"
+    );
+
+    bench.perform("linkerd", "remove", &json!({"of-others": true}))?;
+    object("configmap", "linkerd-identity-trust-roots")?;
+    object("secret", "linkerd-identity-issuer")?;
+    bench.without_gateway_api()?;
+    // Helm has made it.
+    bench.kubectl(&["delete", "namespace", SYSTEM])?;
+    untouched.await_same(&bench.cluster)
 }
