@@ -164,6 +164,8 @@ struct Install<'a> {
     platform: Option<&'static str>,
     init_as_root: bool,
     values: Values<'a>,
+    /// The chart is to leave the anchors and the issuer that it has made to others.
+    takes_out: bool,
     gateway_api: Map<String, Value>,
     deadline_s: u32,
     images: &'a Images,
@@ -200,6 +202,7 @@ impl<'a> Install<'a> {
         if cni {
             charts.push(CNI_CHART);
         }
+        let values = values::read(request)?;
         let deadline = parameter::count(request, "deadline", DEADLINE_S, LONGEST_DEADLINE_S)?;
         let wish = parameter::choice(request, "gateway_api", &gateway_api::WISHES)?;
         let platform = parameter::choice(request, "platform", &cni::PLATFORMS)?;
@@ -211,7 +214,8 @@ impl<'a> Install<'a> {
             platform: cni::platform(platform, facts),
             init_as_root: option("init_as_root", "  runAsRoot: true")?,
             gateway_api: gateway_api::values(facts, wish, in_namespace)?,
-            values: values::read(request)?,
+            takes_out: (!upgrade || values::takes_out(&values)) && trust::is_of_chart(facts, in_namespace),
+            values,
             deadline_s: u32::try_from(deadline).unwrap_or(u32::MAX),
             images: &request.images,
             is_upgrade: upgrade,
@@ -223,11 +227,11 @@ impl<'a> Install<'a> {
     /// The options, as values of the control plane's chart; those that an upgrade finds are there already.
     fn options(&self) -> Value {
         let mut values = json!({});
-        if self.is_upgrade && !self.takes_out() {
+        if self.is_upgrade && !self.takes_out {
             return values;
         }
         values["identity"] = json!({"externalCA": true, "issuer": {"scheme": "kubernetes.io/tls"}});
-        if self.takes_out() {
+        if self.takes_out {
             // What they were is in no record from then on.
             values["identityTrustAnchorsPEM"] = "".into();
             values["identity"]["issuer"]["tls"] = json!({"crtPEM": "", "keyPEM": ""});
@@ -245,11 +249,6 @@ impl<'a> Install<'a> {
             high_availability(&mut values);
         }
         values
-    }
-
-    /// Whether the chart is to leave the anchors and the issuer that it has made to others.
-    fn takes_out(&self) -> bool {
-        self.is_upgrade && values::takes_out(&self.values)
     }
 
     fn values(&self) -> Value {
@@ -319,11 +318,7 @@ impl<'a> Install<'a> {
                 vec![holds(Rule::Ready, daemons)],
             ));
         }
-        steps.extend(issuer_secret::named(
-            facts,
-            self.namespace,
-            !self.is_upgrade || self.takes_out(),
-        ));
+        steps.extend(issuer_secret::named(facts, self.namespace, self.takes_out));
         steps.push(self.release(
             "control-plane",
             "control plane",
@@ -482,7 +477,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish, PluginError> {
         namespace: install.namespace.to_owned(),
         line: install.release.line,
         is_upgrade: install.is_upgrade,
-        takes_out: install.takes_out(),
+        takes_out: install.takes_out,
         ha: install.ha,
         cni: install.cni,
         platform: install.platform,

@@ -142,6 +142,12 @@ fn anchors_and_issuer_are_taken_out_of_a_chart_once_they_are_kept_and_can_then_b
         json!({"identityTrustAnchorsPEM": "", "identity": {"externalCA": true,
             "issuer": {"scheme": "kubernetes.io/tls", "tls": {"crtPEM": "", "keyPEM": ""}}}})
     );
+    // What it has installed is taken over the same way.
+    let adopted = json!({"version": "edge-25.10.7", "adopt": true});
+    let plan = of_chart(true).plan("install", adopted).unwrap();
+    let plane = values(&plan, "control-plane");
+    assert_eq!(plane["identity"]["issuer"]["tls"]["keyPEM"], "", "{plane}");
+    assert!(plan_text(&plan).contains("issuer-names"));
     // While the chart has them it writes them its way.
     let plan = of_chart(true).plan("upgrade", json!({})).unwrap();
     assert!(!plan_text(&plan).contains("issuer-names"), "{}", plan_text(&plan));
