@@ -33,6 +33,7 @@ pub const VALUES: ChartValues = ChartValues {
         ("/enableHttpRoutes", "gateway_api"),
         ("/enableTlsRoutes", "gateway_api"),
         ("/enableTcpRoutes", "gateway_api"),
+        ("/gateway/serviceType", "service_type"),
     ],
     example: "{\"linkerd-control-plane\": {\"controllerLogLevel\": \"debug\"}}",
 };
