@@ -5,6 +5,7 @@ mod bounds;
 mod copies;
 mod explicit;
 mod for_good;
+mod forced;
 mod helms;
 mod hooks;
 mod killed;
@@ -90,6 +91,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::what_only_has_the_marks_of_a_release_is_left_by_its_removal",
             copies::left,
+        ),
+        trial(
+            "releases::fields_taken_by_force_go_back_to_their_owner",
+            forced::given_back,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
         trial(
