@@ -57,6 +57,36 @@ impl Host {
         }
     }
 
+    /// Waits until a step of an operation has one of these states.
+    pub fn await_step(
+        &self,
+        id: &str,
+        step: &str,
+        states: &[&str],
+        limit: Duration,
+    ) -> anyhow::Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            let record = self.record(id)?;
+            let mut steps = record["steps"].as_array().into_iter().flatten();
+            let there = steps.any(|found| {
+                found["id"] == step
+                    && found["state"]
+                        .as_str()
+                        .is_some_and(|state| states.contains(&state))
+            });
+            if there {
+                return Ok(record);
+            }
+            ensure!(
+                Instant::now() < end,
+                "step {step} of {id} is not {} after {limit:?}: {record:#}",
+                states.join(" or ")
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until an operation has ended, in whatever way.
     pub fn await_end(&self, id: &str, limit: Duration) -> anyhow::Result<Value> {
         self.await_state(id, ENDED, limit)

@@ -2,7 +2,6 @@
 //! version or the old one.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use meshery_tests::cluster::Cluster;
@@ -121,7 +120,7 @@ fn one_kill(host: &mut Host, upgrade: &Value, step: &str, policy: &str) -> anyho
     upgrade["policy"] = json!({"on_interruption": policy});
     let id = host.plan(&upgrade)?;
     host.order(&id, "run")?;
-    await_step(host, &id, step, &["running", "done"])?;
+    host.await_step(&id, step, &["running", "done"], LIMIT)?;
     kill(host.pid()?);
     host.wait_ended().context("the host was killed")?;
     host.restart()?;
@@ -147,29 +146,11 @@ fn killed_in_undo(host: &mut Host, id: &str) -> anyhow::Result<()> {
             .map(str::to_owned)
     });
     let last = last.context("a step with objects")?;
-    await_step(host, id, &last, &["undoing", "undone"])?;
+    host.await_step(id, &last, &["undoing", "undone"], LIMIT)?;
     kill(host.pid()?);
     host.wait_ended().context("the host was killed")?;
     host.restart()?;
     let record = host.await_state(id, &["undone", "undo-incomplete", "succeeded"], LIMIT)?;
     ensure!(record["state"] == "undone", "{record:#}\n{}", host.story(id));
     Ok(())
-}
-
-fn await_step(host: &Host, id: &str, step: &str, states: &[&str]) -> anyhow::Result<()> {
-    let end = Instant::now() + LIMIT;
-    loop {
-        let record = host.record(id)?;
-        let found = record["steps"].as_array().into_iter().flatten();
-        let mut found = found.filter(|found| found["id"] == step);
-        if found.any(|found| {
-            found["state"]
-                .as_str()
-                .is_some_and(|state| states.contains(&state))
-        }) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < end, "step {step} is not reached: {record:#}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -15,15 +15,15 @@ use crate::invented::{LIMIT, invented_host, request};
 
 /// An installation that waits for its pods, and one that has to wait for it.
 fn two(host: &Host, policy: &str) -> anyhow::Result<(String, String)> {
-    let mut first = request("install", json!({"namespace": "first", "ready": "after-3s"}));
+    let mut first = request("install", json!({"namespace": "first", "ready": "after-5s"}));
     first["policy"] = json!({"on_interruption": policy});
     let first = host.plan(&first)?;
     let second = host.plan(&request("many", json!({"namespace": "second", "objects": 10})))?;
     host.order(&first, "run")?;
     let record = host.order(&second, "run")?;
     ensure!(record["state"] == "queued", "{record:#}");
-    // Until it waits, so that something is written.
-    host.await_state(&first, &["verifying"], LIMIT)?;
+    // Until it waits for its pods, so that something is written.
+    host.await_step(&first, "ready", &["running"], LIMIT)?;
     Ok((first, second))
 }
 
