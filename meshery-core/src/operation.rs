@@ -61,6 +61,7 @@ mod release_moment;
 mod release_removal;
 mod release_secrets;
 mod release_steps;
+mod release_tests;
 mod relied;
 mod resolve;
 mod restart;

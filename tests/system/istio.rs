@@ -7,6 +7,7 @@ mod checks;
 mod configuring;
 mod others;
 mod platforms;
+mod rollbacks;
 mod upgrades;
 mod with_helm;
 
@@ -64,6 +65,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::is_upgraded_in_place_with_its_values_and_taken_back",
             upgrades::in_place,
+        ),
+        trial_with_charts(
+            "istio::a_release_goes_back_to_an_earlier_revision_and_its_tests_are_run",
+            rollbacks::back_and_forth,
         ),
         trial_with_charts(
             "istio::samples_and_addons_come_and_go_without_a_trace",

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Release, RollbackRelease, Step, TestRelease};
+use meshery_plugin_api::message::plan::{Release, RollbackRelease, Step};
 use serde_json::Value;
 
 use super::clock;
 use super::consent::{Consent, NeededConsent};
 use super::mark::mark_definition;
-use super::release_existing::{Existing, no_release, outdated, superseded};
+use super::release_existing::{Existing, outdated, superseded};
 use super::release_moment::Moment;
 use super::release_removal::deletion;
 use super::resolve::{Resolved, Resolver};
@@ -168,6 +168,7 @@ impl Resolver<'_> {
         };
         let existing = self.existing(&name, resolved).await?;
         let (number, old) = existing.earlier(self, &name, release).await?;
+        resolved.notes.push(goes_back(&name, &existing, (number, &old)));
         let hooks = old.hooks();
         let rendered = recorded(&name.name, old.manifest(), &hooks)?;
         let now = clock::now();
@@ -308,7 +309,7 @@ impl Resolver<'_> {
     }
 
     /// The hooks of one moment as a step, the lightest first; nothing when there is none.
-    async fn hooks(
+    pub(super) async fn hooks(
         &self,
         step: &str,
         name: &ReleaseName,
@@ -347,42 +348,6 @@ impl Resolver<'_> {
             content: name,
             hooks: plans,
         }))
-    }
-
-    /// The tests that a release's chart brings.
-    pub(super) async fn tests(
-        &self,
-        step: &Step,
-        release: &TestRelease,
-        resolved: &mut Resolved,
-    ) -> Result<Work, Problem> {
-        let name = ReleaseName {
-            name: release.name.clone(),
-            namespace: release.namespace.clone(),
-        };
-        let existing = Existing::read(self, &name).await?;
-        let Some(record) = existing.record() else {
-            return Err(no_release(&name));
-        };
-        let recorded = recorded(&name.name, "", &record.hooks())?;
-        // Helm's older word for the same.
-        let tests: Vec<Hook> = recorded
-            .tests
-            .into_iter()
-            .chain(recorded.hooks.into_iter().filter(Hook::is_test))
-            .map(|test| Hook {
-                events: vec!["test".into()],
-                ..test
-            })
-            .collect();
-        let work = self.hooks(&step.id, &name, "test", &tests, resolved).await?;
-        work.ok_or_else(|| {
-            Problem::new(
-                ProblemKind::NotFound,
-                "no-tests",
-                format!("the chart of release {} brings no tests", name.name),
-            )
-        })
     }
 
     /// The hooks of one moment of a release that is there, as its record has them.
@@ -456,6 +421,30 @@ impl Resolver<'_> {
             }
         }
         Ok(named)
+    }
+}
+
+/// From which chart a release goes back to which: the numbers of revisions do not tell.
+fn goes_back(name: &ReleaseName, existing: &Existing, (number, old): (u32, &Record)) -> String {
+    let now = match existing.deployed() {
+        Some(record) => format!("is of {}", chart_of(record)),
+        None => "is not there now".to_owned(),
+    };
+    format!(
+        "Release {} {now} and goes back to {}, as revision {number} has it, with the values of then.",
+        name.name,
+        chart_of(old)
+    )
+}
+
+/// A record's chart, for people.
+fn chart_of(record: &Record) -> String {
+    let text = |key: &str| record.text(&format!("/chart/metadata/{key}"));
+    let chart = format!("chart {} {}", text("name"), text("version"));
+    match text("appVersion") {
+        "" => chart,
+        version if version == text("version") => chart,
+        version => format!("{chart} ({version})"),
     }
 }
 

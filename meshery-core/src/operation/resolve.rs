@@ -17,6 +17,7 @@ use super::material::Made;
 use super::ownership::minded;
 use super::release_removal::OfHelm;
 use super::release_steps::{Chain, Rendering};
+use super::release_tests;
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
 use super::secret_ref::References;
@@ -39,6 +40,8 @@ pub(super) struct Resolved {
     pub notes: Vec<String>,
     /// What is done on explicit word only.
     pub needs_consent: Vec<NeededConsent>,
+    /// The releases that are to be tested, and whether their charts bring tests.
+    pub tested: Vec<(String, bool)>,
 }
 
 /// Resolves plans for one operation.
@@ -85,6 +88,7 @@ impl Resolver<'_> {
             contents: Vec::new(),
             notes: Vec::new(),
             needs_consent: Vec::new(),
+            tested: Vec::new(),
         };
         // First all objects: a kind that one step defines may be used by any other.
         let mut brought: HashMap<String, Brought> = HashMap::new();
@@ -130,6 +134,7 @@ impl Resolver<'_> {
             }
             resolved.plan.steps.append(&mut stored);
         }
+        release_tests::demand_some(&resolved.tested)?;
         let size: usize = resolved.contents.iter().map(Vec::len).sum();
         if size > MAX_CONTENT {
             return Err(Problem::new(
@@ -196,7 +201,17 @@ impl Resolver<'_> {
             }
             Action::Delete(delete) => self.delete(&step.id, delete.clone(), resolved).await?,
             Action::RemoveRelease(release) => self.removal(&mut chain, release, resolved).await?,
-            Action::TestRelease(release) => self.tests(&step, release, resolved).await?,
+            Action::TestRelease(release) => {
+                let tests = self.tests(&step, release, resolved).await?;
+                resolved.tested.push((release.name.clone(), tests.is_some()));
+                tests.unwrap_or_else(|| {
+                    let none = release_tests::none_of(release);
+                    chain.title.clone_from(&none);
+                    resolved.notes.push(none);
+                    let conditions = Vec::new();
+                    Work::Wait { conditions }
+                })
+            }
             Action::Wait(wait) => Work::Wait {
                 conditions: wait.conditions.clone(),
             },

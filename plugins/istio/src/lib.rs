@@ -27,6 +27,7 @@ mod prospect;
 mod proxies;
 mod releases;
 mod remove;
+mod rollback;
 mod sample;
 mod skew;
 mod tag;
@@ -39,13 +40,15 @@ mod vet;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
-use meshery_mesh_kit::{custom, documentation};
+use meshery_mesh_kit::{chart_tests, custom, documentation};
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
+
+use crate::rollback::RELEASES;
 
 export_adapter! {
     name: "istio",
@@ -123,6 +126,18 @@ const GROUPS: &[&[Entry]] = &[
             describe: upgrade::operation,
             plan: upgrade::plan,
             check: upgrade::check,
+        },
+        Entry {
+            name: "rollback",
+            describe: || meshery_mesh_kit::rollback::operation(&RELEASES),
+            plan: |request| meshery_mesh_kit::rollback::plan(&RELEASES, request),
+            check: |request| meshery_mesh_kit::rollback::check(&RELEASES, request),
+        },
+        Entry {
+            name: "test",
+            describe: || chart_tests::operation(&RELEASES),
+            plan: |request| chart_tests::plan(&RELEASES, request),
+            check: |request| chart_tests::check(&RELEASES, request),
         },
         Entry {
             name: canary::CANARY,

@@ -7,7 +7,7 @@ use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::step::{holds, keeping_values, release, wait};
 use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
-use meshery_plugin_api::message::plan::{Images, Rule, Step};
+use meshery_plugin_api::message::plan::{Images, Readiness, Rule, Step};
 use serde_json::{Map, Value, json};
 
 use crate::control_plane::{
@@ -175,24 +175,11 @@ impl Parts<'_> {
 
     /// The control plane works.
     pub fn ready(&self) -> Step {
-        let mut conditions = vec![
-            holds(Rule::Ready, self.plane.deployment()),
-            holds(Rule::Serving, self.plane.injector()),
-        ];
-        let mut validators = vec![self.plane.validator()];
-        if self.is_default {
-            validators.push(default_validator());
-        }
-        for validator in validators {
-            // istiod lets everything pass until it can validate, then it closes the door itself.
-            conditions.push(holds(Rule::Serving, validator.clone()));
-            conditions.push(holds(Rule::FailsClosed, validator));
-        }
         wait(
             "istiod-ready",
             "istiod runs, injects and validates",
             self.deadline_s,
-            conditions,
+            plane_works(self.plane, self.is_default),
         )
     }
 
@@ -225,4 +212,22 @@ impl Parts<'_> {
             conditions,
         )
     }
+}
+
+/// What holds when a control plane works.
+pub fn plane_works(plane: Plane<'_>, is_default: bool) -> Vec<Readiness> {
+    let mut conditions = vec![
+        holds(Rule::Ready, plane.deployment()),
+        holds(Rule::Serving, plane.injector()),
+    ];
+    let mut validators = vec![plane.validator()];
+    if is_default {
+        validators.push(default_validator());
+    }
+    for validator in validators {
+        // istiod lets everything pass until it can validate, then it closes the door itself.
+        conditions.push(holds(Rule::Serving, validator.clone()));
+        conditions.push(holds(Rule::FailsClosed, validator));
+    }
+    conditions
 }

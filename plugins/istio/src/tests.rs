@@ -12,6 +12,7 @@ mod plans;
 mod prospects;
 mod removal;
 mod rights;
+mod rollback;
 mod samples;
 mod upgrades;
 mod vetting;

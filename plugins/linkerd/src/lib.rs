@@ -23,6 +23,7 @@ mod recovery;
 mod releases;
 mod remove;
 mod restart;
+mod rollback;
 mod rotation;
 mod sample;
 #[cfg(test)]
@@ -33,13 +34,15 @@ mod versions;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
-use meshery_mesh_kit::{custom, documentation};
+use meshery_mesh_kit::{chart_tests, custom, documentation};
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{MeshAdapter, PluginError, export_adapter};
+
+use crate::rollback::RELEASES;
 
 export_adapter! {
     name: "linkerd",
@@ -111,6 +114,18 @@ const GROUPS: &[&[Entry]] = &[
             describe: install::upgrade_operation,
             plan: install::upgrade,
             check: check::upgrade,
+        },
+        Entry {
+            name: "rollback",
+            describe: || meshery_mesh_kit::rollback::operation(&RELEASES),
+            plan: |request| meshery_mesh_kit::rollback::plan(&RELEASES, request),
+            check: |request| meshery_mesh_kit::rollback::check(&RELEASES, request),
+        },
+        Entry {
+            name: "test",
+            describe: || chart_tests::operation(&RELEASES),
+            plan: |request| chart_tests::plan(&RELEASES, request),
+            check: |request| chart_tests::check(&RELEASES, request),
         },
         Entry {
             name: "remove",

@@ -6,5 +6,6 @@ mod every_operation;
 mod plans;
 mod removal;
 mod rights;
+mod rollback;
 mod values;
 mod versions;

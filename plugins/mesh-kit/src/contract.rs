@@ -48,13 +48,16 @@ fn written(plan: &Plan) -> Vec<ObjectRef> {
             Action::Delete(delete) => objects.extend(delete.targets.iter().map(|t| t.object.clone())),
             Action::Restart(restart) => objects.extend(restart.workloads.iter().cloned()),
             Action::Probe(probe) => assert!(!namespace(&probe.object).is_empty()),
-            Action::Release(_) | Action::RemoveRelease(_) | Action::Wait(_) | Action::Gate(_) => {}
+            Action::Release(_)
+            | Action::RemoveRelease(_)
+            | Action::RollbackRelease(_)
+            | Action::TestRelease(_)
+            | Action::Wait(_)
+            | Action::Gate(_) => {}
             Action::Material(material) => {
                 objects.extend(material.items.iter().map(|item| item.object.clone()));
             }
-            Action::RollbackRelease(_) | Action::TestRelease(_) | Action::Expand(_) | Action::Unknown => {
-                panic!("{step:?}")
-            }
+            Action::Expand(_) | Action::Unknown => panic!("{step:?}"),
         }
     }
     objects

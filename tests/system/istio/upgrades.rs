@@ -13,7 +13,7 @@ use crate::namespace::eventually;
 const NEWER: &str = "1.30.3";
 
 /// The image of a Deployment's first container.
-fn image(bench: &Bench, deployment: &str) -> anyhow::Result<String> {
+pub fn image(bench: &Bench, deployment: &str) -> anyhow::Result<String> {
     let object = bench.get(&["deployment", deployment, "--namespace", SYSTEM])?;
     Ok(text(&object["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned())
 }

@@ -54,6 +54,8 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         "install" => ("install-default", yaml("empty"), json!({"version": "1.30.2"})),
         "remove" => ("remove", installed(), json!({})),
         "upgrade" => ("upgrade", installed(), json!({"version": "1.30.3"})),
+        "rollback" => (operation, installed(), json!({"release": "istiod"})),
+        "test" => (operation, installed(), json!({})),
         "upgrade-canary" => ("upgrade-canary-alone", installed(), json!({"version": "1.30.3"})),
         "add-gateway" => {
             let given = json!({"gateway_namespace": "edge", "service_type": "NodePort"});

@@ -79,6 +79,10 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         | "jaeger-addon"
         | "install-viz"
         | "install-multicluster" => (operation, installed(), json!({})),
+        "rollback" => {
+            let given = json!({"release": "linkerd-control-plane", "revision": 1});
+            (operation, installed(), given)
+        }
         "make-trust" | "deploy-bookinfo" | "deploy-httpbin" | "deploy-imagehub" => {
             (operation, yaml("empty"), json!({}))
         }
@@ -92,7 +96,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
             });
             (operation, ours, shop)
         }
-        "restart" => (operation, installed(), json!({"namespace": "linkerd"})),
+        "restart" | "test" => (operation, installed(), json!({"namespace": "linkerd"})),
         "install-smi" => {
             let mirrored = installed().chart(ChartFact {
                 name: "linkerd-smi".into(),
