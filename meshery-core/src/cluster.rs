@@ -9,6 +9,7 @@ pub mod diff;
 pub mod discovery;
 pub mod error;
 pub mod facts;
+pub(crate) mod falls_away;
 pub mod fence;
 mod gate;
 mod gone;

@@ -49,6 +49,7 @@ mod policy;
 mod presence;
 mod preview;
 mod preview_deletion;
+mod preview_fallen;
 mod previewing;
 mod probe;
 mod pulled;

@@ -23,7 +23,6 @@ use super::{restart, risk};
 use crate::cluster::apply::{Applied, ApplyOptions};
 use crate::cluster::diff::diff;
 use crate::cluster::error::FieldConflict;
-use crate::cluster::take_over::take_over;
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 use crate::provider::Store;
@@ -365,15 +364,11 @@ impl Previewing<'_> {
         match self.tried(&wanted, manager, &mut previewed.conflicts).await {
             Ok(applied) => {
                 previewed.certainty = Certainty::Verified;
-                if now.as_ref().is_some_and(|now| take_over(now, manager).is_some()) {
-                    previewed.note = Some(
-                        "it was written by updates, as Helm 3 does: fields that this version has no more go as well, \
-                         and cannot be shown"
-                            .into(),
-                    );
-                }
+                let owned = (now.as_ref(), manager);
+                let outcome = self.fallen(&reference, owned, &wanted, applied.object).await;
+                previewed.note = outcome.note;
                 previewed.warnings = applied.warnings;
-                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &applied.object);
+                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &outcome.object);
                 if now.is_some() {
                     previewed.change = if previewed.diff.is_empty() {
                         Change::Unchanged

@@ -178,6 +178,18 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
         "{preview:#}"
     );
     ensure!(change("ConfigMap/release-theirs/kept")? == "keep", "{preview:#}");
+    // Three-way, whichever helm has written it: what falls away is shown as well, and what the server puts in its place.
+    let diff = |end: &str| super::previewed(&preview, end).map(|object| object["diff"].to_string());
+    let changes = diff("ConfigMap/release-theirs/changes")?;
+    ensure!(
+        changes.contains(r#""before":"away","change":"removed","path":"data.falls""#),
+        "{changes}"
+    );
+    let work = diff("Deployment/release-theirs/work")?;
+    ensure!(
+        work.contains(r#""after":1,"before":2,"change":"changed","path":"spec.replicas""#),
+        "{work}"
+    );
     ground.host.order(&planned, "run")?;
     let upgraded = ground.host.await_end(&planned, LIMIT)?;
     ensure!(
