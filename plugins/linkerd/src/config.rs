@@ -10,7 +10,7 @@ use crate::control_plane::CONFIG;
 /// Where the domain is not known.
 const USUAL_DOMAIN: &str = "cluster.local";
 
-/// It, in a namespace.
+/// It, in a namespace, or in all ("").
 pub fn need(in_namespace: &str) -> Need {
     need::one(in_namespace, "", "ConfigMap", CONFIG, Detail::Full)
 }

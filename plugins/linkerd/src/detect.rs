@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, NAMESPACE,
-    PROXY_VERSION, TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, PROXY_VERSION,
+    TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
 use crate::{MESH, cni, config, trust, versions};
 
@@ -45,9 +45,10 @@ pub fn needs() -> Vec<Need> {
         of_linkerd("", "Pod", Detail::Metadata),
         // And those without: whether they could have one is in their spec, and whether they are over in their status.
         need::everywhere("", "Pod", &format!("!{CONTROL_PLANE_NS}"), Detail::Full),
-        need::one(NAMESPACE, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
-        config::need(NAMESPACE),
-        need::one(NAMESPACE, "", "Secret", ISSUER, Detail::Full),
+        // Wherever the control plane is.
+        need::one("", "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+        config::need(""),
+        need::one("", "", "Secret", ISSUER, Detail::Full),
         need::everywhere("", "Namespace", "", Detail::Metadata),
         // Releases of extensions and of the CNI plugin.
         need::everywhere("", "ServiceAccount", "linkerd.io/extension", Detail::Metadata),

@@ -7,7 +7,7 @@ use meshery_plugin_api::message::finding::{Finding, Health, Installation, Prospe
 use semver::Version;
 
 use crate::check::{described, finding, over};
-use crate::control_plane::{CONTROL_PLANE, CRDS, NAMESPACE};
+use crate::control_plane::{CONTROL_PLANE, CRDS};
 use crate::{MESH, cli, install, recovery, remove, rotation, trust, versions};
 
 pub fn of(facts: &Facts, found: &Installation) -> Vec<Prospect> {
@@ -16,10 +16,7 @@ pub fn of(facts: &Facts, found: &Installation) -> Vec<Prospect> {
         upgrade(facts, found),
         removal(facts, found),
     ];
-    // Of anchors elsewhere detection knows nothing.
-    if found.namespace == NAMESPACE {
-        prospects.extend(anchors(facts, found));
-    }
+    prospects.extend(anchors(facts, found));
     prospects
 }
 
@@ -62,12 +59,7 @@ fn install(facts: &Facts, found: &Installation) -> Prospect {
             "put the charts of that version into the mirror",
         )
     });
-    if found.namespace == NAMESPACE {
-        let errors = trust::before(facts, NAMESPACE, false)
-            .into_iter()
-            .filter(|found| found.severity == Severity::Error);
-        prospect = errors.fold(prospect, Prospect::knowing);
-    }
+    prospect = knowing_trust(prospect, facts, found, false);
     adoption::asked_for(prospect, "linkerd", found, &described(found))
 }
 
@@ -109,13 +101,16 @@ fn upgrade(facts: &Facts, found: &Installation) -> Prospect {
     if let Some(farther) = farther {
         prospect = prospect.knowing(farther);
     }
-    if found.namespace == NAMESPACE {
-        let errors = trust::before(facts, NAMESPACE, true)
-            .into_iter()
-            .filter(|found| found.severity == Severity::Error);
-        prospect = errors.fold(prospect, Prospect::knowing);
-    }
+    prospect = knowing_trust(prospect, facts, found, true);
     adoption::asked_for(prospect, "linkerd", found, &described(found))
+}
+
+/// With what speaks against it of the anchors and the issuer, left in whose hands they are or not.
+fn knowing_trust(prospect: Prospect, facts: &Facts, found: &Installation, leaves: bool) -> Prospect {
+    trust::before(facts, &found.namespace, leaves)
+        .into_iter()
+        .filter(|found| found.severity == Severity::Error)
+        .fold(prospect, Prospect::knowing)
 }
 
 fn removal(facts: &Facts, found: &Installation) -> Prospect {
@@ -149,7 +144,7 @@ fn removal(facts: &Facts, found: &Installation) -> Prospect {
 
 /// Another anchor: in the safe order while there is one, at once when there is none any more.
 fn anchors(facts: &Facts, found: &Installation) -> [Prospect; 2] {
-    if let Err(error) = rotation::demand_bundle(facts, NAMESPACE) {
+    if let Err(error) = rotation::demand_bundle(facts, &found.namespace) {
         let why = as_finding(error);
         return [
             refused(rotation::ROTATE, why.clone()),
@@ -165,7 +160,7 @@ fn anchors(facts: &Facts, found: &Installation) -> [Prospect; 2] {
         recovery::REPLACE,
         format!("anchor and issuer at once; the control plane is restarted{restarted}"),
     );
-    if trust::is_past_rotation(facts, NAMESPACE) {
+    if trust::is_past_rotation(facts, &found.namespace) {
         let why = error(
             "linkerd-past-rotation",
             format!("{MESH} has no anchor and issuer that work: identity would not come back from a restart"),

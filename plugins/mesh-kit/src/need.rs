@@ -19,7 +19,7 @@ pub fn within(namespace: &str, group: &str, kind: &str, selector: &str, detail: 
     }
 }
 
-/// One object by name; the namespace is empty for cluster-wide kinds.
+/// One object by name; the namespace is empty for cluster-wide kinds, and where every namespace may have one of that name.
 pub fn one(namespace: &str, group: &str, kind: &str, name: &str, detail: Detail) -> Need {
     Need {
         name: name.into(),

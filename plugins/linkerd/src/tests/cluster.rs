@@ -26,9 +26,14 @@ pub fn yaml(file: &str) -> testkit::Cluster {
 
 /// The same with further objects, in YAML.
 fn with(file: &str, more: &str) -> testkit::Cluster {
+    read(file, |text| format!("{text}\n{more}"))
+}
+
+/// The file's text as it is, or changed.
+fn read(file: &str, change: impl Fn(&str) -> String) -> testkit::Cluster {
     let path = folder("clusters").join(format!("{file}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let cluster = testkit::Cluster::from_yaml(&format!("{text}\n{more}"));
+    let cluster = testkit::Cluster::from_yaml(&change(&text));
     cluster.unwrap_or_else(|e| panic!("{}: {e:?}", path.display()))
 }
 
@@ -39,6 +44,21 @@ impl Cluster {
 
     pub fn with(file: &str, more: &str) -> Self {
         Self(with(file, more))
+    }
+
+    /// With the control plane in another namespace than it usually has.
+    pub fn in_namespace(file: &str, namespace: &str) -> Self {
+        let places = [
+            "namespace: ",
+            "control-plane-ns: ",
+            "kind: Namespace\n  metadata: {name: ",
+        ];
+        let moved = |text: &str| {
+            places.iter().fold(text.to_owned(), |text, place| {
+                text.replace(&format!("{place}linkerd"), &format!("{place}{namespace}"))
+            })
+        };
+        Self(read(file, moved))
     }
 
     pub fn forbid(self, kinds: &[(&str, &str)]) -> Self {

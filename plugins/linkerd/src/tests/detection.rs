@@ -149,6 +149,36 @@ fn what_operations_would_do_is_told_with_the_installation() {
 }
 
 #[test]
+fn anchors_and_issuer_are_found_where_the_control_plane_is() {
+    let found = Cluster::in_namespace("installed", "mesh")
+        .now(NOW)
+        .detect()
+        .unwrap();
+    assert_eq!(found[0].namespace, "mesh");
+    let findings: Vec<&str> = found[0]
+        .findings
+        .iter()
+        .map(|found| found.code.as_str())
+        .collect();
+    assert!(findings.contains(&"linkerd-anchor-expires"), "{findings:?}");
+    assert_eq!(prospect(&found[0], "upgrade").verdict, Verdict::Possible);
+    assert_eq!(prospect(&found[0], "rotate-anchor").verdict, Verdict::Possible);
+
+    // Those of another namespace are none of its own.
+    let elsewhere =
+        Cluster::in_namespace("installed", "mesh").change("linkerd-identity-trust-roots", |object| {
+            object["metadata"]["namespace"] = "linkerd".into();
+        });
+    let found = elsewhere.now(NOW).detect().unwrap();
+    let rotate = prospect(&found[0], "rotate-anchor");
+    assert_eq!(
+        (rotate.verdict, codes(rotate)),
+        (Verdict::Refused, vec!["linkerd-trust-missing"])
+    );
+    assert_eq!(codes(prospect(&found[0], "upgrade")), ["linkerd-trust-missing"]);
+}
+
+#[test]
 fn what_others_have_installed_asks_for_a_word_or_is_refused() {
     let by = |annotations: serde_json::Value| {
         let mut cluster = Cluster::of("installed").now("2026-06-01T00:00:00Z");
