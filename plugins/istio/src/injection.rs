@@ -111,7 +111,7 @@ fn needs() -> Vec<Need> {
 pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = namespace::asked(request)?;
     let label = wanted(request)?;
-    let steps = vec![INJECTION.enable_with("label", target, label)];
+    let step = INJECTION.enable_with("label", target, label);
     let summary = match label {
         (AMBIENT_LABEL, _) => format!("Take namespace {target} into the mesh, without sidecars"),
         (REVISION_LABEL, revision) => {
@@ -119,7 +119,7 @@ pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
         }
         _ => format!("Inject sidecars into new pods of namespace {target}"),
     };
-    changed(request, target, steps, summary)
+    changed(request, target, step, summary)
 }
 
 pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
@@ -150,22 +150,16 @@ pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
                 )),
         });
     }
-    let steps = vec![INJECTION.take_back("label", target)];
     changed(
         request,
         target,
-        steps,
+        INJECTION.take_back("label", target),
         format!("Inject no sidecars into new pods of namespace {target}"),
     )
 }
 
-fn changed(
-    request: &PlanRequest,
-    target: &str,
-    mut steps: Vec<Step>,
-    summary: String,
-) -> Result<Plan, PluginError> {
+fn changed(request: &PlanRequest, target: &str, step: Step, summary: String) -> Result<Plan, PluginError> {
     let then = rollout::as_asked(request, target)?;
-    steps.extend(then.steps);
+    let steps = [then.before, vec![step], then.steps].concat();
     Ok(crate::plan(summary, steps, then.verify, then.notes))
 }

@@ -195,6 +195,6 @@ fn of_workload(step: Step, summary: String, workload: ObjectRef) -> Plan {
 
 fn changed(request: &PlanRequest, target: &str, step: Step, summary: String) -> Result<Plan, PluginError> {
     let then = rollout::as_asked(request, target)?;
-    let steps = [vec![step], then.steps].concat();
+    let steps = [then.before, vec![step], then.steps].concat();
     Ok(crate::plan(summary, steps, then.verify, then.notes))
 }

@@ -3,14 +3,14 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S, WORKLOADS, workloads};
-use meshery_mesh_kit::step::{delete, holding_back, id_for, material, restart, wait};
+use meshery_mesh_kit::step::{delete, holding_back, id_for, material, restart, restart_in_undo, wait};
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
+use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 use serde_json::Value;
 
 use crate::check::finding;
@@ -64,12 +64,16 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     identity::demand_lifetimes(request)?;
     let old = identity::anchor_of(facts, target);
     let new = rotation::next(facts, target);
-    let mut steps = vec![
-        material(
-            "anchor",
-            format!("the new anchor, in Secret {target}/{new}"),
-            vec![identity::anchor(request, target, &new)?],
-        ),
+    let members = members(facts, &found.namespaces)?;
+    let mut steps = vec![material(
+        "anchor",
+        format!("the new anchor, in Secret {target}/{new}"),
+        vec![identity::anchor(request, target, &new)?],
+    )];
+    if !trust::is_past_rotation(facts, target) {
+        steps.extend(again(target, &members));
+    }
+    steps.extend([
         // Where one of them stays, the anchor does.
         holding_back(material(
             "trust",
@@ -91,10 +95,9 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             ROLLOUT_S,
             ready(target),
         ),
-    ];
+    ]);
     let mut notes = Vec::new();
-    for (number, member) in found.namespaces.iter().enumerate() {
-        let workloads = workloads(facts, member)?;
+    for (number, (member, workloads)) in members.into_iter().enumerate() {
         if workloads.is_empty() {
             notes.push(format!(
                 "Namespace {member} has no workload that can be restarted."
@@ -129,6 +132,40 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         vec![install::injection_works(ROLLOUT_S)],
         notes,
     ))
+}
+
+/// The namespaces in the mesh, each with its workloads.
+fn members<'a>(
+    facts: &Facts,
+    namespaces: &'a [String],
+) -> Result<Vec<(&'a str, Vec<ObjectRef>)>, PluginError> {
+    let member = |namespace: &'a String| Ok((namespace.as_str(), workloads(facts, namespace)?));
+    namespaces.iter().map(member).collect()
+}
+
+/// Everybody is made anew once more when anchor and issuer are back, the control plane first. Where they have ended, nobody
+/// would come up with them.
+fn again(target: &str, members: &[(&str, Vec<ObjectRef>)]) -> Vec<Step> {
+    let mut steps: Vec<Step> = members
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, workloads))| !workloads.is_empty())
+        .map(|(number, (member, workloads))| {
+            restart_in_undo(
+                &id_for("again", member, number),
+                format!("the workloads of namespace {member}, when anchor and issuer are back"),
+                ROLLOUT_S,
+                workloads.clone(),
+            )
+        })
+        .collect();
+    steps.push(restart_in_undo(
+        "control-plane-again",
+        "the control plane, when anchor and issuer are back",
+        ROLLOUT_S,
+        DEPLOYMENTS.map(|name| deployment(target, name)).to_vec(),
+    ));
+    steps
 }
 
 pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -80,7 +80,8 @@ pub fn parameter() -> (&'static str, Value) {
     (RESTART, schema::flag(description, false))
 }
 
-/// What follows such a change: the restart, if it was asked for, and what is to hold then; else what people should know.
+/// What goes with such a change: the restart, if it was asked for, also of the undo, and what is to hold then; else what people
+/// should know.
 pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, PluginError> {
     let mut then = AsAsked::default();
     if !parameter::flag(request, RESTART, false)? {
@@ -96,6 +97,14 @@ pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, Plugi
     if !workloads.is_empty() {
         let ready = ready("rolled-out", "the restarted workloads run", &workloads);
         then.verify.push(ready);
+        // Pods that were made with the change do not lose it by themselves.
+        let title = format!("workloads of namespace {namespace}, when the change has been taken back");
+        then.before.push(crate::step::restart_in_undo(
+            "restart-again",
+            title,
+            ROLLOUT_S,
+            workloads.clone(),
+        ));
         then.steps.push(restart("restart", namespace, workloads));
     }
     Ok(then)
@@ -104,7 +113,9 @@ pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, Plugi
 /// Parts of a plan.
 #[derive(Debug, Default)]
 pub struct AsAsked {
-    /// Steps.
+    /// Steps that come before the change.
+    pub before: Vec<Step>,
+    /// Steps that follow it.
     pub steps: Vec<Step>,
     /// What is to hold then.
     pub verify: Vec<Step>,

@@ -73,7 +73,6 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
         "upgrade"
         | "remove"
         | "rotate-anchor"
-        | "replace-anchor"
         | "restart-all"
         | "renew-issuer"
         | "jaeger-addon"
@@ -96,6 +95,7 @@ fn example(operation: &str) -> Option<(&str, testkit::Cluster, Value)> {
             });
             (operation, ours, shop)
         }
+        "replace-anchor" => (operation, installed().now("2027-01-02T00:00:00Z"), json!({})),
         "restart" | "test" => (operation, installed(), json!({"namespace": "linkerd"})),
         "install-smi" => {
             let mirrored = installed().chart(ChartFact {

@@ -1,6 +1,6 @@
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
-use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest};
+use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Step};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, folder};
@@ -388,6 +388,16 @@ fn an_anchor_that_has_ended_is_replaced_before_anybody_is_restarted() {
             "old-anchor"
         ]
     );
+}
+
+#[test]
+fn an_anchor_that_holds_still_comes_back_with_everybody_made_anew() {
+    let cluster = Cluster::of("installed").now("2026-06-01T00:00:00Z");
+    let plan = cluster.plan("replace-anchor", json!({"cut_off": true})).unwrap();
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids[..4], ["anchor", "again-shop", "control-plane-again", "trust"]);
+    let is_of_undo = |step: &&Step| matches!(&step.action, Action::Restart(restart) if restart.in_undo);
+    assert_eq!(plan.steps.iter().filter(is_of_undo).count(), 2);
 }
 
 #[test]
