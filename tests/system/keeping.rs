@@ -4,11 +4,13 @@ use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_tests::cluster::Cluster;
 use meshery_tests::host::{Answer, Host};
+use meshery_tests::proxy::{Action, FaultProxy};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use crate::invented::{LIMIT, invented_host, request};
-use crate::namespace::succeeded;
+use crate::namespace::{eventually, succeeded};
+use crate::releases::{self, accepting, config, hook, job};
 use crate::{cluster, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +23,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "keeping::an_operation_that_is_given_up_lists_what_it_leaves_behind",
             given_up,
+        ),
+        trial(
+            "keeping::an_interrupted_operation_whose_cluster_is_gone_is_given_up_without_the_hooks_that_went",
+            cluster_gone,
         ),
     ]
 }
@@ -170,5 +176,60 @@ fn given_up() -> anyhow::Result<()> {
     host.post(&format!("/api/v1/operations/{planned}/undo"), &json!({}))?
         .problem(409, "nothing-to-undo")?;
     succeeded(cluster.kubectl(&["delete", "namespace", "given-up"]))?;
+    Ok(())
+}
+
+fn cluster_gone() -> anyhow::Result<()> {
+    const SPACE: &str = "gone-cluster";
+    let cluster = cluster()?;
+    let proxy = FaultProxy::start(&cluster)?;
+    let mut host = invented_host(&cluster, &proxy.kubeconfig(cluster.dir()))?
+        .mirror(releases::mirror(&cluster)?)
+        .start()?;
+    succeeded(cluster.kubectl(&["create", "namespace", SPACE]))?;
+    let mut asked = releases::pieces(
+        SPACE,
+        &[
+            hook(job("goes", "0"), "pre-install", "0", "hook-succeeded"),
+            config("piece", json!({})),
+            hook(job("endless", "never"), "post-install", "0", ""),
+        ],
+    );
+    asked["policy"] = json!({"on_interruption": "ask"});
+    let planned = host.plan(&asked)?;
+    host.order(&planned, "run")?;
+    eventually(|| succeeded(cluster.kubectl(&["get", "job", "endless", "--namespace", SPACE])))?;
+    host.kill()?;
+    proxy.on(|_| Action::DropBefore);
+    host.restart()?;
+    host.await_state(&planned, &["interrupted"], LIMIT)?;
+
+    let forget = format!("/api/v1/operations/{planned}/forget");
+    let problem = host.post(&forget, &json!({}))?.problem(409, "leaves-behind")?;
+    let record = host
+        .post(&format!("{forget}?leave_behind=true"), &json!({}))?
+        .expect(200)?;
+    ensure!(record["state"] == "forgotten", "{record:#}");
+    let left: Vec<&str> = record["left"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|left| left["ref"].as_str())
+        .filter_map(|name| name.rsplit('/').next())
+        .collect();
+    ensure!(
+        left == ["piece", "sh.helm.release.v1.demo.v1", "endless"],
+        "{left:?}: {problem:#}"
+    );
+    // What became of the hook that went is in the story.
+    let story = host.story(&planned);
+    ensure!(story.contains("as its delete policy says"), "{story}");
+
+    // It keeps nobody from the cluster when that is back.
+    proxy.clear();
+    let next = releases::pieces(SPACE, &[config("next", json!({}))]);
+    let next = accepting(next, &["recover-release"]);
+    host.perform(&next, "succeeded", LIMIT)?;
+    succeeded(cluster.kubectl(&["delete", "namespace", SPACE]))?;
     Ok(())
 }

@@ -412,7 +412,7 @@ fn needs_word(ground: &Ground, request: &Value, word: &str) -> anyhow::Result<St
     Ok(needed["why"].as_str().unwrap_or_default().to_owned())
 }
 
-fn accepting(mut request: Value, words: &[&str]) -> Value {
+pub fn accepting(mut request: Value, words: &[&str]) -> Value {
     request["policy"]["accept"] = json!(words);
     request
 }

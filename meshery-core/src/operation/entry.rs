@@ -63,6 +63,8 @@ pub(super) enum Entry {
         done: usize,
         total: usize,
     },
+    /// A hook's own object is gone again, as its delete policy says.
+    Discarded { step: String, object: ObjectRef },
     /// A step has left something for later ones; sealed when it comes from an object that holds secrets.
     Output {
         step: String,
@@ -252,6 +254,13 @@ impl Timed {
                 event.object = Some(object);
                 event.change = Some(change.as_str().to_owned());
                 (event.done, event.total) = (Some(done), Some(total));
+            }
+            Entry::Discarded { step, object } => {
+                event.kind = EventKind::Object;
+                event.step = Some(step);
+                event.object = Some(object);
+                event.change = Some(ObjectChange::Deleted.as_str().to_owned());
+                event.reason = Some("as its delete policy says".to_owned());
             }
             Entry::Output { step, name, value } => {
                 event.message = Some(match value {

@@ -93,6 +93,7 @@ impl OperationRecord {
             Entry::Reverted { .. }
             | Entry::CancelRequested { .. }
             | Entry::Intent { .. }
+            | Entry::Discarded { .. }
             | Entry::Note { .. } => {}
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What it has left behind is listed for good, and the cluster is free for others again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 
@@ -87,12 +87,26 @@ fn leaves(id: &str, left: &[Left]) -> Problem {
 
 /// What an operation did to the cluster and did not take back, as far as its journal knows.
 async fn left_behind(store: &Store, id: &str) -> Result<Vec<Left>, Problem> {
-    let mut left: BTreeMap<ObjectRef, &str> = BTreeMap::new();
+    let mut entries = Vec::new();
     for entry in store.read(id, 0).await? {
         let timed: Timed = serde_json::from_value(entry.entry).map_err(|error| unreadable(&error))?;
-        match timed.entry {
+        entries.push(timed.entry);
+    }
+    Ok(left_by(entries))
+}
+
+/// The same, by the entries in their order.
+fn left_by(entries: impl IntoIterator<Item = Entry>) -> Vec<Left> {
+    let mut left: BTreeMap<ObjectRef, &str> = BTreeMap::new();
+    // What was there before.
+    let mut before: HashSet<ObjectRef> = HashSet::new();
+    for entry in entries {
+        match entry {
             Entry::Intent { objects, .. } => {
                 for intent in objects {
+                    if intent.before.is_some() {
+                        before.insert(intent.object.clone());
+                    }
                     left.insert(
                         intent.object,
                         "it may have been changed: nobody could say any more",
@@ -111,6 +125,11 @@ async fn left_behind(store: &Store, id: &str) -> Result<Vec<Left>, Problem> {
                 | ObjectChange::Ready
                 | ObjectChange::Accepted => drop(left.remove(&object)),
             },
+            // One that made room for it does not come back.
+            Entry::Discarded { object, .. } if before.contains(&object) => {
+                left.insert(object, "deleted");
+            }
+            Entry::Discarded { object, .. } => drop(left.remove(&object)),
             Entry::Reverted { object, result, .. }
                 if !matches!(result, Reversal::Left | Reversal::Unchanged | Reversal::Restarted) =>
             {
@@ -119,11 +138,65 @@ async fn left_behind(store: &Store, id: &str) -> Result<Vec<Left>, Problem> {
             _ => {}
         }
     }
-    Ok(left
-        .into_iter()
+    left.into_iter()
         .map(|(object, why)| Left {
             object,
             why: why.to_owned(),
         })
-        .collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::{Intent, Stored};
+    use super::*;
+
+    #[test]
+    fn a_hook_that_is_gone_again_is_not_left_behind_unless_it_took_the_place_of_another() {
+        let object = |name: &str| ObjectRef::new("batch/v1", "Job", "space", name);
+        let intent = |name: &str, before| Entry::Intent {
+            step: "s".into(),
+            objects: vec![Intent {
+                object: object(name),
+                before,
+            }],
+        };
+        let outcome = |name: &str, change| Entry::Outcome {
+            step: "s".into(),
+            object: object(name),
+            change,
+            uid: "u".into(),
+            fields: Stored::Nothing,
+            done: 1,
+            total: 1,
+        };
+        let discarded = |name: &str| Entry::Discarded {
+            step: "s".into(),
+            object: object(name),
+        };
+        let there = Some(Stored::Plain(serde_json::json!({})));
+        let left = left_by([
+            intent("stays", None),
+            outcome("stays", ObjectChange::Created),
+            intent("goes", None),
+            outcome("goes", ObjectChange::Created),
+            intent("in-place", there),
+            outcome("in-place", ObjectChange::Recreated),
+            intent("unknown", None),
+            discarded("goes"),
+            discarded("in-place"),
+        ]);
+        let told: Vec<(&str, &str)> = left
+            .iter()
+            .map(|left| (left.object.name.as_str(), left.why.split(':').next().unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("in-place", "deleted"),
+                ("stays", "made"),
+                ("unknown", "it may have been changed")
+            ]
+        );
+    }
 }

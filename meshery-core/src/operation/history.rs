@@ -59,6 +59,8 @@ pub(super) struct ObjectHistory {
     pub before: Option<Stored<Value>>,
     /// Nothing when the host was killed before it could say.
     pub outcome: Option<ObjectOutcome>,
+    /// Whether it is gone again, as the delete policy of a hook says.
+    pub discarded: bool,
 }
 
 /// What became of an object.
@@ -175,6 +177,7 @@ impl History {
                         object: intent.object,
                         before: intent.before,
                         outcome: None,
+                        discarded: false,
                     });
                 }
             }
@@ -190,6 +193,13 @@ impl History {
                 step.latest = moment;
                 if let Some(&at) = step.index.get(&object) {
                     step.objects[at].outcome = Some(ObjectOutcome { change, uid, fields });
+                }
+            }
+            Entry::Discarded { step, object } => {
+                let step = self.step_mut(&step);
+                step.latest = moment;
+                if let Some(&at) = step.index.get(&object) {
+                    step.objects[at].discarded = true;
                 }
             }
             Entry::Output { step, name, value } => {

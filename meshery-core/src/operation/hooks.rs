@@ -137,17 +137,24 @@ impl StepRun<'_> {
 
     /// Removes a hook's object if it is the one of this run.
     async fn discard(&self, object: &ObjectRef) -> Result<(), Problem> {
+        let history = self.history.and_then(|history| history.object(object));
+        if history.is_some_and(|history| history.discarded) {
+            return Ok(());
+        }
         match self.run.cluster.get_if_served(object).await? {
             Some(now) if operation_of(&now) == Some(self.run.id()) => {
                 self.remove(object, uid_of(&now)).await?;
-                let note = Entry::Note {
-                    step: Some(self.step.id.clone()),
-                    message: format!("{object} is removed again, as its delete policy says"),
-                };
-                self.run.journal.note(note).await
             }
-            _ => Ok(()),
+            // Somebody else's, which is none of our business.
+            Some(_) => return Ok(()),
+            // It was removed just before the host was killed, or by somebody else: it is gone either way.
+            None => {}
         }
+        let gone = Entry::Discarded {
+            step: self.step.id.clone(),
+            object: object.clone(),
+        };
+        self.run.journal.note(gone).await
     }
 
     async fn remove(&self, object: &ObjectRef, uid: &str) -> Result<(), Problem> {
@@ -160,6 +167,9 @@ impl Undo {
     /// Takes back what a hook was: its own object goes, and what made room for it is there again, unless that would
     /// run once more.
     pub(super) async fn hook(&self, object: &ObjectHistory, deadline: Instant) -> Result<Taken, Problem> {
+        if object.discarded && object.before.is_none() {
+            return Ok(Taken::Back(Reversal::Unchanged, None));
+        }
         let Some(before) = object.before.clone() else {
             return self.applied(object, None, deadline).await;
         };

@@ -111,13 +111,6 @@ impl World {
                 last.insert(object, change);
             }
         }
-        // A hook goes when it has done what it is there for.
-        for event in events.iter().filter(|event| event["kind"] == "note") {
-            let message = event["message"].as_str().unwrap_or_default();
-            if let Some((object, _)) = message.split_once(" is removed again") {
-                last.insert(object, "deleted");
-            }
-        }
         for (object, change) in last {
             let watched = ["v1/ConfigMap/", "v1/Secret/", "apps/v1/Deployment/"]
                 .iter()

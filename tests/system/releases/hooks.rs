@@ -25,7 +25,7 @@ pub fn in_order() -> anyhow::Result<()> {
     let story = record(&ground, id(&installed)?)?;
     let made: Vec<&str> = story
         .iter()
-        .filter(|event| event["kind"] == "object")
+        .filter(|event| event["kind"] == "object" && event["change"] != "deleted")
         .filter_map(|event| event["object"].as_str())
         .filter_map(|object| object.rsplit('/').next())
         .filter(|name| !name.starts_with("sh.helm."))
