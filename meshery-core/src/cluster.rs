@@ -17,6 +17,7 @@ pub mod handle;
 pub mod kubeconfig;
 pub mod lease;
 pub mod list;
+pub(crate) mod maker;
 mod manifest;
 pub mod object;
 pub(crate) mod ownership;

@@ -12,6 +12,7 @@ pub mod host;
 pub mod istiod;
 pub mod linkerd;
 pub mod operation;
+pub mod owners;
 pub mod played;
 pub mod proxy;
 pub mod repository;

@@ -35,51 +35,16 @@ pub struct Snapshot {
 impl Snapshot {
     /// Reads every object of every kind that can be listed.
     pub fn take(cluster: &Cluster) -> anyhow::Result<Self> {
-        let kinds = kubectl(cluster, &["api-resources", "--verbs=list", "--output=name"])?;
-        let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.contains("metrics")).collect();
-        let all = kubectl(
-            cluster,
-            &["get", &kinds.join(","), "--all-namespaces", "--output=json"],
-        )?;
-        let all: Value = serde_json::from_str(&all)?;
-        let going: BTreeSet<String> = all["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|object| {
-                object["kind"] == "Namespace" && !object["metadata"]["deletionTimestamp"].is_null()
-            })
-            .filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned))
-            .collect();
-        let mut objects = BTreeMap::new();
-        for mut object in all["items"].as_array().cloned().unwrap_or_default() {
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-            let kind = text("/kind").to_owned();
-            let namespace = if kind == "Namespace" {
-                "/metadata/name"
-            } else {
-                "/metadata/namespace"
-            };
-            // Namespaces on their way out, of tests before this one, are no business of anybody.
-            if RESTLESS.contains(&kind.as_str()) || going.contains(text(namespace)) {
-                continue;
-            }
-            let name = format!(
-                "{}/{kind}/{}/{}",
-                text("/apiVersion"),
-                text("/metadata/namespace"),
-                text("/metadata/name")
-            );
+        let mut objects = listed(cluster)?;
+        for object in objects.values_mut() {
             if let Some(fields) = object.as_object_mut() {
                 fields.remove("status");
             }
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.retain(|key, _| !BOOKKEEPING.contains(&key.as_str()));
             }
-            unpack_record(&mut object);
-            objects.insert(name, object);
+            unpack_record(object);
         }
-        ensure!(!objects.is_empty(), "kubectl has listed nothing");
         Ok(Self { objects })
     }
 
@@ -190,6 +155,54 @@ impl Snapshot {
             std::thread::sleep(Duration::from_millis(500));
         }
     }
+}
+
+/// Every object of every kind that can be listed, by name.
+pub(crate) fn listed(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Value>> {
+    let kinds = kubectl(cluster, &["api-resources", "--verbs=list", "--output=name"])?;
+    let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.contains("metrics")).collect();
+    let kinds = kinds.join(",");
+    let all = kubectl(
+        cluster,
+        &[
+            "get",
+            &kinds,
+            "--all-namespaces",
+            "--show-managed-fields",
+            "--output=json",
+        ],
+    )?;
+    let all: Value = serde_json::from_str(&all)?;
+    let going: BTreeSet<String> = all["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|object| object["kind"] == "Namespace" && !object["metadata"]["deletionTimestamp"].is_null())
+        .filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned))
+        .collect();
+    let mut objects = BTreeMap::new();
+    for object in all["items"].as_array().cloned().unwrap_or_default() {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+        let kind = text("/kind");
+        let namespace = if kind == "Namespace" {
+            "/metadata/name"
+        } else {
+            "/metadata/namespace"
+        };
+        // Namespaces on their way out, of tests before this one, are no business of anybody.
+        if RESTLESS.contains(&kind) || going.contains(text(namespace)) {
+            continue;
+        }
+        let name = format!(
+            "{}/{kind}/{}/{}",
+            text("/apiVersion"),
+            text("/metadata/namespace"),
+            text("/metadata/name")
+        );
+        objects.insert(name, object);
+    }
+    ensure!(!objects.is_empty(), "kubectl has listed nothing");
+    Ok(objects)
 }
 
 /// What a record of a Helm release says is what it is; how it was packed is not.

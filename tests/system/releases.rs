@@ -9,6 +9,7 @@ mod forced;
 mod helms;
 mod hooks;
 mod killed;
+mod taken_over;
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -95,6 +96,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::fields_taken_by_force_go_back_to_their_owner",
             forced::given_back,
+        ),
+        trial(
+            "releases::what_was_made_otherwise_is_taken_over_with_its_fields_and_given_back",
+            taken_over::for_good,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
         trial(

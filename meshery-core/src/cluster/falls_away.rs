@@ -1,17 +1,25 @@
-//! What an object loses when what a manager wrote by updates becomes its own by apply (`take_over`), and it applies less than
-//! it has written: the fields that nobody wants any more.
+//! What an object loses when fields become a manager's own by apply (`take_over`), and it applies less than that: the fields
+//! that nobody wants any more.
 //!
 //! The server says so only once the ownership has been rewritten, which a dry run cannot do first. So it is worked out here
-//! by the same rule: a field goes when this manager owns it by updates, does not apply it now, and nobody else owns it.
+//! by the same rule: a field goes when this manager owns it by updates, or one of those who give way to it owns it, it does
+//! not apply it now, and nobody else owns it.
 
 use serde_json::{Map, Value};
 
 /// The object as it comes out of an apply of `wanted`, without the fields that fall away; nothing when none does. `now` is
 /// the object as it is, with its owners; `applied` what the server made of it without taking over.
-pub(crate) fn without_fallen(now: &Value, manager: &str, wanted: &Value, applied: &Value) -> Option<Value> {
+pub(crate) fn without_fallen(
+    now: &Value,
+    (manager, makers): (&str, &[String]),
+    wanted: &Value,
+    applied: &Value,
+) -> Option<Value> {
     let entries = now.pointer("/metadata/managedFields")?.as_array()?;
     let is_ours = |entry: &&Value| {
-        entry["manager"] == manager && entry["operation"] == "Update" && entry.get("subresource").is_none()
+        let gives_way = makers.iter().any(|maker| entry["manager"] == maker.as_str());
+        let is_updated = entry["manager"] == manager && entry["operation"] == "Update";
+        (gives_way || is_updated) && entry.get("subresource").is_none()
     };
     let sets = |ours: bool| -> Vec<&Map<String, Value>> {
         entries
@@ -176,14 +184,20 @@ mod tests {
         ];
         let now = object(&spec, &entries);
         let wanted = json!({"spec": {"stays": 1}});
-        let left = without_fallen(&now, "helm", &wanted, &now).unwrap();
+        let left = without_fallen(&now, ("helm", &[]), &wanted, &now).unwrap();
         assert_eq!(
             left["spec"],
             json!({"stays": 1, "shared": 3, "theirs": 4, "map": {"b": 2}})
         );
         let all = json!({"spec": spec});
-        assert_eq!(without_fallen(&now, "helm", &all, &now), None);
-        assert_eq!(without_fallen(&now, "meshery", &wanted, &now), None);
+        assert_eq!(without_fallen(&now, ("helm", &[]), &all, &now), None);
+        assert_eq!(without_fallen(&now, ("meshery", &[]), &wanted, &now), None);
+        let left = without_fallen(&now, ("helm", &["kubectl".to_owned()]), &wanted, &now).unwrap();
+        assert_eq!(
+            left["spec"],
+            json!({"stays": 1}),
+            "who gives way owns nothing any more"
+        );
     }
 
     #[test]
@@ -205,7 +219,7 @@ mod tests {
         let now = object(&spec, &[entry("helm", "Update", &ours)]);
         let wanted = json!({"spec": {"containers": [{"name": "stays", "image": "a"}], "ports": [{"port": 81}],
             "finalizers": ["two"]}});
-        let left = without_fallen(&now, "helm", &wanted, &now).unwrap();
+        let left = without_fallen(&now, ("helm", &[]), &wanted, &now).unwrap();
         assert_eq!(
             left["spec"],
             json!({

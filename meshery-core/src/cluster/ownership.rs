@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 /// A field: the keys on the way to it, as FieldsV1 has them.
-type Path = Vec<String>;
-type Fields = BTreeSet<Path>;
+pub(super) type Path = Vec<String>;
+pub(super) type Fields = BTreeSet<Path>;
 
 /// The patch after which every field of `now` that is as it was in `before` is owned as it was there; nothing when that
 /// is so already, or when it is not known how it was.
@@ -56,11 +56,11 @@ pub(crate) fn give_back(before: &Value, now: &Value, managers: &[&str]) -> Optio
 }
 
 /// A manager, writing in one way, and what it owns by that.
-struct Owner<'a> {
-    entry: &'a Value,
-    fields: Fields,
+pub(super) struct Owner<'a> {
+    pub entry: &'a Value,
+    pub fields: Fields,
     /// What is written by way of a subresource is another matter.
-    of_subresource: bool,
+    pub of_subresource: bool,
 }
 
 impl Owner<'_> {
@@ -83,7 +83,7 @@ impl<'a> Owner<'a> {
     }
 }
 
-fn owners(object: &Value) -> Option<Vec<Owner<'_>>> {
+pub(super) fn owners(object: &Value) -> Option<Vec<Owner<'_>>> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     Some(entries.iter().map(Owner::of).collect())
 }
@@ -128,7 +128,7 @@ fn tree(fields: &Fields) -> Value {
     Value::Object(root)
 }
 
-/// Whether a field is there, and as it was.
+/// Whether a field is as it was. One that is given without a value is owned, and the server leaves it out.
 fn unchanged(path: &Path, before: &Value, now: &Value) -> bool {
     match (at(path, before), at(path, now)) {
         (Some(old), Some(new)) => {
@@ -136,13 +136,14 @@ fn unchanged(path: &Path, before: &Value, now: &Value) -> bool {
                 .is_some_and(|last| last == "." || last.starts_with("k:"))
                 || old == new
         }
+        (None, None) => true,
         _ => false,
     }
 }
 
 /// What is at a field: `f:` names a key, `k:` an element of a list by its keys, `v:` one by its value, `i:` one by its
 /// place; `.` is the thing itself.
-fn at<'a>(path: &Path, object: &'a Value) -> Option<&'a Value> {
+pub(super) fn at<'a>(path: &[String], object: &'a Value) -> Option<&'a Value> {
     path.iter().try_fold(object, |value, key| {
         if key == "." {
             return Some(value);
@@ -241,6 +242,16 @@ mod tests {
         let patch = give_back(&before, &now, &["meshery"]).unwrap();
         let back = entry("kubectl", "Update", json!({"f:data": {"f:b": {}}}));
         assert_eq!(wanted(&patch), sorted(&[back, editor]));
+    }
+
+    #[test]
+    fn what_was_owned_without_a_value_is_so_again() {
+        let theirs = entry("kubectl", "Apply", json!({"f:data": {"f:a": {}, "f:empty": {}}}));
+        let before = object(json!({"a": "1"}), vec![theirs.clone()]);
+        let ours = entry("helm", "Apply", json!({"f:data": {"f:a": {}}}));
+        let now = object(json!({"a": "1"}), vec![ours]);
+        let patch = give_back(&before, &now, &["helm"]).unwrap();
+        assert_eq!(wanted(&patch), sorted(&[theirs]));
     }
 
     #[test]

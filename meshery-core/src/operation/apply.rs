@@ -13,7 +13,7 @@ use super::consent::Consent;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::field::{changed, own_fields};
 use super::mark::{is_only_made, marked, operation_of, text};
-use super::ownership::objection;
+use super::ownership::{gives_way, objection};
 use super::relied::{appeared, replaced};
 use super::resolve::MANAGER;
 use super::run::{StepRun, failure_of};
@@ -215,11 +215,9 @@ impl StepRun<'_> {
         if is_only_made(manifest) {
             return Ok(());
         }
-        match objection(now, release, &self.run.plan) {
-            Some((consent, why)) if !self.run.policy.accept.has(consent) => {
-                Err(consent.required(format!("{reference}: {why}")))
-            }
-            _ => Ok(()),
+        match objection(now, release, &self.run.plan, self.run.policy.accept) {
+            Some((consent, why)) => Err(consent.required(format!("{reference}: {why}"))),
+            None => Ok(()),
         }
     }
 
@@ -248,7 +246,7 @@ impl StepRun<'_> {
         let mut attempts = 0;
         let applied = loop {
             let sending = async {
-                self.take_over(manager, &mut todo).await?;
+                self.take_over(manager, release, &mut todo).await?;
                 self.send(manager, &todo).await
             };
             match self.until_halted(sending).await? {
@@ -308,11 +306,20 @@ impl StepRun<'_> {
         Ok(self.until_halted(gone).await??)
     }
 
-    /// Makes what this manager wrote in another way its own by apply.
-    async fn take_over(&self, manager: &str, todo: &mut Todo) -> Result<(), ClusterError> {
-        let Some(patch) = todo.now.as_ref().and_then(|now| take_over(now, manager)) else {
-            return Ok(());
-        };
+    /// Makes what this manager wrote in another way its own by apply, and what belongs to the makers of an object that the
+    /// release takes over.
+    async fn take_over(
+        &self,
+        manager: &str,
+        release: Option<&ReleaseName>,
+        todo: &mut Todo,
+    ) -> Result<(), ClusterError> {
+        let accept = self.run.policy.accept;
+        let patch = todo.now.as_ref().and_then(|now| {
+            let makers = gives_way(now, &todo.manifest, release, accept);
+            take_over(now, manager, &makers)
+        });
+        let Some(patch) = patch else { return Ok(()) };
         let patch = Patch::Json(patch);
         let cluster = &self.run.cluster;
         match cluster.patch(&todo.reference, &patch, manager, false).await {
@@ -353,7 +360,7 @@ impl StepRun<'_> {
         };
         let served_until = self.deadline.min(Instant::now() + SERVED);
         loop {
-            match apply_as_ours(&run.cluster, &manifest, options.clone()).await {
+            match apply_as_ours(&run.cluster, &manifest, &[], options.clone()).await {
                 Err(ClusterError::NotServed { .. }) if Instant::now() < served_until => {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -472,17 +479,23 @@ pub(super) fn unchangeable(reference: &ObjectRef, error: ClusterError) -> Proble
 }
 
 /// Applies an object, and takes fields from ourselves: what an undo has restored or made again is owned by our own
-/// manager, and what the same manager wrote by updates is its own as well; that is no conflict.
+/// manager, and what the same manager wrote by updates is its own as well; that is no conflict. Nor is what belongs to
+/// those that give way.
 pub(super) async fn apply_as_ours(
     cluster: &Cluster,
     manifest: &Value,
+    give_way: &[String],
     mut options: ApplyOptions,
 ) -> Result<Applied, ClusterError> {
     match cluster.apply(manifest, &options).await {
         Err(ClusterError::ApplyConflict { conflicts, .. })
             if conflicts.iter().all(|conflict| {
-                let manager = conflict.manager.split(' ').next();
-                manager == Some(MANAGER) || manager == Some(&options.manager)
+                let manager = conflict.manager.split(' ').next().unwrap_or_default();
+                manager == MANAGER
+                    || manager == options.manager
+                    || give_way
+                        .iter()
+                        .any(|maker| maker.split(' ').next() == Some(manager))
             }) =>
         {
             options.force = true;

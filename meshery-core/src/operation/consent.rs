@@ -11,7 +11,7 @@ pub enum Consent {
     /// A chart asks the cluster while it is rendered; rendered here, it sees nothing and may come out otherwise than
     /// with Helm.
     Lookup,
-    /// Objects that are there, and were not made by the release, become part of it.
+    /// Objects that are there, and were not made by the release, become part of it, with the fields of whoever made them.
     Adopt,
     /// Objects that Argo CD, Flux or another Helm release minds are changed.
     Foreign,

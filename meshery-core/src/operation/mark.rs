@@ -1,12 +1,22 @@
 //! The mark on what an operation creates: after a crash it says whose the object is, and later it says that it is
-//! ours to remove.
+//! ours to remove. And the mark on what a release has taken over, with whom it was taken from.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::cluster::maker::makers;
+use crate::cluster::release;
+use crate::cluster::release::marks::release_of;
+
 /// Annotation with the id of the operation that created the object.
 pub(crate) const OPERATION: &str = "meshery.io/operation";
+
+/// Annotation on what was there before a release of ours took it over: who had made it. In the words of the plan, where
+/// that says it of the release, else the field manager's name.
+const ADOPTED_FROM: &str = "meshery.io/adopted-from";
+/// Of an object that nobody says to have made.
+const UNKNOWN: &str = "unknown";
 
 /// Annotation on a definition that comes from the folder `crds` of a chart: which release it came with. Helm marks
 /// those in no way, and so could not say afterwards whose they were.
@@ -39,11 +49,7 @@ pub(super) fn is_definition_of(
 
 /// The operation that created an object, if one of ours did.
 pub(super) fn operation_of(object: &Value) -> Option<&str> {
-    object
-        .get("metadata")?
-        .get("annotations")?
-        .get(OPERATION)?
-        .as_str()
+    annotation(object, OPERATION)
 }
 
 /// Marks a manifest as created by an operation.
@@ -64,19 +70,58 @@ fn annotate(manifest: &mut Value, key: &str, value: &str) {
     }
 }
 
-/// The manifest as it is applied: what is not there yet gets the mark of this operation; what is there keeps the
-/// mark it has, because applying without a field that we own would take it away.
+/// Says of an object of a release who has made what it takes over; it is not applied to what is not there yet.
+pub(super) fn mark_adoption(manifest: &mut Value, from: &str) {
+    annotate(manifest, ADOPTED_FROM, from);
+}
+
+/// The manifest as it is applied: what is not there yet gets the mark of this operation; what is there keeps the marks it
+/// has, because applying without a field that we own would take it away; and what a release takes over gets the mark of
+/// that.
 pub(super) fn marked(mut manifest: Value, before: Option<&Value>, operation: &str) -> Value {
-    match before {
-        None => mark(&mut manifest, operation),
-        Some(before) => {
-            if let Some(creator) = operation_of(before) {
-                let creator = creator.to_owned();
-                mark(&mut manifest, &creator);
-            }
-        }
+    let said = annotation(&manifest, ADOPTED_FROM).map(str::to_owned);
+    if let Some(annotations) = manifest
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(ADOPTED_FROM);
+    }
+    let Some(before) = before else {
+        mark(&mut manifest, operation);
+        return manifest;
+    };
+    if let Some(creator) = operation_of(before) {
+        mark(&mut manifest, creator);
+    }
+    if let Some(from) = adopted_from(&manifest, before, said) {
+        mark_adoption(&mut manifest, &from);
     }
     manifest
+}
+
+/// From whom an object was taken over, or is now.
+fn adopted_from(manifest: &Value, before: &Value, said: Option<String>) -> Option<String> {
+    if let Some(known) = annotation(before, ADOPTED_FROM) {
+        return Some(known.to_owned());
+    }
+    if operation_of(before).is_some() {
+        return None;
+    }
+    let release = |object: &Value| {
+        let metadata = object.get("metadata")?;
+        release_of(metadata.get("labels")?, metadata.get("annotations")?)
+    };
+    let changes_hands = release(manifest).is_some() && release(manifest) != release(before);
+    said.or_else(|| {
+        changes_hands.then(|| {
+            let makers = makers(before, manifest, release::MANAGER);
+            makers.into_iter().next().unwrap_or_else(|| UNKNOWN.into())
+        })
+    })
+}
+
+fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
 }
 
 /// The text under a pointer into an object; empty when there is none.
@@ -103,5 +148,39 @@ mod tests {
         );
         let foreign = json!({"metadata": {}});
         assert_eq!(operation_of(&marked(manifest, Some(&foreign), "new")), None);
+    }
+
+    #[test]
+    fn what_a_release_takes_over_says_from_whom_and_goes_on_saying_it() {
+        let from = |manifest: &Value, before: Option<&Value>| {
+            let marked = marked(manifest.clone(), before, "new");
+            annotation(&marked, ADOPTED_FROM).map(str::to_owned)
+        };
+        let mut manifest = json!({"metadata": {"name": "a"}, "data": {"a": "1"}});
+        let bare = json!({"metadata": {"managedFields": [{"manager": "tool", "operation": "Apply",
+            "fieldsV1": {"f:data": {"f:a": {}}}}]}, "data": {"a": "1"}});
+        assert_eq!(from(&manifest, Some(&bare)), None, "it is of no release");
+        release::marks::mark_release(&mut manifest, "demo", "space");
+        assert_eq!(from(&manifest, Some(&bare)).as_deref(), Some("tool"));
+        assert_eq!(
+            from(&manifest, Some(&json!({"metadata": {}}))).as_deref(),
+            Some(UNKNOWN)
+        );
+        assert_eq!(
+            from(&manifest, Some(&manifest)),
+            None,
+            "it is of this release already"
+        );
+        let ours = json!({"metadata": {"annotations": {OPERATION: "old"}}});
+        assert_eq!(from(&manifest, Some(&ours)), None, "we have made it");
+
+        let mut said = manifest.clone();
+        mark_adoption(&mut said, "its installer");
+        assert_eq!(from(&said, None), None, "nothing is taken over");
+        for before in [&bare, &manifest] {
+            assert_eq!(from(&said, Some(before)).as_deref(), Some("its installer"));
+        }
+        let taken = marked(said, Some(&bare), "new");
+        assert_eq!(from(&manifest, Some(&taken)).as_deref(), Some("its installer"));
     }
 }

@@ -4,10 +4,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
-use super::consent::{Consent, NeededConsent};
+use super::consent::{Consent, Consents, NeededConsent};
 use super::mark::operation_of;
+use super::resolve::MANAGER;
 use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, Work};
 use crate::cluster::contents::PartialObject;
+use crate::cluster::maker::makers;
 use crate::cluster::release::Status;
 use crate::cluster::release::marks::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap, release_of};
 use crate::cluster::{Cluster, ClusterError};
@@ -18,23 +20,24 @@ const AT_A_TIME: usize = 16;
 /// The field manager of Argo CD.
 const ARGO_CD: &str = "argocd-controller";
 
-/// Why an object that is there must not be changed without a word, and which word that is. `release` is the one whose
-/// chart holds the object; what stands beside releases in a plan may change the objects of all of them.
+/// Why an object that is there must not be changed without a word that was not given, and which word that is. `release` is
+/// the one whose chart holds the object; what stands beside releases in a plan may change the objects of all of them.
 pub(super) fn objection(
     now: &Value,
     release: Option<&ReleaseName>,
     plan: &StoredPlan,
+    given: Consents,
 ) -> Option<(Consent, String)> {
     let metadata = &now["metadata"];
     let (labels, annotations) = (&metadata["labels"], &metadata["annotations"]);
-    if let Some(tool) = gitops_of(now) {
+    if let Some(tool) = gitops_of(now).filter(|_| !given.has(Consent::Foreign)) {
         return Some((
             Consent::Foreign,
             format!("{tool} minds it and would change it back"),
         ));
     }
     let owner = release_of(labels, annotations);
-    match (owner, release) {
+    let objection = match (owner, release) {
         (Some((name, namespace)), None) if !plan.has_release(&name, &namespace) => Some((
             Consent::Foreign,
             format!("it belongs to the Helm release {name} in namespace {namespace}"),
@@ -56,7 +59,24 @@ pub(super) fn objection(
             ),
         )),
         _ => None,
+    };
+    objection.filter(|(consent, _)| !given.has(*consent))
+}
+
+/// Who has made an object that comes to a release which takes over what is there: their fields go over with it, as it is
+/// ours to write from then on.
+pub(super) fn gives_way(
+    now: &Value,
+    manifest: &Value,
+    release: Option<&ReleaseName>,
+    given: Consents,
+) -> Vec<String> {
+    if release.is_none() || !given.has(Consent::Adopt) {
+        return Vec::new();
     }
+    let own = |maker: &String| maker != MANAGER;
+    let makers = makers(now, manifest, crate::cluster::release::MANAGER);
+    makers.into_iter().filter(own).collect()
 }
 
 /// Why an object must not be deleted without a word, and which word that is.
@@ -190,10 +210,19 @@ mod tests {
         let argo = json!({"metadata": {"labels": {"argocd.argoproj.io/instance": "x"}}});
         let flux = json!({"metadata": {"labels": {"helm.toolkit.fluxcd.io/name": "x"}}});
         let plan = StoredPlan::default();
-        let consent = |now: &Value, release| objection(now, release, &plan).map(|(consent, _)| consent);
+        let given = |words: &[Consent]| Consents::from(words.to_vec());
+        let asked = |now: &Value, release, words: &[Consent]| {
+            objection(now, release, &plan, given(words)).map(|(consent, _)| consent)
+        };
+        let consent = |now: &Value, release| asked(now, release, &[]);
         assert_eq!(consent(&bare, None), None);
         assert_eq!(consent(&marked("ours"), Some(&ours)), None);
         assert_eq!(consent(&bare, Some(&ours)), Some(Consent::Adopt));
+        // What a tool minds and no release has takes both words to become part of one.
+        let (adopt, foreign) = (Consent::Adopt, Consent::Foreign);
+        assert_eq!(asked(&argo, Some(&ours), &[adopt]), Some(foreign));
+        assert_eq!(asked(&argo, Some(&ours), &[foreign]), Some(adopt));
+        assert_eq!(asked(&argo, Some(&ours), &[adopt, foreign]), None);
         for (now, release) in [
             (marked("ours"), None),
             (marked("theirs"), Some(&ours)),

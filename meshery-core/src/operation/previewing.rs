@@ -11,6 +11,7 @@ use super::apply::{apply_as_ours, unchangeable};
 use super::clock;
 use super::consent::Consent;
 use super::mark::{is_only_made, marked, text};
+use super::moved::Moved;
 use super::outputs::is_open;
 use super::ownership::objection;
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
@@ -352,8 +353,7 @@ impl Previewing<'_> {
             return Ok(found(previewed, manifest, now));
         }
         if let Some(now) = &now
-            && let Some((consent, why)) = objection(now, release, self.plan)
-            && !self.record.policy.accept.has(consent)
+            && let Some((consent, why)) = objection(now, release, self.plan, self.record.policy.accept)
         {
             previewed.change = Change::Error;
             previewed.certainty = Certainty::Verified;
@@ -361,14 +361,23 @@ impl Previewing<'_> {
             return Ok(found(previewed, manifest, Some(now.clone())));
         }
         let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
-        match self.tried(&wanted, manager, &mut previewed.conflicts).await {
+        let moved = now
+            .as_ref()
+            .and_then(|now| Moved::of(now, &manifest, (manager, release), self.record.policy.accept));
+        let makers = moved.as_ref().map_or(&[][..], |moved| &moved.makers);
+        match self
+            .tried(&wanted, (manager, makers), &mut previewed.conflicts)
+            .await
+        {
             Ok(applied) => {
                 previewed.certainty = Certainty::Verified;
-                let owned = (now.as_ref(), manager);
-                let outcome = self.fallen(&reference, owned, &wanted, applied.object).await;
-                previewed.note = outcome.note;
                 previewed.warnings = applied.warnings;
-                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &outcome.object);
+                let mut after = applied.object;
+                if let (Some(moved), Some(now)) = (&moved, &now) {
+                    let fallen = moved.fallen(self.cluster, &reference, now, &wanted, after).await;
+                    (after, previewed.note) = (fallen.object, fallen.note);
+                }
+                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &after);
                 if now.is_some() {
                     previewed.change = if previewed.diff.is_empty() {
                         Change::Unchanged
@@ -391,6 +400,14 @@ impl Previewing<'_> {
                 }
                 Ok(found(previewed, manifest, now))
             }
+            // A field that goes may be in the way of one that comes, and the server cannot be asked without it.
+            Err(error @ ClusterError::Invalid { .. }) if moved.is_some() => {
+                previewed.change = Change::Update;
+                previewed.certainty = Certainty::DecidedLater;
+                previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &manifest);
+                previewed.note = Some(format!("with fields that go first, the server says: {error}"));
+                Ok(found(previewed, manifest, now))
+            }
             Err(error) => failed(previewed, manifest, now, error),
         }
     }
@@ -399,7 +416,7 @@ impl Previewing<'_> {
     async fn tried(
         &self,
         wanted: &Value,
-        manager: &str,
+        (manager, makers): (&str, &[String]),
         taken: &mut Vec<FieldConflict>,
     ) -> Result<Applied, ClusterError> {
         let mut options = ApplyOptions {
@@ -407,7 +424,7 @@ impl Previewing<'_> {
             dry_run: true,
             ..ApplyOptions::default()
         };
-        match apply_as_ours(self.cluster, wanted, options.clone()).await {
+        match apply_as_ours(self.cluster, wanted, makers, options.clone()).await {
             Err(ClusterError::ApplyConflict { conflicts, .. }) if self.record.policy.force_conflicts => {
                 *taken = conflicts;
                 options.force = true;

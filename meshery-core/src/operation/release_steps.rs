@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::clock;
 use super::consent::{Consent, NeededConsent};
-use super::mark::mark_definition;
+use super::mark::{mark_adoption, mark_definition};
 use super::release_existing::{Existing, outdated, superseded};
 use super::release_moment::Moment;
 use super::release_removal::deletion;
@@ -48,7 +48,7 @@ fn rendering(
     record: Record,
     existing: Existing,
     moment: Moment,
-    history: u32,
+    (history, adopted_from): (u32, &str),
 ) -> Rendering {
     let objects = rendered
         .objects
@@ -60,6 +60,9 @@ fn rendering(
                 mark_definition(&mut value, &name.namespace, &name.name);
             } else {
                 mark_release(&mut value, &name.name, &name.namespace);
+                if !adopted_from.is_empty() {
+                    mark_adoption(&mut value, adopted_from);
+                }
             }
             value
         })
@@ -97,7 +100,8 @@ impl Resolver<'_> {
             values: values.clone(),
             kube_version: self.cluster.version().to_owned(),
             api_versions: self.cluster.apis(),
-            is_upgrade: existing.is_installed(),
+            // What is taken over is there: a chart that starts things in another way than it goes on is past that.
+            is_upgrade: existing.is_installed() || !release.adopted_from.is_empty(),
         };
         let mut rendered = self.rendered(&chart, &mut request, resolved).await?;
         if !mover.is_idle() {
@@ -152,7 +156,7 @@ impl Resolver<'_> {
             record,
             existing,
             moment,
-            release.history,
+            (release.history, &release.adopted_from),
         ))
     }
 
@@ -185,7 +189,7 @@ impl Resolver<'_> {
             now: &now,
         });
         let moment = Moment::Rollback(number);
-        Ok(rendering(name, rendered, record, existing, moment, 0))
+        Ok(rendering(name, rendered, record, existing, moment, (0, "")))
     }
 
     /// The steps of a release. The last of them has the id of the plan's step: what comes after that waits for all.

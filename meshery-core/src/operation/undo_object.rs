@@ -8,7 +8,7 @@ use super::entry::{ObjectChange, Reversal, Stored};
 use super::field::{Field, at, changed, own_fields, restore};
 use super::foreign::left_inside;
 use super::history::ObjectHistory;
-use super::mark::{operation_of, text};
+use super::mark::{marked, operation_of, text};
 use super::resolve::MANAGER;
 use super::stored_plan::open_value;
 use super::undo::{Taken, Undo};
@@ -142,12 +142,7 @@ impl Undo {
             }
             let fields = match &known {
                 Some(fields) => fields.clone(),
-                // The host was killed before it could say what it changed: what is now as it was applied, and was
-                // not before, is taken to be the run's.
-                None => changed(before, &now)
-                    .into_iter()
-                    .filter(|field| manifest.is_some_and(|manifest| applied_so(manifest, field)))
-                    .collect(),
+                None => self.taken_for_ours(before, &now, manifest),
             };
             let mut restoration = restore(&fields, &now);
             let manager = manager_of(before);
@@ -190,6 +185,17 @@ impl Undo {
         Ok(Taken::Left("it changes faster than it can be restored".into()))
     }
 
+    /// What the run changed, when the host was killed before it could say: what is now as it was applied, and was not before.
+    fn taken_for_ours(&self, before: &Value, now: &Value, manifest: Option<&Value>) -> Vec<Field> {
+        let Some(manifest) = manifest else {
+            return Vec::new();
+        };
+        let applied = marked(manifest.clone(), Some(before), self.live.id());
+        let mut fields = changed(before, now);
+        fields.retain(|field| applied_so(&applied, field));
+        fields
+    }
+
     /// What was given back to an object of a Helm release belongs to Helm by apply, as what the run wrote: else the
     /// next `helm upgrade` would take it for somebody else's.
     async fn settle(&self, object: &ObjectHistory, now: Value, manager: &str) -> Result<(), Problem> {
@@ -198,7 +204,7 @@ impl Undo {
         }
         let mut now = Some(now);
         for attempt in 1..=ATTEMPTS {
-            let Some(patch) = now.as_ref().and_then(|now| take_over(now, manager)) else {
+            let Some(patch) = now.as_ref().and_then(|now| take_over(now, manager, &[])) else {
                 return Ok(());
             };
             let patch = Patch::Json(patch);

@@ -49,8 +49,11 @@ pub struct Installation {
     pub revision: String,
     /// Whether it works.
     pub health: Health,
-    /// Who made it: `meshery`, `helm`, `istioctl`, ..., `unknown`.
+    /// Who made it: `meshery`, `helm`, `istioctl`, ..., `unknown`. What was taken over is `meshery`'s.
     pub installed_by: String,
+    /// Who had made it before it was taken over; empty when it was not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub adopted_from: String,
     /// What it consists of.
     pub components: Vec<Component>,
     /// Namespaces that are in the mesh.

@@ -267,6 +267,12 @@ pub struct Release {
     /// large charts are large.
     #[serde(skip_serializing_if = "is_zero")]
     pub history: u32,
+    /// Who has installed what this release takes over, in a word (`helm`, the name of an installer): objects of it that are
+    /// there, and were not made here, get the annotation `meshery.io/adopted-from` with it, and the chart is rendered as in
+    /// an upgrade. Nothing is taken over when empty. Whether objects of no release may become part of this one is the
+    /// policy's to say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub adopted_from: String,
 }
 
 /// Which chart, and where it may come from.

@@ -100,6 +100,7 @@ struct Installation {
     revision: String,
     health: String,
     installed_by: String,
+    adopted_from: String,
     components: Vec<Component>,
     namespaces: Vec<String>,
     findings: Vec<Finding>,
@@ -158,6 +159,14 @@ struct Component {
 }
 
 impl Installation {
+    /// Who has made it, and of what was taken over who had.
+    fn maker(&self) -> String {
+        if self.adopted_from.is_empty() {
+            return self.installed_by.clone();
+        }
+        format!("{} (from {})", self.installed_by, self.adopted_from)
+    }
+
     /// Where it is, and which of those that are there.
     fn place(&self) -> String {
         if self.revision.is_empty() {
@@ -229,7 +238,7 @@ async fn detect(
             &item.version,
             &item.revision,
             &item.health,
-            &item.installed_by,
+            &item.maker(),
             &item.namespaces.join(" "),
         ]);
     }

@@ -164,7 +164,7 @@ fn a_clusters_own_text_cannot_command_the_terminal() {
 fn detected_installations_are_shown_with_their_parts_and_findings() {
     let host = host();
     let found = json!({"items": [{"mesh": "Lattice", "namespace": "lattice-system", "version": "2.0.1",
-        "health": "degraded", "installed_by": "helm", "namespaces": ["shop"],
+        "health": "degraded", "installed_by": "meshery", "adopted_from": "helm", "namespaces": ["shop"],
         "components": [{"ref": "apps/v1/Deployment/lattice-system/control", "health": "degraded",
             "reason": "0 of 1 replicas available"}],
         "findings": [{"code": "version-mismatch", "severity": "warning", "message": "two versions"}]}]});
@@ -174,7 +174,7 @@ fn detected_installations_are_shown_with_their_parts_and_findings() {
         .code(0)
         .out_has(&[
             "degraded",
-            "helm",
+            "meshery (from helm)",
             "shop",
             "0 of 1 replicas available",
             "warning[version-mismatch]: two versions",

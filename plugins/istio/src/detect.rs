@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::chart_of;
+use meshery_mesh_kit::ownership::{adopted_from, chart_of};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook::{self, Webhooks};
 use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image, image_version};
@@ -191,6 +191,7 @@ impl Found<'_> {
             revision: revision.clone(),
             health: worst,
             installed_by: self.installed_by().into(),
+            adopted_from: self.objects().next().map_or("", adopted_from).into(),
             components,
             namespaces: injected(facts, revision),
             findings: Vec::new(),

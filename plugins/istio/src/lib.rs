@@ -40,7 +40,7 @@ mod vet;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
-use meshery_mesh_kit::{chart_tests, custom, documentation};
+use meshery_mesh_kit::{adoption, chart_tests, custom, documentation};
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
@@ -263,7 +263,8 @@ impl MeshAdapter for Istio {
     }
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, PluginError> {
-        OPERATIONS.plan(&request)
+        let plan = OPERATIONS.plan(&request)?;
+        adoption::remembered(&request, plan, upgrade::maker_there)
     }
 
     fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {

@@ -57,8 +57,8 @@ fn install(facts: &Facts, found: &Installation, releases: &[PartRelease]) -> Pro
             if releases.iter().any(|release| release.part == Part::Istiod) {
                 "what differs from its charts"
             } else {
-                "its objects become those of releases istio-base and istiod; fields that others manage are taken over, \
-                 which the preview lists"
+                "its objects become those of releases istio-base and istiod, with the fields of whoever made them; \
+                 the preview lists them"
             },
         ),
         _ => (

@@ -91,6 +91,16 @@ pub fn installed(facts: &Facts, plane: Plane<'_>) -> Result<Installation, Plugin
         })
 }
 
+/// Who has made the installation that a request is about; "" when there is none.
+pub fn maker_there(request: &PlanRequest) -> Result<String, PluginError> {
+    let plane = plane(request)?;
+    let installations = detect::installations(&request.facts)?;
+    let of_plane =
+        |found: &Installation| found.namespace == plane.namespace && detect::is_of(found, plane.revision);
+    let there = installations.into_iter().find(of_plane);
+    Ok(there.map(|found| found.installed_by).unwrap_or_default())
+}
+
 /// The releases that this control plane and its gateways consist of.
 pub fn releases(facts: &Facts, plane: Plane<'_>) -> Vec<PartRelease> {
     of_istio(facts)

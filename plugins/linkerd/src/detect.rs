@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::{chart_of, installed_by};
+use meshery_mesh_kit::ownership::{adopted_from, chart_of, installed_by};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook;
 use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image};
@@ -179,6 +179,7 @@ impl Found<'_> {
             revision: String::new(),
             health,
             installed_by: self.installed_by().into(),
+            adopted_from: self.telling().map_or("", adopted_from).into(),
             components,
             namespaces,
             findings,
@@ -187,8 +188,14 @@ impl Found<'_> {
         }
     }
 
+    /// Any of its objects tells who made it.
+    fn telling(&self) -> Option<&Value> {
+        let mut objects = self.deployments.values().chain(self.webhooks.values());
+        objects.next().copied()
+    }
+
     fn installed_by(&self) -> &'static str {
-        let Some(object) = self.deployments.values().chain(self.webhooks.values()).next() else {
+        let Some(object) = self.telling() else {
             return "unknown";
         };
         let by_cli = annotation(object, CREATED_BY).is_some_and(|by| by.starts_with("linkerd/cli"));

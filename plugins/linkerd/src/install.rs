@@ -435,6 +435,12 @@ fn marked(facts: &Facts, in_namespace: &str, cni: bool) -> Step {
     managed_by(apply("namespace", title, vec![object]), NAMESPACE_MANAGER)
 }
 
+/// Who has made the installation that is there, of which a cluster takes one only; "" when there is none.
+pub fn maker_there(request: &PlanRequest) -> Result<String, PluginError> {
+    let there = detect::installations(&request.facts)?.into_iter().next();
+    Ok(there.map(|found| found.installed_by).unwrap_or_default())
+}
+
 /// What the plan of a request would install, for checks.
 pub struct Wish {
     pub version: Version,

@@ -43,8 +43,8 @@ fn install(facts: &Facts, found: &Installation) -> Prospect {
             } else if is_of_release(found) {
                 "what differs from its charts"
             } else {
-                "its objects become those of releases linkerd-crds and linkerd-control-plane; fields that others manage are \
-                 taken over, which the preview lists"
+                "its objects become those of releases linkerd-crds and linkerd-control-plane, with the fields of whoever made \
+                 them; the preview lists them"
             }
         }
         None => "what is missing is put back",

@@ -2,10 +2,10 @@
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::finding::{Finding, Installation, Prospect, Severity};
-use meshery_plugin_api::message::plan::PlanRequest;
+use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest};
 use serde_json::Value;
 
-use crate::ownership::{self, ReleaseId};
+use crate::ownership::{self, HELM, OURS, ReleaseId};
 use crate::prospect::Prospecting as _;
 use crate::{parameter, schema};
 
@@ -32,6 +32,37 @@ pub fn takes_others(request: &PlanRequest) -> Result<bool, PluginError> {
     parameter::flag(request, OF_OTHERS, false)
 }
 
+/// Says in the releases of a plan that is to take over what is there from whom they do, so that it is known afterwards.
+/// `maker` tells who has made the installation that the plan is about, as detection does; what a release is found for, Helm
+/// has installed.
+pub fn remembered(
+    request: &PlanRequest,
+    mut plan: Plan,
+    maker: impl FnOnce(&PlanRequest) -> Result<String, PluginError>,
+) -> Result<Plan, PluginError> {
+    if !is_asked(request)? {
+        return Ok(plan);
+    }
+    let maker = maker(request)?;
+    let there = ownership::releases(&request.facts);
+    for step in plan.steps.iter_mut().chain(&mut plan.verify) {
+        let Action::Release(release) = &mut step.action else {
+            continue;
+        };
+        release.adopted_from = match there.get(&ReleaseId::new(&release.namespace, &release.name)) {
+            Some(seen) if seen.ours => continue,
+            Some(_) => HELM.into(),
+            None if maker == OURS => continue,
+            None => maker.clone(),
+        };
+    }
+    Ok(plan)
+}
+
+fn is_asked(request: &PlanRequest) -> Result<bool, PluginError> {
+    parameter::flag(request, ADOPT, false)
+}
+
 /// Whether an installation that is there, `described` in words, may be changed; nothing is to be said when it is ours. Codes
 /// begin with the mesh's own word.
 pub fn of_others(
@@ -40,13 +71,13 @@ pub fn of_others(
     found: &Installation,
     described: &str,
 ) -> Result<Option<Finding>, PluginError> {
-    let agreed = parameter::flag(request, ADOPT, false)?;
+    let agreed = is_asked(request)?;
     Ok(judged(agreed, word, found, described))
 }
 
 /// The same, with or without the word that it is to be taken over.
 fn judged(agreed: bool, word: &str, found: &Installation, described: &str) -> Option<Finding> {
-    if found.installed_by == "meshery" {
+    if found.installed_by == OURS {
         return None;
     }
     let (code, severity, message, remedy) = if agreed {
@@ -86,7 +117,7 @@ pub fn changed(request: &PlanRequest, release: &ReleaseId) -> Result<Option<Find
     if there.get(release).is_none_or(|seen| seen.ours) {
         return Ok(None);
     }
-    Ok(Some(change(parameter::flag(request, ADOPT, false)?, release)))
+    Ok(Some(change(is_asked(request)?, release)))
 }
 
 fn change(agreed: bool, release: &ReleaseId) -> Finding {
@@ -147,4 +178,59 @@ pub fn unreleased_asked_for(prospect: Prospect, installer: &str) -> Prospect {
         remedy: NOBODY_ELSE.into(),
     };
     prospect.with_consent(OF_OTHERS, finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use meshery_plugin_api::message::facts::KindFacts;
+    use meshery_plugin_api::message::plan::ChartRef;
+    use serde_json::json;
+
+    use super::*;
+    use crate::step;
+
+    #[test]
+    fn each_release_says_from_whom_it_takes_over_and_ours_says_nothing() {
+        let object = |release: &str, more: Value| {
+            let mut object = json!({"metadata": {"name": release, "labels": {"app.kubernetes.io/managed-by": "Helm"},
+                "annotations": {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "mesh"}}});
+            for (key, value) in more.as_object().into_iter().flatten() {
+                object["metadata"]["annotations"][key] = value.clone();
+            }
+            object
+        };
+        let mut request = PlanRequest::default();
+        request.facts.kinds.push(KindFacts {
+            objects: vec![
+                object("ours", json!({"meshery.io/operation": "01J"})),
+                object("taken", json!({"meshery.io/adopted-from": "tool"})),
+                object("helms", json!({})),
+            ],
+            ..KindFacts::default()
+        });
+        let names = ["ours", "taken", "helms", "new"];
+        let said = |request: &PlanRequest, maker: &str| -> Vec<String> {
+            let steps = names
+                .iter()
+                .map(|name| step::release(name, *name, ("mesh", name), ChartRef::default(), Value::Null));
+            let plan = Plan {
+                steps: steps.collect(),
+                ..Plan::default()
+            };
+            let remembered = remembered(request, plan, |_| Ok(maker.to_owned())).unwrap();
+            let from = |step: meshery_plugin_api::message::plan::Step| match step.action {
+                Action::Release(release) => release.adopted_from,
+                _ => String::new(),
+            };
+            remembered.steps.into_iter().map(from).collect()
+        };
+        assert_eq!(
+            said(&request, "tool"),
+            ["", "", "", ""],
+            "nobody has asked for it"
+        );
+        request.parameters = json!({"adopt": true}).as_object().cloned().unwrap_or_default();
+        assert_eq!(said(&request, "tool"), ["", "", "helm", "tool"]);
+        assert_eq!(said(&request, "meshery"), ["", "", "helm", ""]);
+    }
 }

@@ -8,10 +8,17 @@ use serde_json::Value;
 
 use crate::object::{annotation, label};
 
-/// Labels and annotations that the core puts on what it creates begin with this.
-const OUR_MARKS: &str = "meshery.io/";
+/// The word for what Meshery has installed, or has taken over.
+pub const OURS: &str = "meshery";
+/// The word for what Helm has installed.
+pub const HELM: &str = "helm";
 
-/// Whether Meshery created the object.
+/// Labels and annotations that the core puts on what it creates, or takes over, begin with this.
+const OUR_MARKS: &str = "meshery.io/";
+/// The one of them that says from whom.
+const ADOPTED_FROM: &str = "meshery.io/adopted-from";
+
+/// Whether Meshery created the object, or has taken it over.
 pub fn is_ours(object: &Value) -> bool {
     ["/metadata/labels", "/metadata/annotations"]
         .iter()
@@ -22,12 +29,17 @@ pub fn is_ours(object: &Value) -> bool {
 /// Who made the object: `meshery`, `helm` or `unknown`. An adapter that knows its mesh's own installer asks first.
 pub fn installed_by(object: &Value) -> &'static str {
     if is_ours(object) {
-        "meshery"
+        OURS
     } else if release_of(object).is_some() {
-        "helm"
+        HELM
     } else {
         "unknown"
     }
+}
+
+/// Who had made an object before it was taken over; "" when it was not.
+pub fn adopted_from(object: &Value) -> &str {
+    annotation(object, ADOPTED_FROM).unwrap_or_default()
 }
 
 /// A Helm release: its name and namespace.
@@ -77,7 +89,7 @@ pub struct SeenRelease {
     pub chart: String,
     /// Version of its chart.
     pub version: Option<Version>,
-    /// Whether Meshery created at least one of its objects.
+    /// Whether Meshery created at least one of its objects, or has taken it over.
     pub ours: bool,
 }
 
@@ -173,6 +185,16 @@ mod tests {
         assert_eq!(installed_by(&labelled(&labels, &annotations)), "helm");
         annotations["meshery.io/operation"] = json!("01J");
         assert_eq!(installed_by(&labelled(&labels, &annotations)), "meshery");
+    }
+
+    #[test]
+    fn what_was_taken_over_is_ours_and_says_from_whom() {
+        let taken = labelled(&json!({}), &json!({"meshery.io/adopted-from": "its installer"}));
+        assert_eq!(
+            (installed_by(&taken), adopted_from(&taken)),
+            (OURS, "its installer")
+        );
+        assert_eq!(adopted_from(&labelled(&json!({}), &json!({}))), "");
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use meshery_tests::istiod::Istiod;
+use meshery_tests::owners::Owners;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::{Bench, DEFINITIONS, LIMIT, SYSTEM, VERSION, request};
 use crate::namespace::{eventually, succeeded};
+
+const NEWER: &str = "1.30.3";
 
 impl Bench {
     fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
@@ -54,18 +57,22 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
 
     let wish = json!({"version": VERSION, "profile": "minimal"});
     bench.refused("install", &wish, "istio-of-others")?;
-    bench.refused("upgrade", &json!({"version": "1.30.3"}), "istio-of-others")?;
+    bench.refused("upgrade", &json!({"version": NEWER}), "istio-of-others")?;
     bench.refused("remove", &json!({}), "release-of-others")?;
     let adopted = json!({"version": VERSION, "profile": "minimal", "adopt": true});
     bench.perform("install", &adopted)?;
     let found = bench.is("healthy")?;
+    ensure!(
+        found["installed_by"] == "meshery" && found["adopted_from"] == "helm",
+        "{found:#}"
+    );
     istiod.trouble()?;
     let history = bench.helm(&["history", "istiod"])?;
     ensure!(
         history.contains("superseded") && history.contains("deployed"),
         "{found:#}\n{history}"
     );
-    let removed = bench.perform("remove", &json!({"of-others": true, "purge": true}))?;
+    let removed = bench.perform("remove", &json!({"purge": true}))?;
     ensure!(bench.installations()?.is_empty());
     let left = bench.helm(&["list", "--short"])?;
     ensure!(left.trim().is_empty(), "{left}");
@@ -139,33 +146,55 @@ pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {
     ensure!(found["installed_by"] == "istioctl", "{found:#}");
     bench.refused("remove", &json!({}), "istio-of-istioctl")?;
 
-    // Taken over, it is a release; given back, it is istioctl's again to the last field.
-    let theirs = Snapshot::take(&bench.cluster)?;
+    // Taken over, it is a release, which is upgraded like any other; given back, it is istioctl's again to the last field.
+    let now = || anyhow::Ok((Snapshot::take(&bench.cluster)?, Owners::take(&bench.cluster)?));
+    let theirs = now()?;
     let mut wish = request(
         "install",
         &json!({"version": VERSION, "profile": "minimal", "adopt": true}),
     );
-    // Labels with the name of the release are others.
-    wish["policy"] = json!({"accept": ["adopt"], "force_conflicts": true});
+    wish["policy"] = json!({"accept": ["adopt"]});
     let adopted = bench.host.perform(&wish, "succeeded", LIMIT)?;
-    let found = bench.is("healthy")?;
-    ensure!(found["installed_by"] != "istioctl", "{found:#}");
+    let is_ours = || {
+        let found = bench.is("healthy")?;
+        ensure!(
+            found["installed_by"] == "meshery" && found["adopted_from"] == "istioctl",
+            "{found:#}"
+        );
+        Ok(found)
+    };
+    is_ours()?;
     let releases = bench.helm(&["list", "--short"])?;
     ensure!(
         releases.contains("istiod") && releases.contains("istio-base"),
         "{releases}"
     );
-    let id = adopted["id"].as_str().context("an id")?;
-    bench.host.take_back(id, "undone", LIMIT)?;
-    eventually(|| {
-        let mut differences = theirs.differences(&Snapshot::take(&bench.cluster)?);
-        // What the Deployment's controller has copied from it stays.
-        differences.retain(|difference| !difference.starts_with("~ apps/v1/ReplicaSet/"));
-        ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
-        Ok(())
-    })?;
+    let ours = now()?;
+    let of_istioctl: Vec<&str> = ours.1.of("istio-operator").collect();
+    ensure!(of_istioctl.is_empty(), "{of_istioctl:?}");
+    let upgraded = bench.perform("upgrade", &json!({"version": NEWER}))?;
+    let found = is_ours()?;
+    ensure!(found["version"] == NEWER, "{found:#}");
+    let same = |before: &(Snapshot, Owners)| {
+        eventually(|| {
+            let (objects, owners) = now()?;
+            // But for what the Deployment's controller has made and counted for it.
+            let mut differences = before.0.differences_of_remade(&objects);
+            differences.extend(before.1.differences(&owners));
+            ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
+            Ok(())
+        })
+    };
+    for (operation, before) in [(&upgraded, &ours), (&adopted, &theirs)] {
+        let id = operation["id"].as_str().context("an id")?;
+        bench.host.take_back(id, "undone", LIMIT)?;
+        same(before)?;
+    }
     let found = bench.is("healthy")?;
-    ensure!(found["installed_by"] == "istioctl", "{found:#}");
+    ensure!(
+        found["installed_by"] == "istioctl" && found["adopted_from"].is_null(),
+        "{found:#}"
+    );
 
     let purge = json!({"of-others": true, "purge": true, "custom-resources": true});
     let removed = bench.perform("remove", &purge)?;

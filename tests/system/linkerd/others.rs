@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use meshery_tests::linkerd::Linkerd;
+use meshery_tests::owners::Owners;
 use meshery_tests::snapshot::Snapshot;
 use meshery_tests::trust::Trust;
 use serde_json::{Value, json};
@@ -105,9 +106,9 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     untouched.await_same(&bench.cluster)
 }
 
-/// `linkerd install | kubectl apply`: the charts' objects, which the CLI renders as well, with anchors and an issuer that it makes,
-/// and of no release.
-fn install_by_cli(bench: &Bench, charts: &Path) -> anyhow::Result<()> {
+/// `linkerd install | kubectl apply`, in the way of applying that is asked for: the charts' objects, which the CLI renders as
+/// well, with anchors and an issuer that it makes, and of no release.
+fn install_by_cli(bench: &Bench, charts: &Path, apply: &[&str]) -> anyhow::Result<()> {
     bench.kubectl(&["create", "namespace", SYSTEM])?;
     let values = tempfile::NamedTempFile::with_suffix(".json")?;
     let mut given = Trust::new()?.values();
@@ -129,7 +130,7 @@ fn install_by_cli(bench: &Bench, charts: &Path) -> anyhow::Result<()> {
         ]))?;
         std::fs::write(manifest.path(), rendered)?;
         let file = format!("--filename={}", manifest.path().display());
-        bench.kubectl(&["apply", "--server-side", "--field-manager=linkerd", &file])?;
+        bench.kubectl(&[&["apply", &file], apply].concat())?;
     }
     eventually(|| {
         let found = bench.installation()?.context("an installation")?;
@@ -146,7 +147,7 @@ pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let before = Snapshot::take(&bench.cluster)?;
     let _linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
-    install_by_cli(&bench, charts)?;
+    install_by_cli(&bench, charts, &["--server-side", "--field-manager=linkerd"])?;
     let request = json!({"adapter": "linkerd", "operation": "remove", "parameters": {}});
     let refused = bench.host.post("/api/v1/operations", &request)?.text();
     ensure!(refused.contains("linkerd-of-cli"), "{refused}");
@@ -163,13 +164,13 @@ pub fn of_cli(charts: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("left: {}", removed["left"]))
 }
 
-/// Taken over, it is a release with the anchors and the issuer that it had; given back, it is the CLI's again to the last field;
-/// and taken over for good it is removed but for them.
+/// Taken over, it is a release with the anchors and the issuer that it had, and is upgraded like any other; given back, it is
+/// the CLI's again to the last field; and taken over for good it is removed but for them.
 pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let before = Snapshot::take(&bench.cluster)?;
     let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
-    install_by_cli(&bench, charts)?;
+    install_by_cli(&bench, charts, &[])?;
     let version = format!("edge-{}", OF_CHARTS.trim_start_matches("20"));
     let mut wish = json!({"adapter": "linkerd", "operation": "install", "parameters": {"version": version}});
     let refused = |wish: &Value, code: &str| -> anyhow::Result<()> {
@@ -193,13 +194,15 @@ pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
             "--namespace",
             SYSTEM,
         ];
-        bench.kubectl(&[&secret[..], &["--field-manager=linkerd", "--type=merge", &patch]].concat())
+        let manager = "--field-manager=kubectl-client-side-apply";
+        bench.kubectl(&[&secret[..], &[manager, "--type=merge", &patch]].concat())
     };
     patch(&json!({"data": {"key.pem": null}}))?;
     refused(&wish, "linkerd-issuer-key-missing")?;
     patch(&json!({"data": {"key.pem": given["data"]["key.pem"]}}))?;
 
-    let theirs = Snapshot::take(&bench.cluster)?;
+    let now = || anyhow::Ok((Snapshot::take(&bench.cluster)?, Owners::take(&bench.cluster)?));
+    let theirs = now()?;
     let deployments = || -> anyhow::Result<Vec<Value>> {
         let all = bench.get(&["deployments", "--namespace", SYSTEM])?;
         let told = |object: &Value| {
@@ -212,7 +215,7 @@ pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
         Ok(all["items"].as_array().into_iter().flatten().map(told).collect())
     };
     let deployed = deployments()?;
-    wish["policy"] = json!({"accept": ["adopt"], "force_conflicts": true});
+    wish["policy"] = json!({"accept": ["adopt"]});
     let same_trust = || -> anyhow::Result<()> {
         let (now, anchors) = (issuer()?, roots()?);
         for (named, of_cli) in [("tls.crt", "crt.pem"), ("tls.key", "key.pem")] {
@@ -231,32 +234,67 @@ pub fn from_cli(charts: &Path) -> anyhow::Result<()> {
         );
         Ok(())
     };
+    let is_ours = || -> anyhow::Result<Value> {
+        let found = bench.installation()?.context("an installation")?;
+        ensure!(
+            found["installed_by"] == "meshery"
+                && found["adopted_from"] == "linkerd"
+                && found["health"] == "healthy",
+            "{found:#}"
+        );
+        Ok(found)
+    };
     let taken_over = || -> anyhow::Result<Value> {
         let adopted = bench.host.perform(&wish, "succeeded", LIMIT)?;
         same_trust()?;
-        let found = bench.installation()?.context("an installation")?;
-        ensure!(
-            found["installed_by"] != "linkerd" && found["health"] == "healthy",
-            "{found:#}"
-        );
+        is_ours()?;
         Ok(adopted)
     };
     let adopted = taken_over()?;
-    bench.host.take_back(text(&adopted["id"]), "undone", LIMIT)?;
-    eventually(|| {
-        let mut differences = theirs.differences_of_remade(&Snapshot::take(&bench.cluster)?);
-        // Of the Deployments the number of their rollouts differs.
-        differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
-        ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
-        Ok(())
-    })?;
+    let ours = now()?;
+    let of_cli: Vec<&str> = ours.1.of("kubectl-client-side-apply").collect();
+    // Of no release: definitions of the Gateway API, the anchors and the issuer.
+    let trust = [
+        "ConfigMap/linkerd/linkerd-identity-trust-roots",
+        "Secret/linkerd/linkerd-identity-issuer",
+    ];
+    ensure!(
+        of_cli
+            .iter()
+            .all(|name| name.ends_with(".gateway.networking.k8s.io")
+                || trust.iter().any(|trust| name.ends_with(trust))),
+        "{of_cli:?}"
+    );
+    // The proxies' container moves with this version.
+    let upgraded = bench.perform("linkerd", "upgrade", &json!({"version": NEWER}))?;
+    same_trust()?;
+    let found = is_ours()?;
+    ensure!(
+        NEWER.ends_with(text(&found["version"]).trim_start_matches("20")),
+        "{found:#}"
+    );
+    for (operation, before) in [(&upgraded, &ours), (&adopted, &theirs)] {
+        bench.host.take_back(text(&operation["id"]), "undone", LIMIT)?;
+        eventually(|| {
+            let (objects, owners) = now()?;
+            let mut differences = before.0.differences_of_remade(&objects);
+            // Of the Deployments the number of their rollouts differs.
+            differences.retain(|difference| !difference.starts_with("~ apps/v1/Deployment/"));
+            differences.extend(before.1.differences(&owners));
+            ensure!(differences.is_empty(), "given back: {}", differences.join("\n"));
+            Ok(())
+        })?;
+    }
     ensure!(deployments()? == deployed, "their Deployments are as they were");
     let found = bench.installation()?.context("an installation")?;
-    ensure!(found["installed_by"] == "linkerd", "{found:#}");
+    ensure!(
+        found["installed_by"] == "linkerd" && found["adopted_from"].is_null(),
+        "{found:#}"
+    );
 
     taken_over()?;
     linkerd.trouble()?;
-    let all = json!({"of-others": true, "custom-resources": true});
+    let all = json!({"custom-resources": true});
     let removed = bench.perform("linkerd", "remove", &all)?;
     ensure!(bench.installation()?.is_none());
     same_trust().context("anchors and issuer stay")?;

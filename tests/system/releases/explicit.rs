@@ -29,22 +29,26 @@ pub fn adopted() -> anyhow::Result<()> {
     let cases = [
         (
             config("there", json!({"b": "theirs"})),
-            "adopt",
+            &["adopt"][..],
             "no part of release demo",
         ),
         (
             managed(&other_release),
-            "foreign",
+            &["foreign"][..],
             "Helm release other in namespace elsewhere",
         ),
         (
             annotated(config("there", json!({"b": "theirs"})), &tracked),
-            "foreign",
+            &["foreign", "adopt"][..],
             "Argo CD",
         ),
-        (labelled("kustomize.toolkit.fluxcd.io/name"), "foreign", "Flux"),
+        (
+            labelled("kustomize.toolkit.fluxcd.io/name"),
+            &["foreign", "adopt"][..],
+            "Flux",
+        ),
     ];
-    for (object, word, words) in cases {
+    for (object, given, words) in cases {
         ground.apply(&object)?;
         let before = Snapshot::take(&ground.cluster)?;
         let planned = ground.host.plan(&wanted)?;
@@ -56,18 +60,18 @@ pub fn adopted() -> anyhow::Result<()> {
                 && refused["error"]["message"]
                     .as_str()
                     .is_some_and(|message| message.contains(words)),
-            "{word}: {refused:#}"
+            "{given:?}: {refused:#}"
         );
         let failed = ground.perform(&wanted, "undone")?;
         ensure!(failed["error"]["code"] == "consent-required", "{failed:#}");
         before.await_same(&ground.cluster)?;
 
-        let done = ground.perform(&accepting(wanted.clone(), &[word]), "succeeded")?;
+        let done = ground.perform(&accepting(wanted.clone(), given), "succeeded")?;
         ensure!(ground.data("there")?["a"] == "ours");
         // It is Helm's own now, and helm may change it.
         let archive = ground.chart("pieces.tgz")?;
         let file = ground.values(&json!({"objects": [config("there", json!({"a": "helm's"}))]}))?;
-        if word == "adopt" {
+        if given == ["adopt"] {
             ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
             ensure!(ground.data("there")?["a"] == "helm's");
             ground.helm(Helm::Four, &["uninstall", "demo"])?;

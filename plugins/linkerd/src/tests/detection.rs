@@ -223,7 +223,7 @@ fn what_others_have_installed_asks_for_a_word_or_is_refused() {
     let install = prospect(&cli, "install");
     assert_eq!(install.verdict, Verdict::WithConsent);
     assert!(
-        install.changes.contains("fields that others manage"),
+        install.changes.contains("the fields of whoever made them"),
         "{install:?}"
     );
     let remove = prospect(&cli, "remove");
