@@ -12,6 +12,7 @@ use super::entry::Entry;
 use super::expand::is_to_expand;
 use super::gate::{Opening, is_paused};
 use super::history::History;
+use super::hook_runs::hook_runs;
 use super::journal::Journal;
 use super::lineage::Lineage;
 use super::live::Live;
@@ -19,11 +20,12 @@ use super::outputs::Outputs;
 use super::policy::{OnFailure, OnInterruption};
 use super::queue::{Place, Turn};
 use super::record::{OperationRecord, StepState};
+use super::release_failure::failures;
 use super::relied::{Relied, is_stale};
 use super::run::{Run, halted, is_halt};
 use super::state::OperationState;
 use super::stored::Stored;
-use super::stored_plan::{StoredPlan, Work};
+use super::stored_plan::StoredPlan;
 use super::undo::Undo;
 use crate::cluster::Cluster;
 use crate::cluster::release::Status;
@@ -317,23 +319,20 @@ impl Conduct {
             || "cancelled".to_owned(),
             |problem| problem.message.chars().take(500).collect(),
         );
-        for step in &self.plan().steps {
-            let Work::Record { makes: Some(new), .. } = &step.work else {
-                continue;
-            };
-            if !history.created(&new.secret) {
-                continue;
-            }
+        let plan = self.plan();
+        for failure in failures(&plan, history) {
+            let secret = &failure.secret;
             let recorded = async {
+                let store = &self.engine.store;
+                let runs = hook_runs(store, self.live.id(), &plan, &failure.hooks).await?;
                 let cluster = self.fenced_cluster(tenure).await?;
-                cluster
-                    .set_release_status(&new.secret, None, Status::Failed, &why)
-                    .await?;
+                let standing = (Status::of(&failure.status), why.as_str());
+                cluster.set_release_status(secret, None, standing, &runs).await?;
                 Ok::<_, Problem>(())
             };
             if let Err(problem) = recorded.await {
-                tracing::warn!(operation = %self.live.id(), release = %new.release.name, code = %problem.code,
-                    "its record does not say that it has failed: {problem}");
+                tracing::warn!(operation = %self.live.id(), record = %secret, code = %problem.code,
+                    "it does not say what has failed: {problem}");
             }
         }
     }

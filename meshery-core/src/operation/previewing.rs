@@ -156,14 +156,6 @@ impl Previewing<'_> {
             .map(|step| step.id.clone())
     }
 
-    /// Whether the plan makes this record.
-    fn makes(&self, secret: &ObjectRef) -> bool {
-        self.plan.steps.iter().any(|step| match &step.work {
-            Work::Record { makes: Some(new), .. } => new.secret == *secret,
-            _ => false,
-        })
-    }
-
     async fn coming(&self, manifests: impl Iterator<Item = &Value>) -> Result<Coming, Problem> {
         let mut coming = Coming {
             namespaces: HashSet::new(),
@@ -236,9 +228,13 @@ impl Previewing<'_> {
                     (&new.secret, Change::Create, note)
                 });
                 // The last word on the record that this plan makes says nothing new.
-                let of_others = changes.iter().filter(|change| !self.makes(&change.secret));
+                let of_others = changes.iter().filter(|change| !self.plan.makes(&change.secret));
                 let changed = of_others.map(|change| {
-                    let note = format!("Helm's record says {}", change.status);
+                    let note = if change.hooks.is_empty() {
+                        format!("Helm's record says {}", change.status)
+                    } else {
+                        "Helm's record says when the tests ran".to_owned()
+                    };
                     (&change.secret, Change::Update, note)
                 });
                 made.chain(changed)

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::entry::{Intent, ObjectChange, Reversal, Stored};
 use super::history::ObjectHistory;
+use super::hook_runs::hook_runs;
 use super::mark::{mark, operation_of, text};
 use super::run::StepRun;
 use super::stored_plan::{NewSecret, ReleaseName, StatusChange, load_sealed, unreadable};
@@ -112,9 +113,11 @@ impl StepRun<'_> {
             };
             self.write_intents(vec![intent]).await?;
         }
-        let status = Status::of(&change.status);
+        let run = self.run;
+        let runs = hook_runs(&run.store, run.id(), &run.plan, &change.hooks).await?;
+        let standing = (Status::of(&change.status), change.description.as_str());
         let uid = cluster
-            .set_release_status(&change.secret, Some(read), status, &change.description)
+            .set_release_status(&change.secret, Some(read), standing, &runs)
             .await?
             .unwrap_or_default();
         self.outcome(change.secret.clone(), ObjectChange::Updated, uid, Stored::Nothing)
@@ -149,7 +152,10 @@ impl Undo {
         }
         let was: Standing = serde_json::from_value(before.clone()).map_err(|error| unreadable(&error))?;
         let is = status_of(&now);
-        if is.as_str() == was.status {
+        let is_test = was.status == change.status;
+        // Somebody has brought the release further: when its tests ran says nothing about it any more.
+        let outdated = is_test && is != Status::of(&change.status);
+        if outdated || (is.as_str() == was.status && !is_test) {
             return unchanged;
         }
         if is != Status::of(&change.status) {
@@ -169,6 +175,7 @@ fn made(new: &NewSecret, packed: &[u8]) -> Result<Value, RecordFault> {
         description: new.description.clone(),
         last_deployed: super::clock::now(),
         modified_at: None,
+        last_runs: Vec::new(),
     });
     secret_of(&new.secret, &new.release.name, new.revision, &record, status)
 }

@@ -158,6 +158,7 @@ pub(super) fn superseded(existing: &Existing) -> impl Iterator<Item = StatusChan
             secret: revision.secret.clone(),
             status: Status::Superseded.to_string(),
             description: String::new(),
+            hooks: Vec::new(),
         })
 }
 

@@ -67,6 +67,7 @@ impl Resolver<'_> {
             secret: latest.secret.clone(),
             status: Status::Uninstalling.to_string(),
             description: "Deletion in progress (or silently failed)".into(),
+            hooks: Vec::new(),
         };
         chain.add(
             "record",

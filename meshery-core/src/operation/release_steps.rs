@@ -291,6 +291,7 @@ impl Resolver<'_> {
             secret,
             status: Status::Deployed.to_string(),
             description: moment.complete(),
+            hooks: chain.hooks(),
         }];
         changes.extend(superseded(&existing));
         chain.end(
@@ -482,6 +483,15 @@ impl<'a> Chain<'a> {
     pub fn add(&mut self, part: &str, title: String, work: Work) {
         let id = format!("{}.{part}", self.step.id);
         self.push(id, title, work, false);
+    }
+
+    /// The steps so far that run hooks.
+    pub fn hooks(&self) -> Vec<String> {
+        let of_hooks = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.work, Work::Hooks { .. }));
+        of_hooks.map(|step| step.id.clone()).collect()
     }
 
     pub fn end(&mut self, title: String, work: Work) {

@@ -2,19 +2,20 @@
 //!
 //! A chart without tests is said to have none: an operation that runs nothing must not look like one that has passed.
 
-use meshery_plugin_api::message::plan::{Step, TestRelease};
+use meshery_plugin_api::message::plan::TestRelease;
 
 use super::release_existing::{Existing, no_release};
+use super::release_steps::Chain;
 use super::resolve::{Resolved, Resolver};
-use super::stored_plan::{ReleaseName, Work};
+use super::stored_plan::{ReleaseName, StatusChange, Work};
 use crate::cluster::chart::{Hook, recorded};
 use crate::problem::{Problem, ProblemKind};
 
 impl Resolver<'_> {
-    /// The tests of a release as a step; nothing when its chart brings none.
+    /// The tests of a release, and what its record says of them then; nothing when its chart brings none.
     pub(super) async fn tests(
         &self,
-        step: &Step,
+        chain: &mut Chain<'_>,
         release: &TestRelease,
         resolved: &mut Resolved,
     ) -> Result<Option<Work>, Problem> {
@@ -23,7 +24,7 @@ impl Resolver<'_> {
             namespace: release.namespace.clone(),
         };
         let existing = Existing::read(self, &name).await?;
-        let Some(record) = existing.record() else {
+        let (Some(record), Some(latest)) = (existing.record(), existing.latest()) else {
             return Err(no_release(&name));
         };
         let recorded = recorded(&name.name, "", &record.hooks())?;
@@ -37,7 +38,22 @@ impl Resolver<'_> {
                 ..test
             })
             .collect();
-        self.hooks(&step.id, &name, "test", &tests, resolved).await
+        let Some(work) = self.hooks(chain.id(), &name, "test", &tests, resolved).await? else {
+            return Ok(None);
+        };
+        let title = chain.title.clone();
+        chain.add("tests", title, work);
+        chain.title = format!("Record when the tests of release {} ran", name.name);
+        let change = StatusChange {
+            secret: latest.secret.clone(),
+            status: latest.status.to_string(),
+            description: String::new(),
+            hooks: chain.hooks(),
+        };
+        Ok(Some(Work::Record {
+            makes: None,
+            changes: vec![change],
+        }))
     }
 }
 

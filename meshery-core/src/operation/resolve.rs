@@ -202,7 +202,7 @@ impl Resolver<'_> {
             Action::Delete(delete) => self.delete(&step.id, delete.clone(), resolved).await?,
             Action::RemoveRelease(release) => self.removal(&mut chain, release, resolved).await?,
             Action::TestRelease(release) => {
-                let tests = self.tests(&step, release, resolved).await?;
+                let tests = self.tests(&mut chain, release, resolved).await?;
                 resolved.tested.push((release.name.clone(), tests.is_some()));
                 tests.unwrap_or_else(|| {
                     let none = release_tests::none_of(release);

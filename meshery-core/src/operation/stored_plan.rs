@@ -138,6 +138,9 @@ pub(super) struct StatusChange {
     /// Helm's word.
     pub status: String,
     pub description: String,
+    /// Steps whose hooks it is told of: when they ran, and how that ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
 }
 
 /// A hook to run.
@@ -392,6 +395,12 @@ impl StoredPlan {
     /// One of its steps.
     pub fn step(&self, id: &str) -> Option<&StoredStep> {
         self.steps.iter().find(|step| step.id == id)
+    }
+
+    /// Whether it makes this record.
+    pub fn makes(&self, secret: &ObjectRef) -> bool {
+        let mut works = self.steps.iter().map(|step| &step.work);
+        works.any(|work| matches!(work, Work::Record { makes: Some(new), .. } if new.secret == *secret))
     }
 
     /// How many objects it touches.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Ground, config, hook, id, job};
+use super::{Ground, Helm, config, hook, id, job};
 use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
@@ -194,8 +194,24 @@ pub fn tests() -> anyhow::Result<()> {
         json!({"namespace": ground.space, "values": {"webhook": false}}),
     );
     ground.perform(&install, "succeeded")?;
+    expect_runs(
+        &ground,
+        &[
+            ("demo-pre", "Succeeded"),
+            ("demo-post", "Succeeded"),
+            ("demo-test", ""),
+        ],
+    )?;
     let before = Snapshot::take(&ground.cluster)?;
     let tested = ground.perform(&test, "succeeded")?;
+    expect_runs(&ground, &[("demo-pre", "Succeeded"), ("demo-test", "Succeeded")])?;
+    for helm in [Helm::Three, Helm::Four] {
+        let told = ground.helm(helm, &["status", "demo"])?;
+        ensure!(
+            told.contains("TEST SUITE:") && told.contains("Succeeded"),
+            "{told}"
+        );
+    }
     let pod = ground.get("pod", "demo-test")?.context("the test's pod")?;
     ensure!(pod["status"]["phase"] == "Succeeded", "{pod:#}");
     // Again: the one of the first time goes.
@@ -203,6 +219,8 @@ pub fn tests() -> anyhow::Result<()> {
     ground.host.take_back(id(&again)?, "undone", LIMIT)?;
     ground.host.take_back(id(&tested)?, "undone", LIMIT)?;
     before.await_same(&ground.cluster)?;
+    expect_runs(&ground, &[("demo-post", "Succeeded"), ("demo-test", "")])?;
+    notes_of_upgrade(&ground, &install)?;
     ground.perform(&ground.on_release("release-remove"), "succeeded")?;
     succeeded(
         ground
@@ -226,10 +244,53 @@ pub fn tests() -> anyhow::Result<()> {
         "{failed:#}"
     );
     ensure!(ground.get("pod", "fails")?.is_none());
+    expect_runs(&ground, &[("fails", "")])?;
+    let mut kept = test.clone();
+    kept["policy"] = json!({"on_failure": "keep"});
+    ground.perform(&kept, "failed")?;
+    expect_runs(&ground, &[("fails", "Failed")])?;
+    ground.expect_statuses(Helm::Four, &["deployed"])?;
     ground.perform(&ground.pieces(&[config("piece", json!({}))]), "succeeded")?;
     ground
         .host
         .post("/api/v1/operations", &test)?
         .problem(404, "no-tests")?;
+    Ok(())
+}
+
+/// That helm, 3 and 4, says of hooks how they ended last, and when; "" for one that has not run.
+fn expect_runs(ground: &Ground, expected: &[(&str, &str)]) -> anyhow::Result<()> {
+    for helm in [Helm::Three, Helm::Four] {
+        let told = ground.helm(helm, &["status", "demo", "--output=json"])?;
+        let status: Value = serde_json::from_str(&told)?;
+        for (name, phase) in expected {
+            let mut hooks = status["hooks"].as_array().into_iter().flatten();
+            let hook = hooks.find(|hook| hook["name"] == *name).context(told.clone())?;
+            let last = &hook["last_run"];
+            let text = |key: &str| last[key].as_str().unwrap_or_default();
+            let timed = !text("started_at").is_empty() && text("started_at") <= text("completed_at");
+            ensure!(
+                text("phase") == *phase && timed != phase.is_empty(),
+                "helm {helm:?} says of {name}, not {phase:?}: {last:#}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a chart says to who upgrades it is in the record of an upgrade, and goes with an undo.
+fn notes_of_upgrade(ground: &Ground, install: &Value) -> anyhow::Result<()> {
+    let notes = || ground.helm(Helm::Four, &["get", "notes", "demo"]);
+    ensure!(!notes()?.contains("upgraded"), "{}", notes()?);
+    let mut upgrade = install.clone();
+    upgrade["parameters"]["values"]["greeting"] = "more".into();
+    let upgraded = ground.perform(&upgrade, "succeeded")?;
+    ensure!(
+        notes()?.contains("demo greets with \"more\", and was upgraded."),
+        "{}",
+        notes()?
+    );
+    ground.host.take_back(id(&upgraded)?, "undone", LIMIT)?;
+    ensure!(!notes()?.contains("upgraded"), "{}", notes()?);
     Ok(())
 }

@@ -86,7 +86,7 @@ pub(super) async fn render(
     super::blocking(read).await
 }
 
-fn arguments(
+pub(super) fn arguments(
     helm: &Helm,
     chart: &Chart,
     request: &RenderRequest,

@@ -219,6 +219,16 @@ impl Record {
             info.insert("description".into(), standing.description.as_str().into());
             info.insert("last_deployed".into(), standing.last_deployed.as_str().into());
         }
+        if let Some(hooks) = self.0.get_mut("hooks").and_then(Value::as_array_mut)
+            // The same hooks, or nothing is said of any.
+            && hooks.len() == standing.last_runs.len()
+        {
+            for (hook, run) in hooks.iter_mut().zip(&standing.last_runs) {
+                if let (Some(hook), false) = (hook.as_object_mut(), run.is_null()) {
+                    hook.insert("last_run".into(), run.clone());
+                }
+            }
+        }
         self
     }
 

@@ -7,6 +7,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::hook_run::{HookRun, last_runs};
 use super::marks::TextMap as _;
 use super::record::{Record, RecordFault, Status};
 use crate::cluster::object::Patch;
@@ -26,6 +27,9 @@ pub(crate) struct Standing {
     pub(crate) last_deployed: String,
     /// When the record was last changed, in a label beside it.
     pub(crate) modified_at: Option<String>,
+    /// What its hooks ran last, in their order; empty where that says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) last_runs: Vec<Value>,
 }
 
 impl Standing {
@@ -36,6 +40,7 @@ impl Standing {
             description: record.text("/info/description").to_owned(),
             last_deployed: record.text("/info/last_deployed").to_owned(),
             modified_at: labels.text("modifiedAt").map(str::to_owned),
+            last_runs: last_runs(&record.hooks(), &[]),
         }
     }
 }
@@ -92,17 +97,23 @@ impl Cluster {
         Ok(found.map(|(record, secret)| ReadRecord { record, secret }))
     }
 
-    /// Gives a record another status. Returns the uid of its Secret, or nothing when that is gone. It is read first,
-    /// unless it was already.
+    /// Gives a record another status, and says when its hooks ran. Returns the uid of its Secret, or nothing when that is
+    /// gone. It is read first, unless it was already.
     pub(crate) async fn set_release_status(
         &self,
         secret: &ObjectRef,
         read: Option<ReadRecord>,
-        status: Status,
-        description: &str,
+        (status, description): (Status, &str),
+        runs: &[HookRun],
     ) -> Result<Option<String>, ClusterError> {
         let now = Timestamp::now();
-        self.set_standing(secret, read, |mut standing| {
+        self.set_standing(secret, read, |record, mut standing| {
+            standing.last_runs = last_runs(&record.hooks(), runs);
+            standing.modified_at = Some(now.as_second().to_string());
+            // Tests change nothing else.
+            if standing.status == status.as_str() {
+                return standing;
+            }
             standing.status = status.to_string();
             if !description.is_empty() {
                 description.clone_into(&mut standing.description);
@@ -110,7 +121,6 @@ impl Cluster {
             if matches!(status, Status::Deployed | Status::Failed) {
                 standing.last_deployed = now.to_string();
             }
-            standing.modified_at = Some(now.as_second().to_string());
             standing
         })
         .await
@@ -122,14 +132,21 @@ impl Cluster {
         secret: &ObjectRef,
         standing: &Standing,
     ) -> Result<Option<String>, ClusterError> {
-        self.set_standing(secret, None, |_| standing.clone()).await
+        self.set_standing(secret, None, |_, now| {
+            let mut wanted = standing.clone();
+            if wanted.last_runs.is_empty() {
+                wanted.last_runs = now.last_runs;
+            }
+            wanted
+        })
+        .await
     }
 
     async fn set_standing(
         &self,
         secret: &ObjectRef,
         mut read: Option<ReadRecord>,
-        change: impl Fn(Standing) -> Standing,
+        change: impl Fn(&Record, Standing) -> Standing,
     ) -> Result<Option<String>, ClusterError> {
         let mut attempts = 0;
         loop {
@@ -146,8 +163,8 @@ impl Cluster {
             };
             let uid = object["metadata"].text("uid").unwrap_or_default().to_owned();
             let standing = Standing::of(&record, &object);
-            let wanted = change(standing.clone());
-            if wanted.status == standing.status {
+            let wanted = change(&record, standing.clone());
+            if (&wanted.status, &wanted.last_runs) == (&standing.status, &standing.last_runs) {
                 return Ok(Some(uid));
             }
             let data = pack(record.standing(&wanted))

@@ -74,7 +74,8 @@ fn values_are_written_so_that_yaml_reads_them_as_json() {
 fn pretender(folder: &Path, rest: &str) -> PathBuf {
     let (draft, path) = (folder.join("draft"), folder.join("helm"));
     let text = format!(
-        "#!/bin/sh\nif [ \"$1\" = version ]; then echo v4.2.4; exit; fi\n[ \"$1\" = template ] || exit 1\n{rest}\n"
+        "#!/bin/sh\nif [ \"$1\" = version ]; then echo v4.2.4; exit; fi\n[ \"$1\" = template ] || exit 1\n\
+         case \"$*\" in *--show-only=*) exit 1;; esac\n{rest}\n"
     );
     std::fs::write(&draft, text).unwrap();
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,0 +1,91 @@
+//! When a hook of a release ran, and how it ended: what `helm status` shows of hooks and tests.
+
+use serde_json::{Value, json};
+
+/// A run of a hook, told apart from others by its object and its moment, as a record does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HookRun {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// `pre-install`, `test`, ...
+    pub(crate) event: String,
+    /// RFC 3339.
+    pub(crate) started_at: String,
+    /// RFC 3339.
+    pub(crate) completed_at: String,
+    pub(crate) succeeded: bool,
+}
+
+/// Helm's older word for a test.
+const OLD_TEST: &str = "test-success";
+
+impl HookRun {
+    /// Whether a record's hook is this one.
+    fn is_of(&self, hook: &Value) -> bool {
+        let at_this_moment = |event: &Value| {
+            event
+                .as_str()
+                .is_some_and(|event| event == self.event || (event == OLD_TEST && self.event == "test"))
+        };
+        hook["kind"] == self.kind.as_str()
+            && hook["name"] == self.name.as_str()
+            && hook["events"]
+                .as_array()
+                .is_some_and(|events| events.iter().any(at_this_moment))
+    }
+
+    /// As Helm writes it.
+    fn to_record(&self) -> Value {
+        let phase = if self.succeeded { "Succeeded" } else { "Failed" };
+        json!({"started_at": self.started_at, "completed_at": self.completed_at, "phase": phase})
+    }
+}
+
+/// What the hooks of a record ran last, in their order, now that these have run.
+pub(crate) fn last_runs(hooks: &[Value], runs: &[HookRun]) -> Vec<Value> {
+    hooks
+        .iter()
+        .map(|hook| {
+            let last = runs.iter().rev().find(|run| run.is_of(hook));
+            last.map_or_else(|| hook["last_run"].clone(), HookRun::to_record)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_that_of_the_hook_with_its_object_and_its_moment() {
+        let hook = |name: &str, events: &[&str]| {
+            json!({"kind": "Job", "name": name, "events": events,
+                "last_run": {"started_at": "", "completed_at": "", "phase": ""}})
+        };
+        let hooks = [
+            hook("one", &["pre-install", "pre-upgrade"]),
+            hook("one", &["post-delete"]),
+            hook("two", &["pre-upgrade"]),
+            hook("old", &["test-success"]),
+        ];
+        let run = |name: &str, event: &str, succeeded| HookRun {
+            kind: "Job".into(),
+            name: name.into(),
+            event: event.into(),
+            started_at: "2026-11-22T10:00:00Z".into(),
+            completed_at: "2026-11-22T10:00:09Z".into(),
+            succeeded,
+        };
+        let runs = [run("one", "pre-upgrade", true), run("old", "test", false)];
+        let last = last_runs(&hooks, &runs);
+        assert_eq!(
+            last[0],
+            json!({"started_at": "2026-11-22T10:00:00Z", "completed_at": "2026-11-22T10:00:09Z", "phase": "Succeeded"})
+        );
+        assert_eq!(
+            (&last[1], &last[2]),
+            (&hooks[1]["last_run"], &hooks[2]["last_run"])
+        );
+        assert_eq!(last[3]["phase"], "Failed");
+    }
+}
