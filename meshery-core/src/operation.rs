@@ -30,6 +30,7 @@ mod holding;
 mod hook_runs;
 mod hooks;
 mod journal;
+mod keeps_all;
 mod kept_values;
 pub(crate) mod lease_use;
 mod lineage;

@@ -31,7 +31,7 @@ use crate::namespace::{Namespace, eventually};
 use crate::trial;
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial(
             "api_faults::what_passes_is_ridden_out_and_written_once",
             passing::ridden_out,
@@ -113,7 +113,15 @@ pub fn trials() -> Vec<Trial> {
             "api_faults::a_large_object_is_taken_or_refused_clearly",
             large::taken_or_refused,
         ),
-    ]
+    ];
+    // Minutes of asking again.
+    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+        trials.push(trial(
+            "api_faults::an_object_whose_deletion_is_never_answered_keeps_no_other",
+            undoing::never_answered,
+        ));
+    }
+    trials
 }
 
 /// A host whose way to the cluster is a proxy that speaks TLS, and a namespace that is there.

@@ -283,6 +283,8 @@ pub(crate) const LEASE_LOST: &str = "lease-lost";
 pub(crate) const WEBHOOK_FAILED: &str = "webhook-failed";
 /// The code of [`ClusterError::Server`].
 pub(crate) const CLUSTER_ANSWER: &str = "cluster-answer";
+/// The code of a request that was not answered in time.
+pub(crate) const CLUSTER_TIMEOUT: &str = "cluster-timeout";
 
 struct Forbidden<'a>(&'a str, &'a str, &'a str, &'a str);
 
@@ -429,7 +431,7 @@ impl ClusterError {
             Self::TooLarge { .. } => (K::TooLarge, "object-too-large", false),
             Self::Terminating { .. } => (K::Conflict, "being-deleted", true),
             Self::NotServed { .. } => (K::NotFound, "kind-not-served", false),
-            Self::Timeout { .. } => (K::Timeout, "cluster-timeout", true),
+            Self::Timeout { .. } => (K::Timeout, CLUSTER_TIMEOUT, true),
             Self::NotReady { .. } => (K::Timeout, "not-ready", true),
             Self::Failed { .. } => (K::Conflict, "object-failed", false),
             Self::NotGone { .. } => (K::Timeout, "not-gone", true),
@@ -453,7 +455,7 @@ impl ClusterError {
     pub(crate) fn is_no_way(code: &str) -> bool {
         [
             "cluster-unreachable",
-            "cluster-timeout",
+            CLUSTER_TIMEOUT,
             "cluster-tls",
             "cluster-unauthorized",
             "cluster-credentials",

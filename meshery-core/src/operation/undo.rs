@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{Entry, Reversal};
 use super::history::{History, ObjectHistory};
 use super::journal::Journal;
+use super::keeps_all::keeps_all;
 use super::lineage::Lineage;
 use super::live::Live;
 use super::outputs::Outputs;
@@ -24,10 +25,9 @@ use super::resolve::{MANAGER, wave_of};
 use super::run::halted;
 use super::seal::HostKey;
 use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
-use crate::cluster::error::{CLUSTER_ANSWER, WEBHOOK_FAILED};
 use crate::cluster::release::Revision;
 use crate::cluster::{Cluster, ClusterError, wave};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::provider::Store;
 
 /// How long an object that was deleted may take to be gone.
@@ -109,20 +109,6 @@ pub(super) async fn overtaken<'a>(
         }
     }
     Ok(overtaken)
-}
-
-/// Whether a problem with one object is one with all of them: there is no way to the cluster, another host has it, or
-/// the provider is away.
-async fn keeps_all(cluster: &Cluster, problem: &Problem) -> bool {
-    match problem.code.as_str() {
-        WEBHOOK_FAILED => false,
-        // That of a server which fails at one object, or of one which fails at everything.
-        CLUSTER_ANSWER => problem.retryable && !cluster.answers().await,
-        code => {
-            ClusterError::is_no_way(code)
-                || matches!(problem.kind, ProblemKind::Unavailable) && problem.retryable
-        }
-    }
 }
 
 /// Why a step stays: one that comes after it does, and does not work without it.

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::entry::ObjectChange;
 use super::field::{Field, restore};
 use super::history::{History, ObjectHistory};
+use super::keeps_all::keeps_all;
 use super::lineage::Lineage;
 use super::mark::{operation_of, text};
 use super::operations::{Operations, undoable};
@@ -20,9 +21,9 @@ use super::resolve::MANAGER;
 use super::stored_plan::{StoredPlan, StoredStep, Work, holds_data, open_value};
 use super::undo::{held_by, of_plan, overtaken};
 use super::undo_object::CHANGED_SINCE;
+use crate::cluster::Cluster;
 use crate::cluster::diff::diff;
 use crate::cluster::object::Patch;
-use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 
 /// Objects asked about at a time; the cluster's own limit is the one that counts.
@@ -171,11 +172,14 @@ impl UndoPreviewing<'_> {
     async fn look(&self, touched: &Touched<'_>) -> Result<PreviewedObject, Problem> {
         let now = match self.cluster.get_if_served(touched.object).await {
             Ok(now) => now,
-            Err(error) if ClusterError::is_no_way(error.code()) => return Err(error.into()),
-            // It would be left, and the others not.
             Err(error) => {
+                let problem = Problem::from(error);
+                if keeps_all(self.cluster, &problem).await {
+                    return Err(problem);
+                }
+                // It would be left, and the others not.
                 return Ok(PreviewedObject {
-                    error: Some(error.into()),
+                    error: Some(problem),
                     ..blank(touched.step, touched.object, Change::Error, Certainty::Verified)
                 });
             }

@@ -92,6 +92,26 @@ pub fn one_object() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A deletion to which no answer ever comes keeps no other, as long as the server answers everything else; one that answers
+/// nobody has all of them wait.
+pub fn never_answered() -> anyhow::Result<()> {
+    let scene = Scene::new("undoing-stalled")?;
+    let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
+    let operation = id(&record)?;
+    let strike = Strike::on(|request| !request.path.contains("/leases/"), || Action::Stall);
+    scene.proxy.on(all(vec![strike.always()]));
+    let record = scene.host.take_back(operation, "interrupted", LIMIT)?;
+    ensure!(record["left"].as_array().is_none_or(Vec::is_empty), "{record:#}");
+    scene.proxy.clear();
+    let path = format!("/configmaps/{}", object(1));
+    let strike = Strike::at(Method::DELETE, path, || Action::Stall).always();
+    scene.proxy.on(all(vec![strike.clone()]));
+    keeps_one(&scene, operation, "took longer than")?;
+    scene.proxy.clear();
+    ensure!(strike.struck() > 0, "nothing was in the way");
+    then_whole(&scene, operation)
+}
+
 /// Where nobody can tell whether a release was brought further since, what it has made stays, and all else goes.
 pub fn records() -> anyhow::Result<()> {
     let scene = Scene::new("undoing-records")?;
