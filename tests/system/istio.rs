@@ -115,6 +115,10 @@ pub fn trials() -> Vec<Trial> {
             others::half_removed,
         ),
         trial_with_charts(
+            "istio::what_is_on_the_nodes_goes_with_the_control_planes_that_it_serves",
+            checks::far_nodes,
+        ),
+        trial_with_charts(
             "istio::whose_webhooks_nobody_answers_is_told_with_the_pods_that_are_refused",
             checks::nobody_answers,
         ),

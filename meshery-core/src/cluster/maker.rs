@@ -51,7 +51,9 @@ mod tests {
     use super::*;
 
     fn object() -> Value {
-        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "fieldsV1": fields});
+        let entry = |manager: &str, operation: &str, fields: Value| {
+            json!({"manager": manager, "operation": operation, "fieldsV1": fields})
+        };
         let mut status = entry(
             "controller",
             "Update",
@@ -71,7 +73,8 @@ mod tests {
     }
 
     fn manifest() -> Value {
-        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"kind": "y", "ports": [{"port": 80, "name": "web"}]}, "status": {"a": 0, "b": 0}})
+        let spec = json!({"kind": "y", "ports": [{"port": 80, "name": "web"}]});
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": spec, "status": {"a": 0, "b": 0}})
     }
 
     #[test]

@@ -13,6 +13,7 @@ use meshery_plugin_api::message::expansion::Expand;
 use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
+use semver::Version;
 use serde_json::{Map, Value, json};
 
 use crate::canary_expansion::{MAY_GO, MOVED, MOVES, MOVES_BACK, NAMES_MOVE, UNUSED};
@@ -31,7 +32,7 @@ use crate::skew::BY_REVISION;
 use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::VALUES;
-use crate::{MESH, detect, injection, proxies, tag, upgrade, versions};
+use crate::{MESH, detect, injection, nodes, proxies, tag, upgrade, versions};
 
 /// Name of the operation.
 pub const CANARY: &str = "upgrade-canary";
@@ -231,7 +232,7 @@ fn has(releases: &[PartRelease], part: Part) -> bool {
 }
 
 /// A version as a revision: dots are not allowed there.
-fn dashed(version: &semver::Version) -> String {
+pub fn dashed(version: &Version) -> String {
     version.to_string().replace(['.', '+'], "-")
 }
 
@@ -295,6 +296,24 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         verify,
         notes,
     ))
+}
+
+/// While namespaces move, the nodes serve both control planes.
+pub fn nodes_unsupported(
+    facts: &Facts,
+    old: Plane<'_>,
+    revision: &str,
+    to: &Version,
+) -> Result<Vec<Finding>, PluginError> {
+    let there = detect::installations(facts)?;
+    let plane = (old.namespace, revision);
+    let change = nodes::Change {
+        about: &[(old.namespace, shown(old.revision)), plane],
+        plane,
+        to,
+        carried: &nodes::carried(facts, old.namespace),
+    };
+    Ok(nodes::unsupported(facts, &there, &change))
 }
 
 /// The new control plane, and that it injects.
@@ -499,6 +518,12 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     };
     let mut findings = upgrade::checked(request, &canary.installed, &canary.chosen, BY_REVISION)?;
     findings.extend(upgrade::carried(request, &canary.releases, true)?);
+    findings.extend(nodes_unsupported(
+        facts,
+        canary.old,
+        &canary.revision,
+        &canary.chosen.version,
+    )?);
     let beside = detect::installations(facts)?
         .into_iter()
         .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);

@@ -12,12 +12,14 @@ use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severi
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision};
+use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision, shown};
 use crate::install::Wish;
 use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
-use crate::{MESH, ambient, detect, injection, install, istioctl, proxies, remove as removal, tag, versions};
+use crate::{
+    MESH, ambient, detect, injection, install, istioctl, nodes, proxies, remove as removal, tag, versions,
+};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -45,6 +47,10 @@ pub const PAGES: Pages = &[
     (
         "proxies-unsupported",
         "https://istio.io/latest/docs/setup/upgrade/",
+    ),
+    (
+        "istio-nodes-unsupported",
+        "https://istio.io/latest/docs/setup/additional-setup/cni/",
     ),
     (
         "namespaces-in-mesh",
@@ -109,6 +115,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
                     findings.extend(of_operator(found));
                 }
             }
+            findings.extend(nodes_unsupported(facts, &installations, &wish));
         }
         // What is missing is among the gaps already.
         Err(_) => findings.push(finding(
@@ -182,6 +189,21 @@ pub fn there(found: &Installation) -> String {
 /// What somebody else has installed is changed on explicit word only.
 pub fn of_others(request: &PlanRequest, found: &Installation) -> Result<Option<Finding>, PluginError> {
     adoption::of_others(request, "istio", found, &there(found))
+}
+
+/// A control plane that uses the CNI plugin, which is on the nodes for all of them.
+fn nodes_unsupported(facts: &Facts, there: &[Installation], wish: &Wish<'_>) -> Vec<Finding> {
+    if !wish.cni {
+        return Vec::new();
+    }
+    let plane = (wish.plane.namespace, shown(wish.plane.revision));
+    let change = nodes::Change {
+        about: &[plane],
+        plane,
+        to: &wish.version,
+        carried: &nodes::carried(facts, wish.plane.namespace),
+    };
+    nodes::unsupported(facts, there, &change)
 }
 
 /// What an installation that is there means for another one.

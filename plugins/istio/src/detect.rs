@@ -23,7 +23,7 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{ambient, membership, proxies, tag};
+use crate::{ambient, membership, nodes, proxies, tag};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -183,6 +183,7 @@ impl Found<'_> {
         let version = self.version(&components, &versions, &mut findings);
         if let Ok(version) = Version::parse(&version) {
             findings.extend(CATALOGUE.ended(&version, &facts.now));
+            findings.extend(nodes::told(facts, revision, &version));
         }
         let mut installation = Installation {
             mesh: crate::MESH.into(),

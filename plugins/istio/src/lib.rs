@@ -20,6 +20,7 @@ mod install;
 mod istioctl;
 mod maker;
 mod membership;
+mod nodes;
 mod parts;
 mod policy;
 mod profile;

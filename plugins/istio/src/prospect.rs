@@ -8,14 +8,14 @@ use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Prospect, Severity};
 use semver::Version;
 
-use crate::canary::CANARY;
+use crate::canary::{self, CANARY};
 use crate::check::there;
 use crate::control_plane::{DEFAULT_REVISION, Plane};
 use crate::maker::{OLD_OPERATOR, of_operator};
 use crate::releases::{Part, PartRelease};
 use crate::remove::Scope;
 use crate::skew::{BY_REVISION, IN_PLACE};
-use crate::upgrade::{goes_along, of_release, releases, too_old};
+use crate::upgrade::{goes_along, nodes_unsupported, of_release, releases, too_old};
 use crate::{MESH, proxies, remove, skew, versions};
 
 /// Of one installation among all that there are.
@@ -133,6 +133,11 @@ fn upgrade(
     for version in &newer {
         let mut said = vec![skew::between(&from, version, most)];
         said.extend(too_old(&proxies, version));
+        let of_nodes = match operation {
+            CANARY => canary::nodes_unsupported(facts, plane, &canary::dashed(version), version),
+            _ => nodes_unsupported(facts, plane, version),
+        };
+        said.extend(of_nodes.unwrap_or_default());
         match said.into_iter().find(|said| said.severity == Severity::Error) {
             Some(error) => why = why.or(Some(error)),
             None => to.push(version.clone()),

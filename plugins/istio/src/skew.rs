@@ -11,6 +11,8 @@ pub const IN_PLACE: u64 = 1;
 pub const BY_REVISION: u64 = 2;
 /// How many minor versions a proxy may be behind its control plane.
 const PROXIES: u64 = 1;
+/// How many minor versions what is on the nodes may be away from a control plane.
+const NODES: u64 = 1;
 
 /// What is to be said about going from one version to another.
 pub fn between(from: &Version, to: &Version, most: u64) -> Finding {
@@ -69,6 +71,14 @@ pub fn unsupported(proxy: &Version, control_plane: &Version) -> bool {
         || control_plane.minor - proxy.minor > PROXIES
 }
 
+/// Whether what is on the nodes may serve a control plane. The CNI plugin takes one minor version in either direction; in ambient
+/// mode it and the nodes' proxies follow the control plane, and are never ahead.
+pub fn serves(on_nodes: &Version, control_plane: &Version, is_ambient: bool) -> bool {
+    on_nodes.major == control_plane.major
+        && on_nodes.minor.abs_diff(control_plane.minor) <= NODES
+        && !(is_ambient && on_nodes.minor > control_plane.minor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +116,18 @@ mod tests {
             |proxy: &str, plane: &str| unsupported(&proxy.parse().unwrap(), &plane.parse().unwrap());
         assert!(!unsupported("1.29.1", "1.30.0") && !unsupported("1.30.9", "1.30.0"));
         assert!(unsupported("1.28.0", "1.30.0") && unsupported("1.31.0", "1.30.0"));
+    }
+
+    #[test]
+    fn nodes_are_one_minor_version_away_at_most_and_in_ambient_mode_never_ahead() {
+        let serves = |nodes: &str, plane: &str, is_ambient| {
+            serves(&nodes.parse().unwrap(), &plane.parse().unwrap(), is_ambient)
+        };
+        for is_ambient in [false, true] {
+            assert!(serves("1.30.9", "1.30.0", is_ambient) && serves("1.29.1", "1.30.0", is_ambient));
+            assert!(!serves("1.28.9", "1.30.0", is_ambient) && !serves("1.32.0", "1.30.0", is_ambient));
+            assert!(!serves("2.30.0", "1.30.0", is_ambient));
+            assert_eq!(serves("1.31.0", "1.30.0", is_ambient), !is_ambient);
+        }
     }
 }

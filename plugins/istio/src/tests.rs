@@ -8,6 +8,7 @@ mod configuring;
 mod detection;
 mod dropped;
 mod every_operation;
+mod nodes;
 mod plans;
 mod prospects;
 mod removal;

@@ -1,4 +1,4 @@
-//! What detection and checks say of a control plane that is there and does not work.
+//! What detection and checks say of a control plane that is there and does not work, or not with what is on the nodes.
 
 use std::path::Path;
 
@@ -103,5 +103,55 @@ pub fn nobody_answers(charts: &Path) -> anyhow::Result<()> {
     bench.perform("remove", &json!({"purge": true, "custom-resources": true}))?;
     drop(istiod);
     bench.kubectl(&["delete", "namespace", "shop", "store"])?;
+    before.await_same(&bench.cluster)
+}
+
+/// The CNI plugin is one for all control planes, and takes one minor version in either direction.
+pub fn far_nodes(charts: &Path) -> anyhow::Result<()> {
+    const CODE: &str = "istio-nodes-unsupported";
+    let bench = Bench::new(charts)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
+    bench.perform("install", &json!({"version": VERSION, "profile": "minimal"}))?;
+    drop(istiod);
+    let plugin = |version: &str| {
+        let labels = json!({"k8s-app": "istio-cni-node", "app.kubernetes.io/part-of": "istio"});
+        let object = json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "istio-cni-node", "namespace": SYSTEM, "labels": labels},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "install-cni", "image": format!("x/install-cni:{version}")}]}}}});
+        let file = tempfile::NamedTempFile::with_suffix(".json")?;
+        std::fs::write(file.path(), object.to_string())?;
+        bench.kubectl(&["apply", "--filename", &file.path().to_string_lossy()])
+    };
+    let is = |version: &str| {
+        let image = format!("discovery=x/pilot:{version}");
+        bench.kubectl(&["set", "image", "deployment/istiod", &image, "--namespace", SYSTEM])
+    };
+    let asked = || {
+        let wish = request("upgrade", &json!({"version": "1.30.3"}));
+        Ok::<_, anyhow::Error>(bench.host.post("/api/v1/operations", &wish)?.text())
+    };
+    is("1.29.1")?;
+    plugin("1.28.1")?;
+    let said = asked()?;
+    ensure!(
+        said.contains(CODE) && said.contains("CNI plugin 1.28.1 with revision default of Istio 1.30.3"),
+        "{said}"
+    );
+    let found = bench.installations()?;
+    ensure!(
+        !found[0]["findings"].to_string().contains(CODE),
+        "as it is they go together: {found:#?}"
+    );
+    plugin("1.29.1")?;
+    let said = asked()?;
+    ensure!(!said.contains(CODE), "{said}");
+    is("1.31.0")?;
+    let found = bench.installations()?;
+    ensure!(found[0]["findings"].to_string().contains(CODE), "{found:#?}");
+
+    bench.kubectl(&["delete", "daemonset", "istio-cni-node", "--namespace", SYSTEM])?;
+    bench.perform("remove", &json!({"purge": true}))?;
     before.await_same(&bench.cluster)
 }

@@ -1,0 +1,196 @@
+//! What of Istio is on the nodes, one for all control planes: the CNI plugin and, in ambient mode, the nodes' proxies. Which
+//! control planes they may serve, now and on the way of an operation.
+
+use meshery_mesh_kit::object::{label, name};
+use meshery_mesh_kit::ownership::chart_of;
+use meshery_mesh_kit::workload::{image, image_version};
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use semver::Version;
+use serde_json::Value;
+
+use crate::control_plane::{CNI_NODE, ZTUNNEL};
+use crate::releases::{Part, of_istio};
+use crate::{MESH, skew};
+
+/// Label with the name of what an object is, whatever it is called itself.
+const NAME_LABEL: &str = "app.kubernetes.io/name";
+
+/// A part on every node, and its version.
+struct OnNodes {
+    part: Part,
+    version: Version,
+}
+
+/// An operation that brings a control plane to a version.
+pub struct Change<'a> {
+    /// Namespace and revision of control planes that it is about: the one that it changes and, in a canary upgrade, the old one.
+    pub about: &'a [(&'a str, &'a str)],
+    /// The one of them that gets the version.
+    pub plane: (&'a str, &'a str),
+    pub to: &'a Version,
+    /// What of the nodes gets it as well, after the control plane.
+    pub carried: &'a [Part],
+}
+
+/// A control plane that is there during the operation.
+struct Served {
+    namespace: String,
+    revision: String,
+    version: Version,
+    /// The operation brings it to another minor version, or brings it.
+    changes: bool,
+}
+
+/// What the nodes have would not go with one of the control planes at some moment of the operation. What does not go together
+/// already is left out: perhaps the operation mends it. Of control planes that it is not about nobody knows whether they use
+/// what is on the nodes.
+pub fn unsupported(facts: &Facts, there: &[Installation], change: &Change<'_>) -> Vec<Finding> {
+    let planes = served(there, change);
+    let parts = of(facts);
+    let is_ambient = is_ambient(&parts);
+    let mut findings = Vec::new();
+    for on in &parts {
+        let moves = change.carried.contains(&on.part);
+        let after = moves.then(|| (change.to, !is_same_minor(&on.version, change.to)));
+        for (version, moved) in [(&on.version, false)].into_iter().chain(after) {
+            let beyond = planes
+                .iter()
+                .filter(|plane| moved || plane.changes)
+                .filter(|plane| !skew::serves(version, &plane.version, is_ambient));
+            findings.extend(beyond.map(|plane| {
+                let about = (plane.namespace.as_str(), plane.revision.as_str());
+                let severity = if change.about.contains(&about) {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                };
+                let remedy = if moved {
+                    format!(
+                        "bring revision {} nearer to {version} first, one minor version at a time",
+                        plane.revision
+                    )
+                } else {
+                    format!("bring the {} nearer to {} first", title(on.part), plane.version)
+                };
+                finding(
+                    severity,
+                    (on.part, version),
+                    (&plane.revision, &plane.version),
+                    is_ambient,
+                    remedy,
+                )
+            }));
+        }
+    }
+    findings
+}
+
+/// The control planes as the operation leaves them.
+fn served(there: &[Installation], change: &Change<'_>) -> Vec<Served> {
+    let is_it = |found: &Installation| (found.namespace.as_str(), found.revision.as_str()) == change.plane;
+    let version = |found: &Installation| Version::parse(&found.version).ok();
+    let before = there.iter().find(|found| is_it(found)).and_then(version);
+    let (in_namespace, revision) = change.plane;
+    let others = there.iter().filter(|found| !is_it(found)).filter_map(|found| {
+        Some(Served {
+            namespace: found.namespace.clone(),
+            revision: found.revision.clone(),
+            version: version(found)?,
+            changes: false,
+        })
+    });
+    let it = Served {
+        namespace: in_namespace.into(),
+        revision: revision.into(),
+        version: change.to.clone(),
+        changes: !before.is_some_and(|before| is_same_minor(&before, change.to)),
+    };
+    others.chain([it]).collect()
+}
+
+fn is_same_minor(a: &Version, b: &Version) -> bool {
+    (a.major, a.minor) == (b.major, b.minor)
+}
+
+/// What is so now, of a control plane that is there.
+pub fn told(facts: &Facts, revision: &str, plane: &Version) -> Vec<Finding> {
+    let parts = of(facts);
+    let is_ambient = is_ambient(&parts);
+    let beyond = parts
+        .iter()
+        .filter(|on| !skew::serves(&on.version, plane, is_ambient));
+    beyond
+        .map(|on| {
+            let remedy = "upgrade what is older, if this control plane uses it".to_owned();
+            finding(
+                Severity::Warning,
+                (on.part, &on.version),
+                (revision, plane),
+                is_ambient,
+                remedy,
+            )
+        })
+        .collect()
+}
+
+/// What of the nodes has its release in a namespace, and goes along with a control plane there.
+pub fn carried(facts: &Facts, in_namespace: &str) -> Vec<Part> {
+    let releases = of_istio(facts).into_iter();
+    let here = releases.filter(|release| release.id.namespace == in_namespace);
+    here.map(|release| release.part)
+        .filter(|part| matches!(part, Part::Cni | Part::Ztunnel))
+        .collect()
+}
+
+fn of(facts: &Facts) -> Vec<OnNodes> {
+    facts.objects("apps", "DaemonSet").filter_map(on_nodes).collect()
+}
+
+fn on_nodes(object: &Value) -> Option<OnNodes> {
+    let (part, container) = if name(object) == CNI_NODE {
+        (Part::Cni, "install-cni")
+    } else if name(object) == ZTUNNEL || label(object, NAME_LABEL) == Some(ZTUNNEL) {
+        (Part::Ztunnel, "istio-proxy")
+    } else {
+        return None;
+    };
+    let of_image = image(object, container).and_then(image_version);
+    let version = of_image.or_else(|| Some(chart_of(object)?.1))?;
+    Some(OnNodes { part, version })
+}
+
+fn is_ambient(parts: &[OnNodes]) -> bool {
+    parts.iter().any(|on| on.part == Part::Ztunnel)
+}
+
+fn title(part: Part) -> &'static str {
+    match part {
+        Part::Ztunnel => "nodes' proxies",
+        _ => "CNI plugin",
+    }
+}
+
+fn finding(
+    severity: Severity,
+    (part, version): (Part, &Version),
+    (revision, plane): (&str, &Version),
+    is_ambient: bool,
+    remedy: String,
+) -> Finding {
+    let rule = if is_ambient {
+        "control planes of its own minor version and the next"
+    } else {
+        "control planes at most one minor version away"
+    };
+    Finding {
+        code: "istio-nodes-unsupported".into(),
+        severity,
+        message: format!(
+            "{} {version} with revision {revision} of {MESH} {plane}: what is on the nodes serves {rule}",
+            title(part)
+        ),
+        object: None,
+        remedy,
+    }
+}
