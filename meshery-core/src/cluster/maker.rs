@@ -51,9 +51,7 @@ mod tests {
     use super::*;
 
     fn object() -> Value {
-        let entry = |manager: &str, operation: &str, fields: Value| {
-            json!({"manager": manager, "operation": operation, "fieldsV1": fields})
-        };
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "fieldsV1": fields});
         let mut status = entry(
             "controller",
             "Update",

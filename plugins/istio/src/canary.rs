@@ -298,24 +298,6 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     ))
 }
 
-/// While namespaces move, the nodes serve both control planes.
-pub fn nodes_unsupported(
-    facts: &Facts,
-    old: Plane<'_>,
-    revision: &str,
-    to: &Version,
-) -> Result<Vec<Finding>, PluginError> {
-    let there = detect::installations(facts)?;
-    let plane = (old.namespace, revision);
-    let change = nodes::Change {
-        about: &[(old.namespace, shown(old.revision)), plane],
-        plane,
-        to,
-        carried: &nodes::carried(facts, old.namespace),
-    };
-    Ok(nodes::unsupported(facts, &there, &change))
-}
-
 /// The new control plane, and that it injects.
 fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<Step>, PluginError> {
     let mut istiod = with_values_of(parts.istiod()?, &canary.old.istiod());
@@ -518,13 +500,10 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     };
     let mut findings = upgrade::checked(request, &canary.installed, &canary.chosen, BY_REVISION)?;
     findings.extend(upgrade::carried(request, &canary.releases, true)?);
-    findings.extend(nodes_unsupported(
-        facts,
-        canary.old,
-        &canary.revision,
-        &canary.chosen.version,
-    )?);
-    let beside = detect::installations(facts)?
+    let there = detect::installations(facts)?;
+    let seen = nodes::Seen::new(facts, &there, &canary.releases);
+    findings.extend(seen.beside(canary.old, &canary.revision, &canary.chosen.version));
+    let beside = there
         .into_iter()
         .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);
     if let Some(beside) = beside {

@@ -12,7 +12,7 @@ use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severi
 use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
-use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision, shown};
+use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision};
 use crate::install::Wish;
 use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
@@ -196,14 +196,9 @@ fn nodes_unsupported(facts: &Facts, there: &[Installation], wish: &Wish<'_>) -> 
     if !wish.cni {
         return Vec::new();
     }
-    let plane = (wish.plane.namespace, shown(wish.plane.revision));
-    let change = nodes::Change {
-        about: &[plane],
-        plane,
-        to: &wish.version,
-        carried: &nodes::carried(facts, wish.plane.namespace),
-    };
-    nodes::unsupported(facts, there, &change)
+    let mut releases = of_istio(facts);
+    releases.retain(|release| release.id.namespace == wish.plane.namespace);
+    nodes::Seen::new(facts, there, &releases).in_place(wish.plane, &wish.version)
 }
 
 /// What an installation that is there means for another one.

@@ -9,8 +9,8 @@ use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use semver::Version;
 use serde_json::Value;
 
-use crate::control_plane::{CNI_NODE, ZTUNNEL};
-use crate::releases::{Part, of_istio};
+use crate::control_plane::{CNI_NODE, Plane, ZTUNNEL, shown};
+use crate::releases::{Part, PartRelease};
 use crate::{MESH, skew};
 
 /// Label with the name of what an object is, whatever it is called itself.
@@ -22,15 +22,21 @@ struct OnNodes {
     version: Version,
 }
 
+/// What is seen of a cluster before an operation on a control plane.
+pub struct Seen<'a> {
+    there: &'a [Installation],
+    parts: Vec<OnNodes>,
+    /// What has its release in the namespace of the control plane, and goes along with it.
+    carried: Vec<Part>,
+}
+
 /// An operation that brings a control plane to a version.
-pub struct Change<'a> {
+struct Change<'a> {
     /// Namespace and revision of control planes that it is about: the one that it changes and, in a canary upgrade, the old one.
-    pub about: &'a [(&'a str, &'a str)],
-    /// The one of them that gets the version.
-    pub plane: (&'a str, &'a str),
-    pub to: &'a Version,
-    /// What of the nodes gets it as well, after the control plane.
-    pub carried: &'a [Part],
+    about: &'a [(&'a str, &'a str)],
+    /// The one of them that gets the version; what of the nodes goes along gets it after it.
+    plane: (&'a str, &'a str),
+    to: &'a Version,
 }
 
 /// A control plane that is there during the operation.
@@ -42,48 +48,76 @@ struct Served {
     changes: bool,
 }
 
-/// What the nodes have would not go with one of the control planes at some moment of the operation. What does not go together
-/// already is left out: perhaps the operation mends it. Of control planes that it is not about nobody knows whether they use
-/// what is on the nodes.
-pub fn unsupported(facts: &Facts, there: &[Installation], change: &Change<'_>) -> Vec<Finding> {
-    let planes = served(there, change);
-    let parts = of(facts);
-    let is_ambient = is_ambient(&parts);
-    let mut findings = Vec::new();
-    for on in &parts {
-        let moves = change.carried.contains(&on.part);
-        let after = moves.then(|| (change.to, !is_same_minor(&on.version, change.to)));
-        for (version, moved) in [(&on.version, false)].into_iter().chain(after) {
-            let beyond = planes
-                .iter()
-                .filter(|plane| moved || plane.changes)
-                .filter(|plane| !skew::serves(version, &plane.version, is_ambient));
-            findings.extend(beyond.map(|plane| {
-                let about = (plane.namespace.as_str(), plane.revision.as_str());
-                let severity = if change.about.contains(&about) {
-                    Severity::Error
-                } else {
-                    Severity::Warning
-                };
-                let remedy = if moved {
-                    format!(
-                        "bring revision {} nearer to {version} first, one minor version at a time",
-                        plane.revision
-                    )
-                } else {
-                    format!("bring the {} nearer to {} first", title(on.part), plane.version)
-                };
-                finding(
-                    severity,
-                    (on.part, version),
-                    (&plane.revision, &plane.version),
-                    is_ambient,
-                    remedy,
-                )
-            }));
+impl<'a> Seen<'a> {
+    /// By the releases in the namespace of the control plane.
+    pub fn new(facts: &Facts, there: &'a [Installation], releases: &[PartRelease]) -> Self {
+        let parts = releases.iter().map(|release| release.part);
+        Self {
+            there,
+            parts: of(facts),
+            carried: parts
+                .filter(|part| matches!(part, Part::Cni | Part::Ztunnel))
+                .collect(),
         }
     }
-    findings
+
+    /// What speaks against bringing a control plane to a version where it is, or where none is yet.
+    pub fn in_place(&self, plane: Plane<'_>, to: &Version) -> Vec<Finding> {
+        let plane = (plane.namespace, shown(plane.revision));
+        self.unsupported(&Change {
+            about: &[plane],
+            plane,
+            to,
+        })
+    }
+
+    /// What speaks against a new one beside the old one: while namespaces move, the nodes serve both.
+    pub fn beside(&self, old: Plane<'_>, revision: &str, to: &Version) -> Vec<Finding> {
+        let plane = (old.namespace, revision);
+        self.unsupported(&Change {
+            about: &[(old.namespace, shown(old.revision)), plane],
+            plane,
+            to,
+        })
+    }
+
+    /// What the nodes have would not go with one of the control planes at some moment of the operation. What does not go
+    /// together already is left out: perhaps the operation mends it. Of control planes that it is not about nobody knows
+    /// whether they use what is on the nodes.
+    fn unsupported(&self, change: &Change<'_>) -> Vec<Finding> {
+        let planes = served(self.there, change);
+        let is_ambient = is_ambient(&self.parts);
+        let mut findings = Vec::new();
+        for on in &self.parts {
+            let moves = self.carried.contains(&on.part);
+            let after = moves.then(|| (change.to, !is_same_minor(&on.version, change.to)));
+            for (version, moved) in [(&on.version, false)].into_iter().chain(after) {
+                let beyond = planes
+                    .iter()
+                    .filter(|plane| moved || plane.changes)
+                    .filter(|plane| !skew::serves(version, &plane.version, is_ambient));
+                findings.extend(beyond.map(|plane| {
+                    let about = (plane.namespace.as_str(), plane.revision.as_str());
+                    let severity = if change.about.contains(&about) {
+                        Severity::Error
+                    } else {
+                        Severity::Warning
+                    };
+                    let remedy = if moved {
+                        format!(
+                            "bring revision {} nearer to {version} first, one minor version at a time",
+                            plane.revision
+                        )
+                    } else {
+                        format!("bring the {} nearer to {} first", title(on.part), plane.version)
+                    };
+                    let with = (plane.revision.as_str(), &plane.version);
+                    finding(severity, (on.part, version), with, is_ambient, remedy)
+                }));
+            }
+        }
+        findings
+    }
 }
 
 /// The control planes as the operation leaves them.
@@ -131,15 +165,6 @@ pub fn told(facts: &Facts, revision: &str, plane: &Version) -> Vec<Finding> {
                 remedy,
             )
         })
-        .collect()
-}
-
-/// What of the nodes has its release in a namespace, and goes along with a control plane there.
-pub fn carried(facts: &Facts, in_namespace: &str) -> Vec<Part> {
-    let releases = of_istio(facts).into_iter();
-    let here = releases.filter(|release| release.id.namespace == in_namespace);
-    here.map(|release| release.part)
-        .filter(|part| matches!(part, Part::Cni | Part::Ztunnel))
         .collect()
 }
 

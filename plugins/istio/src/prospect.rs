@@ -15,8 +15,8 @@ use crate::maker::{OLD_OPERATOR, of_operator};
 use crate::releases::{Part, PartRelease};
 use crate::remove::Scope;
 use crate::skew::{BY_REVISION, IN_PLACE};
-use crate::upgrade::{goes_along, nodes_unsupported, of_release, releases, too_old};
-use crate::{MESH, proxies, remove, skew, versions};
+use crate::upgrade::{goes_along, of_release, releases, too_old};
+use crate::{MESH, nodes, proxies, remove, skew, versions};
 
 /// Of one installation among all that there are.
 pub fn of(facts: &Facts, found: &Installation, all: &[Installation]) -> Vec<Prospect> {
@@ -31,8 +31,8 @@ pub fn of(facts: &Facts, found: &Installation, all: &[Installation]) -> Vec<Pros
     let releases = releases(facts, plane);
     vec![
         install(facts, found, &releases),
-        upgrade("upgrade", IN_PLACE, facts, found, plane, &releases),
-        upgrade(CANARY, BY_REVISION, facts, found, plane, &releases),
+        upgrade(("upgrade", IN_PLACE), facts, (found, all), plane, &releases),
+        upgrade((CANARY, BY_REVISION), facts, (found, all), plane, &releases),
         removal(facts, found, all),
     ]
 }
@@ -89,10 +89,9 @@ fn asked_for(prospect: Prospect, found: &Installation) -> Prospect {
 }
 
 fn upgrade(
-    operation: &str,
-    most: u64,
+    (operation, most): (&str, u64),
     facts: &Facts,
-    found: &Installation,
+    (found, all): (&Installation, &[Installation]),
     plane: Plane<'_>,
     releases: &[PartRelease],
 ) -> Prospect {
@@ -128,16 +127,16 @@ fn upgrade(
     } else {
         proxies::versions(facts, &found.revision)
     };
+    let seen = nodes::Seen::new(facts, all, releases);
     let mut why = None;
     let mut to = Vec::new();
     for version in &newer {
         let mut said = vec![skew::between(&from, version, most)];
         said.extend(too_old(&proxies, version));
-        let of_nodes = match operation {
-            CANARY => canary::nodes_unsupported(facts, plane, &canary::dashed(version), version),
-            _ => nodes_unsupported(facts, plane, version),
-        };
-        said.extend(of_nodes.unwrap_or_default());
+        said.extend(match operation {
+            CANARY => seen.beside(plane, &canary::dashed(version), version),
+            _ => seen.in_place(plane, version),
+        });
         match said.into_iter().find(|said| said.severity == Severity::Error) {
             Some(error) => why = why.or(Some(error)),
             None => to.push(version.clone()),

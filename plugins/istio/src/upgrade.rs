@@ -242,10 +242,12 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         &proxies::versions(facts, shown(plane.revision)),
         &chosen.version,
     ));
-    findings.extend(nodes_unsupported(facts, plane, &chosen.version)?);
+    let (there, releases) = (detect::installations(facts)?, releases(facts, plane));
+    let seen = nodes::Seen::new(facts, &there, &releases);
+    findings.extend(seen.in_place(plane, &chosen.version));
     findings.extend(elsewhere(facts, plane));
     let with_gateways = parameter::flag(request, "gateways", true)?;
-    findings.extend(carried(request, &releases(facts, plane), with_gateways)?);
+    findings.extend(carried(request, &releases, with_gateways)?);
     Ok(findings)
 }
 
@@ -265,19 +267,6 @@ pub fn carried(
 /// The releases beside that of the control plane, about which the installation says whose it is.
 pub fn goes_along(releases: &[PartRelease]) -> impl Iterator<Item = &PartRelease> {
     releases.iter().filter(|release| release.part != Part::Istiod)
-}
-
-/// What the nodes have goes along, after the control plane, where it is in its namespace.
-pub fn nodes_unsupported(facts: &Facts, plane: Plane<'_>, to: &Version) -> Result<Vec<Finding>, PluginError> {
-    let there = detect::installations(facts)?;
-    let of_plane = (plane.namespace, shown(plane.revision));
-    let change = nodes::Change {
-        about: &[of_plane],
-        plane: of_plane,
-        to,
-        carried: &nodes::carried(facts, plane.namespace),
-    };
-    Ok(nodes::unsupported(facts, &there, &change))
 }
 
 /// What the nodes have in another namespace is not upgraded with the control plane.

@@ -83,6 +83,11 @@ pub fn over_plain_helm(charts: &Path) -> anyhow::Result<()> {
     let given = trust()?;
     let upgraded = bench.perform("linkerd", "upgrade", &json!({"version": NEWER, "adopt": true}))?;
     linkerd.trouble()?;
+    let found = bench.installation()?.context("an installation")?;
+    ensure!(
+        found["installed_by"] == "meshery" && found["adopted_from"] == "helm",
+        "{found:#}"
+    );
     ensure!(trust()? == given, "anchors and issuer stay");
     let config = bench.get(&["configmap", "linkerd-config", "--namespace", SYSTEM])?;
     ensure!(
