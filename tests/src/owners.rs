@@ -21,6 +21,14 @@ impl Owners {
         Ok(Self(owners.collect()))
     }
 
+    /// Those of a namespace only.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        let within = format!("/{namespace}/");
+        self.0.retain(|name, _| name.contains(&within));
+        self
+    }
+
     /// What is owned otherwise now.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();

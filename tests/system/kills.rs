@@ -4,6 +4,7 @@
 //!
 //! Which points is decided by a seed (`MESHERY_TEST_SEED`, printed); how many by `MESHERY_TEST_KILLS`.
 
+mod adoption;
 pub mod boundaries;
 mod gated;
 mod meshes;
@@ -70,6 +71,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::a_host_killed_in_the_midst_of_an_upgrade_leaves_one_revision_or_the_other",
             upgrades::at_any_point,
+        ),
+        trial(
+            "kills::a_host_killed_while_a_release_takes_over_leaves_it_ours_or_theirs",
+            adoption::at_its_points,
         ),
     ];
     // Minutes; the trials of the two operations themselves kill the host at a gate of each.
