@@ -146,14 +146,34 @@ pub fn of_istioctl(charts: &Path) -> anyhow::Result<()> {
     ensure!(found["installed_by"] == "istioctl", "{found:#}");
     bench.refused("remove", &json!({}), "istio-of-istioctl")?;
 
-    // Taken over, it is a release, which is upgraded like any other; given back, it is istioctl's again to the last field.
-    let now = || anyhow::Ok((Snapshot::take(&bench.cluster)?, Owners::take(&bench.cluster)?));
-    let theirs = now()?;
+    // What Argo CD minds is not taken over by that word alone.
+    let mind = |mark: &str| bench.kubectl(&["annotate", "deployment/istiod", "--namespace", SYSTEM, mark]);
+    mind("argocd.argoproj.io/tracking-id=mesh:apps/Deployment:istio-system/istiod")?;
     let mut wish = request(
         "install",
         &json!({"version": VERSION, "profile": "minimal", "adopt": true}),
     );
     wish["policy"] = json!({"accept": ["adopt"]});
+    let planned = bench.host.plan(&wish)?;
+    let preview = bench
+        .host
+        .post(&format!("/api/v1/operations/{planned}/preview"), &json!({}))?
+        .expect(200)?;
+    let objects = preview["objects"].as_array().into_iter().flatten();
+    let refused: Vec<&Value> = objects.filter(|object| !object["error"].is_null()).collect();
+    ensure!(
+        refused.len() == 1
+            && refused[0]["error"]["code"] == "consent-required"
+            && refused[0]["error"]["message"]
+                .to_string()
+                .contains("Argo CD (Application mesh)"),
+        "{refused:#?}"
+    );
+    mind("argocd.argoproj.io/tracking-id-")?;
+
+    // Taken over, it is a release, which is upgraded like any other; given back, it is istioctl's again to the last field.
+    let now = || anyhow::Ok((Snapshot::take(&bench.cluster)?, Owners::take(&bench.cluster)?));
+    let theirs = now()?;
     let adopted = bench.host.perform(&wish, "succeeded", LIMIT)?;
     let is_ours = || {
         let found = bench.is("healthy")?;
