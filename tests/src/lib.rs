@@ -14,9 +14,11 @@ pub mod linkerd;
 pub mod operation;
 pub mod owners;
 pub mod played;
+pub mod proven;
 pub mod proxy;
 pub mod repository;
 pub mod snapshot;
+pub mod there_and_back;
 pub mod trust;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::host::Host;
+use crate::proven;
 
 /// States in which nothing more happens by itself.
 const ENDED: &[&str] = &[
@@ -45,6 +46,9 @@ impl Host {
                 .as_str()
                 .is_some_and(|state| states.contains(&state))
             {
+                if record["state"] == "succeeded" {
+                    proven::performed(&record);
+                }
                 return Ok(record);
             }
             ensure!(
@@ -110,7 +114,9 @@ impl Host {
             let state = record["state"].as_str().unwrap_or_default();
             match (state, gate) {
                 ("paused", Some(gate)) => return Ok(Ok(gate.to_owned())),
-                (state, _) if ENDED.contains(&state) => return Ok(Err(record)),
+                (state, _) if ENDED.contains(&state) => {
+                    return self.await_end(id, limit).map(Err);
+                }
                 // Also a gate that is open is there until the operation has its turn again.
                 _ => {}
             }
@@ -156,6 +162,9 @@ impl Host {
             "not {state}: {record:#}\n{}",
             self.story(id)
         );
+        if state == "undone" {
+            proven::taken_back(&record);
+        }
         Ok(record)
     }
 }

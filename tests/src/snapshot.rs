@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
@@ -25,6 +25,16 @@ const RESTLESS: &[&str] = &[
 const BOOKKEEPING: &[&str] = &["generation", "managedFields", "resourceVersion"];
 /// Metadata that an object has not for what it is, but for when and as which one it was made.
 const IDENTITY: &[&str] = &["creationTimestamp", "uid"];
+/// Annotations in which Kubernetes counts the rollouts of a workload.
+const ROLLOUTS: &[&str] = &[
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+];
+/// Kubernetes puts these into each namespace, a moment after it was made.
+const BROUGHT_BY_NAMESPACES: [(&str, &str); 2] = [
+    ("v1/ConfigMap/", "/kube-root-ca.crt"),
+    ("v1/ServiceAccount/", "/default"),
+];
 
 /// The objects of a cluster, without status and bookkeeping.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +94,11 @@ impl Snapshot {
         self.await_like(cluster, Self::without_identity)
     }
 
+    /// The same, not minding either when workloads were restarted last.
+    pub fn await_restarted(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.await_like(cluster, Self::without_restarts)
+    }
+
     /// The same, after something was mended by installing it again: Helm has recorded that, and what a chart makes anew each
     /// time, certificates of webhooks and what follows from them and from the moment, is another than before.
     pub fn await_mended(&self, cluster: &Cluster) -> anyhow::Result<()> {
@@ -125,14 +140,31 @@ impl Snapshot {
         snapshot
     }
 
+    fn without_restarts(&self) -> Self {
+        let mut snapshot = self.without_identity();
+        for object in snapshot.objects.values_mut() {
+            let template = object.pointer_mut("/spec/template/metadata");
+            if let Some(template) = template.and_then(Value::as_object_mut) {
+                if let Some(annotations) = template.get_mut("annotations").and_then(Value::as_object_mut) {
+                    annotations.remove("kubectl.kubernetes.io/restartedAt");
+                }
+                template.retain(|key, value| key != "annotations" || *value != json!({}));
+            }
+        }
+        snapshot
+    }
+
     fn without_identity(&self) -> Self {
         let mut objects = self.objects.clone();
-        objects.retain(|_, object| object["metadata"]["ownerReferences"].is_null());
+        objects.retain(|name, object| {
+            let is_brought = |(kind, named): &(&str, &str)| name.starts_with(kind) && name.ends_with(named);
+            object["metadata"]["ownerReferences"].is_null() && !BROUGHT_BY_NAMESPACES.iter().any(is_brought)
+        });
         for object in objects.values_mut() {
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.retain(|key, _| !IDENTITY.contains(&key.as_str()));
                 if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                    annotations.remove("deployment.kubernetes.io/revision");
+                    annotations.retain(|key, _| !ROLLOUTS.contains(&key.as_str()));
                 }
             }
         }

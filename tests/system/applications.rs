@@ -242,8 +242,16 @@ fn come_and_go(adapter: &str) -> anyhow::Result<()> {
     bench.put("toys", &[("box.yaml", &boxes), ("in-box.yaml", BOX)])?;
     host.perform(&request("deploy-application", "shop"), "succeeded", LIMIT)?;
     bench.get(&["toyboxs.applications.example.com", "box"])?;
+    let whole = Snapshot::take(&bench.cluster)?;
+    let removed = host.perform(&request("remove-application", "shop"), "succeeded", LIMIT)?;
+    before
+        .await_same(&bench.cluster)
+        .context("a cluster-wide object")?;
+    let removed = removed["id"].as_str().context("an id")?;
+    host.take_back(removed, "undone", LIMIT)?;
+    whole.await_remade(&bench.cluster).context("given back")?;
     host.perform(&request("remove-application", "shop"), "succeeded", LIMIT)?;
-    before.await_same(&bench.cluster).context("a cluster-wide object")
+    before.await_same(&bench.cluster).context("removed again")
 }
 
 fn rubbish() -> anyhow::Result<()> {

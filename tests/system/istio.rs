@@ -24,7 +24,7 @@ pub use bench::Bench;
 use bench::{request, text};
 
 use crate::namespace::eventually;
-use crate::trial_with_charts;
+use crate::{is_long, trial_with_charts};
 
 pub const VERSION: &str = "1.30.2";
 pub const SYSTEM: &str = "istio-system";
@@ -131,11 +131,15 @@ pub fn trials() -> Vec<Trial> {
             configuring::come_and_go,
         ),
     ];
-    // Minutes, and nothing that is not tried with two of them.
-    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+    // Minutes, and nothing of which not one or two are tried each time.
+    if is_long() {
         trials.push(trial_with_charts(
             "istio::twenty_namespaces_go_over_one_by_one_and_back",
             canary::of_twenty_namespaces,
+        ));
+        trials.push(trial_with_charts(
+            "istio::each_sample_and_addon_and_its_removal_is_taken_back",
+            applications::taken_back,
         ));
     }
     trials
@@ -435,7 +439,11 @@ fn in_and_out(charts: &Path) -> anyhow::Result<()> {
     };
     sidecar(false)?;
     let shop = json!({"namespace": "shop", "restart": true});
+    bench.and_back("inject", &shop)?;
+    sidecar(false)?;
     bench.perform("inject", &shop)?;
+    sidecar(true)?;
+    bench.and_back("uninject", &shop)?;
     sidecar(true)?;
     bench.perform("uninject", &shop)?;
     sidecar(false)?;
@@ -455,6 +463,7 @@ fn in_and_out(charts: &Path) -> anyhow::Result<()> {
     bench.kubectl(&["apply", "--server-side", "-f", &file.to_string_lossy()])?;
     let theirs = ["authorizationpolicy", "theirs", "--namespace=shop"];
     let spec = bench.get(&theirs)?["spec"].clone();
+    let whole = Snapshot::take(&bench.cluster)?;
     let purge = json!({"purge": true, "custom-resources": true});
     let removed = bench.perform("remove", &purge)?;
     ensure!(
@@ -467,6 +476,7 @@ fn in_and_out(charts: &Path) -> anyhow::Result<()> {
     let id = removed["id"].as_str().context("an id")?;
     bench.host.take_back(id, "undone", LIMIT)?;
     ensure!(bench.get(&theirs)?["spec"] == spec);
+    whole.await_remade(&bench.cluster).context("given back")?;
     bench.perform("remove", &purge)?;
     bench.kubectl(&["delete", "namespace", "shop"])?;
     before.await_same(&bench.cluster)

@@ -1,5 +1,7 @@
 //! Linkerd, installed from its real charts on the real control plane by the real host; its webhooks are played.
 
+mod bench;
+mod mutual_trust;
 mod others;
 mod recovery;
 mod repairs;
@@ -7,7 +9,6 @@ mod rotation;
 mod variants;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -15,17 +16,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::Trial;
 use meshery_tests::artifacts;
-use meshery_tests::cluster::Cluster;
-use meshery_tests::host::{Host, HostBuilder};
 use meshery_tests::istiod::Istiod;
 use meshery_tests::linkerd::Linkerd;
 use meshery_tests::proxy::{Action, FaultProxy};
 use meshery_tests::snapshot::Snapshot;
-use meshery_tests::trust::Trust;
 use serde_json::{Value, json};
 
-use crate::namespace::{eventually, succeeded};
-use crate::{cluster, trial_with_charts};
+pub use bench::Bench;
+
+use crate::namespace::eventually;
+use crate::{cluster, is_long, trial_with_charts};
 
 pub const OLDER: &str = "edge-25.10.7";
 pub const NEWER: &str = "edge-26.8.3";
@@ -87,11 +87,19 @@ pub fn trials() -> Vec<Trial> {
             clock_is_off,
         ),
     ];
-    // A minute or two, and Istio's is tried each time.
-    if std::env::var_os("MESHERY_TEST_KILLS").is_some() {
+    // Minutes, and of each the like is tried each time.
+    if is_long() {
         trials.push(trial_with_charts(
             "linkerd::half_there_in_five_ways_is_seen_and_mended",
             repairs::half_removed,
+        ));
+        trials.push(trial_with_charts(
+            "linkerd::each_sample_and_its_removal_is_taken_back",
+            variants::taken_back,
+        ));
+        trials.push(trial_with_charts(
+            "linkerd::the_anchor_of_twenty_namespaces_is_rotated_one_by_one_and_back",
+            rotation::of_twenty_namespaces,
         ));
     }
     trials
@@ -194,144 +202,6 @@ fn trust(charts: &Path) -> anyhow::Result<()> {
     before.await_same(&bench.cluster)
 }
 
-/// A host before a cluster, the charts as its mirror.
-pub struct Bench {
-    pub cluster: Arc<Cluster>,
-    pub host: Host,
-}
-
-impl Bench {
-    pub fn new(charts: &Path) -> anyhow::Result<Self> {
-        Self::with(charts, |host| host)
-    }
-
-    fn with(charts: &Path, more: impl FnOnce(HostBuilder) -> HostBuilder) -> anyhow::Result<Self> {
-        let cluster = cluster()?;
-        let host = Host::builder()
-            .kubeconfig(cluster.kubeconfig())
-            .mirror(charts)
-            .helm(cluster.helm())
-            .settings("offline = true\n");
-        let host = more(host).start()?;
-        Ok(Self { cluster, host })
-    }
-
-    pub fn perform(&self, adapter: &str, operation: &str, parameters: &Value) -> anyhow::Result<Value> {
-        let request = json!({"adapter": adapter, "operation": operation, "parameters": parameters});
-        self.host
-            .perform(&request, "succeeded", LIMIT)
-            .with_context(|| operation.to_owned())
-    }
-
-    fn installation(&self) -> anyhow::Result<Option<Value>> {
-        let contexts = self.host.get("/api/v1/clusters")?.expect(200)?;
-        let context = contexts["items"][0]["context"].as_str().context("a context")?;
-        let found = self
-            .host
-            .get(&format!("/api/v1/clusters/{context}/detect?adapter=linkerd"))?
-            .expect(200)?;
-        let found = found["items"].as_array().cloned().unwrap_or_default();
-        ensure!(found.len() < 2, "{found:#?}");
-        Ok(found.into_iter().next())
-    }
-
-    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        succeeded(self.cluster.kubectl(arguments)).with_context(|| arguments.join(" "))
-    }
-
-    fn get(&self, arguments: &[&str]) -> anyhow::Result<Value> {
-        let text = self.kubectl(&[&["get", "--output=json"], arguments].concat())?;
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    /// Each pod of a namespace, once none is going any more, with the proxies it has.
-    fn proxies(&self, namespace: &str) -> anyhow::Result<Vec<Vec<String>>> {
-        let pods = self.get(&["pods", "--namespace", namespace])?;
-        let pods = pods["items"].as_array().cloned().unwrap_or_default();
-        let names = |pod: &Value| -> Vec<String> {
-            ["initContainers", "containers"]
-                .iter()
-                .flat_map(|list| pod["spec"][list].as_array().cloned().unwrap_or_default())
-                .map(|container| text(&container["name"]).to_owned())
-                .filter(|name| name.ends_with("-proxy"))
-                .collect()
-        };
-        Ok(pods.iter().map(names).collect())
-    }
-
-    fn all_have(&self, namespace: &str, proxies: &[&str]) -> anyhow::Result<()> {
-        eventually(|| {
-            let pods = self.proxies(namespace)?;
-            ensure!(
-                !pods.is_empty() && pods.iter().all(|pod| pod == proxies),
-                "{namespace}: {pods:?}"
-            );
-            Ok(())
-        })
-    }
-
-    /// The trust anchors and the issuer, made as the plugin's README says that a person makes them.
-    pub fn give_trust(&self) -> anyhow::Result<()> {
-        let trust = Trust::new()?;
-        self.kubectl(&["create", "namespace", SYSTEM])?;
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), trust.manifests(SYSTEM).to_string())?;
-        let path = file.path().to_string_lossy();
-        self.kubectl(&["apply", "--server-side", "--filename", &path])?;
-        Ok(())
-    }
-
-    /// The cluster with the anchors and the issuer, and with what Kubernetes puts into their namespace a moment later.
-    fn with_trust(&self) -> anyhow::Result<Snapshot> {
-        self.give_trust()?;
-        eventually(|| {
-            let before = Snapshot::take(&self.cluster)?;
-            ensure!(
-                before
-                    .names()
-                    .any(|known| known == "v1/ConfigMap/linkerd/kube-root-ca.crt")
-            );
-            Ok(before)
-        })
-    }
-
-    /// Not Linkerd's alone, so that a removal leaves them.
-    fn without_gateway_api(&self) -> anyhow::Result<()> {
-        for kind in ["grpc", "http", "tcp", "tls"] {
-            let definition = format!("{kind}routes.gateway.networking.k8s.io");
-            self.kubectl(&["delete", "customresourcedefinition", &definition])?;
-        }
-        Ok(())
-    }
-
-    fn webhook_calls(&self, name: &str) -> anyhow::Result<String> {
-        let found = self.get(&["mutatingwebhookconfigurations", name])?;
-        Ok(text(&found["webhooks"][0]["clientConfig"]["caBundle"]).to_owned())
-    }
-}
-
-/// What a trial may leave behind, taken away for those that follow.
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let delete = |arguments: &[&str]| {
-            let all = [&["delete", "--ignore-not-found"], arguments].concat();
-            if let Err(error) = succeeded(self.cluster.kubectl(&all)) {
-                eprintln!("{}: {error:#}", all.join(" "));
-            }
-        };
-        for part_of in ["linkerd.io/control-plane-ns", "app.kubernetes.io/part-of=istio"] {
-            delete(&[
-                "mutatingwebhookconfigurations,validatingwebhookconfigurations",
-                "--selector",
-                part_of,
-            ]);
-            delete(&["clusterroles,clusterrolebindings", "--selector", part_of]);
-            delete(&["customresourcedefinitions", "--selector", part_of]);
-        }
-        delete(&["namespaces", SYSTEM, "istio-system", "shop", "bazaar"]);
-    }
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -391,6 +261,7 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
         "{found:#}"
     );
     namespace_by_namespace(&bench)?;
+    restarted(&bench)?;
     eventually(|| {
         let found = bench.installation()?.context("an installation")?;
         ensure!(
@@ -476,6 +347,7 @@ fn namespace_by_namespace(bench: &Bench) -> anyhow::Result<()> {
             .collect())
     };
     let before = pods()?;
+    let whole = Snapshot::take(&bench.cluster)?;
     let request = json!({"adapter": "linkerd", "operation": "restart-all"});
     let id = bench.host.plan(&request)?;
     bench.host.order(&id, "run")?;
@@ -485,6 +357,22 @@ fn namespace_by_namespace(bench: &Bench) -> anyhow::Result<()> {
     let record = bench.host.await_end(&id, LIMIT)?;
     ensure!(record["state"] == "succeeded", "{record:#}");
     ensure!(pods()?.iter().any(|pod| !before.contains(pod)), "made again");
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    whole.await_restarted(&bench.cluster)
+}
+
+/// The control plane, and the workloads of a namespace; and that all of it is taken back, which restarts nothing.
+fn restarted(bench: &Bench) -> anyhow::Result<()> {
+    for namespace in [SYSTEM, "shop"] {
+        let named = json!({"namespace": namespace});
+        let before = bench.uids(namespace)?;
+        bench.and_back("restart", &named)?;
+        let after = bench.uids(namespace)?;
+        ensure!(
+            !after.is_empty() && after.iter().all(|pod| !before.contains(pod)),
+            "{namespace}: {before:?} {after:?}"
+        );
+    }
     Ok(())
 }
 
@@ -494,6 +382,8 @@ fn in_and_out(bench: &Bench) -> anyhow::Result<()> {
     bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=bazaar"])?;
     bench.all_have("bazaar", &[])?;
     let bazaar = json!({"namespace": "bazaar", "restart": true, "mode": "ingress"});
+    bench.and_back("inject", &bazaar)?;
+    bench.all_have("bazaar", &[])?;
     bench.perform("linkerd", "inject", &bazaar)?;
     bench.all_have("bazaar", &["linkerd-proxy"])?;
     let pods = bench.get(&["pods", "--namespace", "bazaar"])?;
@@ -502,19 +392,19 @@ fn in_and_out(bench: &Bench) -> anyhow::Result<()> {
         "{pods:#}"
     );
     let web = json!({"namespace": "bazaar", "workload": "Deployment/web"});
-    bench.perform(
-        "linkerd",
-        "inject",
-        &json!({"namespace": "bazaar", "workload": "Deployment/web", "mode": "disabled"}),
-    )?;
+    let without = json!({"namespace": "bazaar", "workload": "Deployment/web", "mode": "disabled"});
+    bench.and_back("inject", &without)?;
+    bench.all_have("bazaar", &["linkerd-proxy"])?;
+    bench.perform("linkerd", "inject", &without)?;
+    bench.all_have("bazaar", &[])?;
+    bench.and_back("uninject", &web)?;
     bench.all_have("bazaar", &[])?;
     bench.perform("linkerd", "uninject", &web)?;
     bench.all_have("bazaar", &["linkerd-proxy"])?;
-    bench.perform(
-        "linkerd",
-        "uninject",
-        &json!({"namespace": "bazaar", "restart": true}),
-    )?;
+    let all = json!({"namespace": "bazaar", "restart": true});
+    bench.and_back("uninject", &all)?;
+    bench.all_have("bazaar", &["linkerd-proxy"])?;
+    bench.perform("linkerd", "uninject", &all)?;
     bench.all_have("bazaar", &[])?;
     let namespace = bench.get(&["namespace", "bazaar"])?;
     ensure!(

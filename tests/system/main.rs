@@ -13,6 +13,7 @@ mod conformance;
 mod control_plane;
 mod downloads;
 mod embedding;
+mod every_operation;
 mod expansion;
 mod faults;
 mod gates;
@@ -85,6 +86,8 @@ fn main() -> ExitCode {
         secrets::trials(),
         sets::trials(),
         versions::trials(),
+        // Of all of the others.
+        every_operation::trials(&arguments),
     ]
     .into_iter()
     .flatten()
@@ -112,6 +115,11 @@ fn cluster() -> anyhow::Result<Arc<Cluster>> {
 /// Statics are never dropped, and the control plane would only notice that this process has ended.
 fn stop_cluster() {
     drop(CLUSTER.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Whether all that takes minutes is asked for too, as `just long` does.
+fn is_long() -> bool {
+    std::env::var_os("MESHERY_TEST_KILLS").is_some()
 }
 
 fn trial(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {

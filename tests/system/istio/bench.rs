@@ -37,6 +37,25 @@ impl Bench {
             .with_context(|| operation.to_owned())
     }
 
+    /// Performs an operation and takes it back.
+    pub fn and_back(&self, operation: &str, parameters: &Value) -> anyhow::Result<()> {
+        self.host
+            .and_back(&self.cluster, &request(operation, parameters), LIMIT)
+            .with_context(|| operation.to_owned())
+    }
+
+    /// Performs an operation and the one that removes what it has made, and takes both back.
+    pub fn there_and_back(
+        &self,
+        (there, given): (&str, &Value),
+        (back, wish): (&str, &Value),
+    ) -> anyhow::Result<()> {
+        let (there, back) = (request(there, given), request(back, wish));
+        self.host
+            .there_and_back(&self.cluster, &there, &back, LIMIT)
+            .with_context(|| format!("{there}, {back}"))
+    }
+
     pub fn preview(&self, id: &str) -> anyhow::Result<Value> {
         self.host
             .post(&format!("/api/v1/operations/{id}/preview"), &json!({}))?

@@ -376,6 +376,7 @@ pub fn of_twenty_namespaces(charts: &Path) -> anyhow::Result<()> {
         found[0]["namespaces"].as_array().map(Vec::len) == Some(NAMESPACES),
         "{found:#?}"
     );
+    let before = Snapshot::take(&bench.cluster)?;
     let id = bench
         .host
         .plan(&request("upgrade-canary", &json!({"version": NEWER})))?;
@@ -403,6 +404,7 @@ pub fn of_twenty_namespaces(charts: &Path) -> anyhow::Result<()> {
     for namespace in &namespaces {
         bench.with_revision(namespace, "default")?;
     }
+    before.await_restarted(&bench.cluster)?;
     let all: Vec<&str> = namespaces.iter().map(String::as_str).collect();
     bench.kubectl(&[&["delete", "namespace", "--wait=false"], &all[..]].concat())?;
     old.trouble()?;

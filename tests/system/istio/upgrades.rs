@@ -65,12 +65,12 @@ pub fn in_place(charts: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// Ambient: no sidecars, a plugin and a proxy on each node, removed in reverse.
+/// Ambient: no sidecars, a plugin and a proxy on each node, upgraded with the rest, removed in reverse, and all of it taken back.
 pub fn ambient(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let before = Snapshot::take(&bench.cluster)?;
     let istiod = Istiod::start(&bench.cluster, SYSTEM)?;
-    let record = bench.perform("install", &json!({"version": NEWER, "profile": "ambient"}))?;
+    let record = bench.perform("install", &json!({"version": VERSION, "profile": "ambient"}))?;
     istiod.trouble()?;
     let found = bench.installations()?;
     let components = found.first().and_then(|found| found["components"].as_array());
@@ -99,8 +99,67 @@ pub fn ambient(charts: &Path) -> anyhow::Result<()> {
     let at = |id: &str| steps.iter().position(|step| *step == id);
     ensure!(at("istiod") < at("cni") && at("cni") < at("ztunnel"), "{steps:?}");
     into_ambient(&bench)?;
+    upgraded_ambient(&bench)?;
+    removed_ambient(&bench)?;
+    istiod.trouble()?;
     bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
     before.await_same(&bench.cluster)
+}
+
+/// The images of istiod, of the CNI plugin and of the nodes' proxies.
+fn images(bench: &Bench) -> anyhow::Result<Vec<String>> {
+    let pods = bench.get(&["deployments,daemonsets", "--namespace", SYSTEM])?;
+    let pods = pods["items"].as_array().into_iter().flatten();
+    Ok(pods
+        .map(|workload| text(&workload["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned())
+        .collect())
+}
+
+/// All three parts go to another version, each when the one that it needs is there, and back.
+fn upgraded_ambient(bench: &Bench) -> anyhow::Result<()> {
+    let are = |version: &str| -> anyhow::Result<()> {
+        let images = images(bench)?;
+        // Some are of a variant, which follows the version.
+        let tag = format!(":{version}");
+        let all = images.iter().all(|image| image.contains(&tag));
+        ensure!(images.len() == 3 && all, "{version}: {images:?}");
+        Ok(())
+    };
+    are(VERSION)?;
+    let before = Snapshot::take(&bench.cluster)?;
+    let record = bench.perform("upgrade", &json!({"version": NEWER}))?;
+    are(NEWER)?;
+    let found = bench.installations()?;
+    ensure!(
+        found.len() == 1 && found[0]["version"] == NEWER && found[0]["health"] == "healthy",
+        "{found:#?}"
+    );
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    are(VERSION)?;
+    before.await_remade(&bench.cluster).context("the upgrade undone")
+}
+
+/// Removed in reverse, given back by the undo, and healthy.
+fn removed_ambient(bench: &Bench) -> anyhow::Result<()> {
+    let whole = Snapshot::take(&bench.cluster)?;
+    let record = bench.perform("remove", &json!({"purge": true}))?;
+    ensure!(bench.installations()?.is_empty());
+    let steps: Vec<&str> = record["steps"]
+        .as_array()
+        .context("steps")?
+        .iter()
+        .map(|step| text(&step["id"]))
+        .collect();
+    let at = |part: &str| steps.iter().position(|step| step.contains(part));
+    ensure!(
+        at("ztunnel").is_some() && at("ztunnel") < at("cni") && at("cni") < at("istiod"),
+        "{steps:?}"
+    );
+    bench.host.take_back(text(&record["id"]), "undone", LIMIT)?;
+    whole.await_remade(&bench.cluster).context("the removal undone")?;
+    let found = bench.installations()?;
+    ensure!(found.len() == 1 && found[0]["health"] == "healthy", "{found:#?}");
+    Ok(())
 }
 
 /// A namespace is taken in without sidecars, and out again, by its removal and by an undo.
@@ -194,6 +253,11 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
         labels["istio-injection"] == "enabled" && labels["istio.io/rev"].is_null(),
         "{labels:#}"
     );
+    eventually(|| {
+        let there = bench.revisions("shop")?;
+        ensure!(there == ["default"], "{there:?}");
+        Ok(())
+    })?;
 
     // Of the two, one is removed, and nothing of the other.
     bench.perform("remove", &json!({"revision": REVISION}))?;

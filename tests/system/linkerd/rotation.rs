@@ -4,29 +4,34 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meshery_tests::linkerd::Linkerd;
-use serde_json::json;
+use meshery_tests::snapshot::Snapshot;
+use serde_json::{Value, json};
 
 use super::{Bench, SYSTEM, text};
 use crate::invented::LIMIT;
 use crate::namespace::eventually;
 
-const ROOTS: [&str; 4] = ["configmap", "linkerd-identity-trust-roots", "--namespace", SYSTEM];
-
 impl Bench {
     /// The certificate of an anchor's Secret.
     pub fn anchor(&self, name: &str) -> anyhow::Result<String> {
-        let secret = self.get(&["secret", name, "--namespace", SYSTEM])?;
+        let secret = self.get(&["secret", name, "--namespace", self.system])?;
         Ok(String::from_utf8(
             STANDARD.decode(text(&secret["data"]["tls.crt"]))?,
         )?)
     }
 
     pub fn believed(&self, wanted: &[&str]) -> anyhow::Result<()> {
-        let roots = self.get(&ROOTS)?;
+        let roots = [
+            "configmap",
+            "linkerd-identity-trust-roots",
+            "--namespace",
+            self.system,
+        ];
+        let roots = self.get(&roots)?;
         let bundle = text(&roots["data"]["ca-bundle.crt"]);
         ensure!(bundle == wanted.concat(), "{bundle}\nis not\n{}", wanted.concat());
         Ok(())
@@ -34,7 +39,7 @@ impl Bench {
 
     /// By which anchor the issuer is signed.
     pub fn signed_by(&self, anchor: &str) -> anyhow::Result<()> {
-        let issuer = self.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
+        let issuer = self.get(&["secret", "linkerd-identity-issuer", "--namespace", self.system])?;
         let authority = STANDARD.decode(text(&issuer["data"]["ca.crt"]))?;
         ensure!(authority == anchor.as_bytes(), "{issuer:#}");
         Ok(())
@@ -51,6 +56,26 @@ impl Bench {
         std::thread::sleep(Duration::from_millis(1_100));
         self.host.order(id, "approve").map(drop)
     }
+
+    /// Says yes at each gate after a look at it; the gates, and the record of the end.
+    pub fn through_gates(
+        &self,
+        id: &str,
+        look: impl Fn(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Vec<String>, Value)> {
+        self.host.order(id, "run")?;
+        let mut gates = Vec::new();
+        loop {
+            match self.host.next_gate(id, &gates, LIMIT)? {
+                Ok(gate) => {
+                    look(&gate).with_context(|| gate.clone())?;
+                    self.approve(id)?;
+                    gates.push(gate);
+                }
+                Err(record) => return Ok((gates, record)),
+            }
+        }
+    }
 }
 
 pub fn rotated(charts: &Path) -> anyhow::Result<()> {
@@ -65,6 +90,8 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
     bench.all_have("shop", &["linkerd-proxy"])?;
     let old = bench.anchor("linkerd-trust-anchor")?;
     bench.believed(&[&old])?;
+    bench.all_accept_each_other(&linkerd, "shop")?;
+    let first = bench.newcomer(&linkerd, "shop")?;
 
     // A pod of no workload would never believe the new anchor: nothing is signed by it, and all is as before.
     bench.kubectl(&["run", "lonely", "--image=lonely", "--namespace=shop"])?;
@@ -108,6 +135,9 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
         bench.believed(&[&old, &new])?;
         let signs = ["trust-gate-shop", "issuer-gate"].contains(&gate.as_str());
         bench.signed_by(if signs { &old } else { &new })?;
+        bench
+            .all_accept_each_other(&linkerd, "shop")
+            .with_context(|| gate.clone())?;
         if gate == "issuer-gate" {
             bench.host.kill()?;
             bench.host.restart()?;
@@ -135,6 +165,12 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
         "the old anchor is left"
     );
     bench.all_have("shop", &["linkerd-proxy"])?;
+    bench.all_accept_each_other(&linkerd, "shop")?;
+    let last = bench.newcomer(&linkerd, "shop")?;
+    ensure!(
+        first.accepts(&last).is_err() && last.accepts(&first).is_err(),
+        "who was left behind would be cut off"
+    );
 
     let restarts = bench.revision_of_identity()? - before;
     ensure!(restarts == 3, "identity was restarted {restarts} times");
@@ -182,5 +218,55 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
     })?;
     bench.believed(&[&old])?;
     bench.signed_by(&old)?;
+    bench.all_accept_each_other(&linkerd, "shop")?;
+    linkerd.trouble()
+}
+
+const NAMESPACES: usize = 20;
+/// Their workloads are restarted one after the other.
+const TWENTY_BACK: Duration = Duration::from_mins(5);
+
+/// A mesh of many namespaces: at each of its gates everybody accepts everybody.
+pub fn of_twenty_namespaces(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    bench.perform("linkerd", "make-trust", &json!({}))?;
+    let linkerd = Linkerd::start(&bench.cluster, SYSTEM)?;
+    bench.perform("linkerd", "install", &json!({}))?;
+    let namespaces: Vec<String> = (1..=NAMESPACES)
+        .map(|number| format!("team-{number:02}"))
+        .collect();
+    for namespace in &namespaces {
+        bench.kubectl(&["create", "namespace", namespace])?;
+        bench.perform("linkerd", "inject", &json!({"namespace": namespace}))?;
+        let of_namespace = format!("--namespace={namespace}");
+        bench.kubectl(&["create", "deployment", "web", "--image=web", &of_namespace])?;
+        bench.all_have(namespace, &["linkerd-proxy"])?;
+    }
+    let found = bench.installation()?.context("Linkerd is there")?;
+    ensure!(found["namespaces"] == json!(namespaces), "{found:#}");
+    let old = bench.anchor("linkerd-trust-anchor")?;
+    let before = Snapshot::take(&bench.cluster)?;
+
+    let id = bench
+        .host
+        .plan(&json!({"adapter": "linkerd", "operation": "rotate-anchor"}))?;
+    let accept = |_: &str| bench.all_accept_each_other(&linkerd, &namespaces[0]);
+    let (gates, record) = bench.through_gates(&id, accept)?;
+    ensure!(
+        record["state"] == "succeeded",
+        "{record:#}\n{}",
+        bench.host.story(&id)
+    );
+    ensure!(gates.len() == 2 * NAMESPACES + 2, "{gates:?}");
+    bench.believed(&[&bench.anchor("linkerd-trust-anchor-2")?])?;
+    accept("the end")?;
+
+    bench.host.take_back(&id, "undone", TWENTY_BACK)?;
+    bench.believed(&[&old])?;
+    bench.signed_by(&old)?;
+    eventually(|| accept("the undo"))?;
+    before.await_restarted(&bench.cluster)?;
+    let all: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    bench.kubectl(&[&["delete", "namespace", "--wait=false"], &all[..]].concat())?;
     linkerd.trouble()
 }

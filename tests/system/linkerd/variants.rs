@@ -13,7 +13,7 @@ use super::{Bench, KEPT, LIMIT, NEWER, SYSTEM, text};
 pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     let bench = Bench::new(charts)?;
     let before = Snapshot::take(&bench.cluster)?;
-    for sample in ["bookinfo", "httpbin", "imagehub"] {
+    for sample in ["bookinfo", "imagehub"] {
         bench.perform("linkerd", &format!("deploy-{sample}"), &json!({}))?;
         let pods = bench.get(&["pods", "--namespace", sample])?;
         ensure!(
@@ -23,6 +23,7 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
         bench.perform("linkerd", &format!("remove-{sample}"), &json!({}))?;
     }
     before.await_same(&bench.cluster).context("samples")?;
+    bench.there_and_back(("deploy-httpbin", &json!({})), ("remove-httpbin", &json!({})))?;
 
     let yaml = |name: &str| {
         format!(
@@ -34,6 +35,7 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     let there = bench.get(&["configmap", "mine", "--namespace", "shop"])?;
     ensure!(there["data"]["host"] == "a.shop", "{there:#}");
     bench.perform("linkerd", "remove-custom", &given)?;
+    bench.there_and_back(("apply-custom", &given), ("remove-custom", &given))?;
     let set = |name: &str| json!({"yaml": yaml(name), "namespace": "default", "set": "mine"});
     bench.perform("linkerd", "apply-custom", &set("first"))?;
     bench.perform("linkerd", "apply-custom", &set("second"))?;
@@ -44,6 +46,16 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     bench.get(&["configmap", "second"])?;
     bench.perform("linkerd", "remove-custom", &json!({"set": "mine"}))?;
     before.await_same(&bench.cluster).context("what was brought")
+}
+
+/// Each of them, and its removal, is taken back.
+pub fn taken_back(charts: &Path) -> anyhow::Result<()> {
+    let bench = Bench::new(charts)?;
+    for sample in ["bookinfo", "imagehub", "emojivoto"] {
+        let (deploy, remove) = (format!("deploy-{sample}"), format!("remove-{sample}"));
+        bench.there_and_back((&deploy, &json!({})), (&remove, &json!({})))?;
+    }
+    Ok(())
 }
 
 /// High availability, and the definitions of the Gateway API brought, there already, and nobody's.
@@ -80,6 +92,13 @@ pub fn options(charts: &Path) -> anyhow::Result<()> {
         "install",
         &json!({"version": NEWER, "gateway_api": "all"}),
     )?;
+    let whole = Snapshot::take(&bench.cluster)?;
+    let removed = bench.perform("linkerd", "remove", &json!({}))?;
+    ensure!(bench.installation()?.is_none());
+    bench.host.take_back(text(&removed["id"]), "undone", LIMIT)?;
+    whole.await_remade(&bench.cluster).context("given back")?;
+    let found = bench.installation()?.context("an installation")?;
+    ensure!(found["health"] == "healthy", "{found:#}");
     bench.perform("linkerd", "remove", &json!({}))?;
     ensure!(definitions(&bench)? == KEPT);
     let kept = Snapshot::take(&bench.cluster)?;
