@@ -42,6 +42,10 @@ pub fn trials() -> Vec<Trial> {
             explicit::adopted,
         ),
         trial(
+            "releases::what_a_release_has_kept_and_holds_no_more_is_changed_without_a_word",
+            explicit::left,
+        ),
+        trial(
             "releases::what_others_mind_is_deleted_on_explicit_word_only",
             explicit::deleted,
         ),

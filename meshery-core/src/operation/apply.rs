@@ -13,7 +13,7 @@ use super::consent::Consent;
 use super::entry::{Entry, Intent, ObjectChange, Stored};
 use super::field::{changed, own_fields};
 use super::mark::{is_only_made, marked, operation_of, text};
-use super::ownership::{gives_way, objection};
+use super::ownership::{gives_way, objection_to_change};
 use super::relied::{appeared, replaced};
 use super::resolve::MANAGER;
 use super::run::{StepRun, failure_of};
@@ -181,7 +181,7 @@ impl StepRun<'_> {
             None => {
                 if let Some(now) = &now {
                     self.run.relied.check_absent(&reference, now, self.run.id())?;
-                    self.may_touch(&reference, &manifest, now, release)?;
+                    self.may_touch(&reference, &manifest, now, release).await?;
                 }
                 now.clone()
             }
@@ -204,7 +204,7 @@ impl StepRun<'_> {
     }
 
     /// Refuses what others mind, unless it was agreed to.
-    fn may_touch(
+    async fn may_touch(
         &self,
         reference: &ObjectRef,
         manifest: &Value,
@@ -215,7 +215,8 @@ impl StepRun<'_> {
         if is_only_made(manifest) {
             return Ok(());
         }
-        match objection(now, release, &self.run.plan, self.run.policy.accept) {
+        let run = &self.run;
+        match objection_to_change(&run.cluster, now, release, &run.plan, run.policy.accept).await? {
             Some((consent, why)) => Err(consent.required(format!("{reference}: {why}"))),
             None => Ok(()),
         }
@@ -382,7 +383,8 @@ impl StepRun<'_> {
             self.run
                 .relied
                 .check_absent(&todo.reference, found, self.run.id())?;
-            self.may_touch(&todo.reference, &todo.manifest, found, release)?;
+            self.may_touch(&todo.reference, &todo.manifest, found, release)
+                .await?;
             self.intend_again(&mut todo, found).await?;
         } else if todo.now.is_none() {
             self.is_ours(&todo.reference, now.as_ref())?;

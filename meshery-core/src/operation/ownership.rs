@@ -1,6 +1,7 @@
 //! Whose an object is, by what other tools write on theirs: a run keeps its hands off unless it is told otherwise.
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::Condition;
 use serde_json::Value;
 
@@ -8,10 +9,13 @@ use super::consent::{Consent, Consents, NeededConsent};
 use super::mark::operation_of;
 use super::resolve::MANAGER;
 use super::stored_plan::{DeleteTarget, ReleaseName, StoredPlan, Work};
+use crate::cluster::chart::recorded;
 use crate::cluster::contents::PartialObject;
 use crate::cluster::maker::makers;
 use crate::cluster::release::Status;
-use crate::cluster::release::marks::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap, release_of};
+use crate::cluster::release::marks::{
+    MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE, TextMap, is_kept, release_of,
+};
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 
@@ -22,7 +26,7 @@ const ARGO_CD: &str = "argocd-controller";
 
 /// Why an object that is there must not be changed without a word that was not given, and which word that is. `release` is
 /// the one whose chart holds the object; what stands beside releases in a plan may change the objects of all of them.
-pub(super) fn objection(
+fn objection(
     now: &Value,
     release: Option<&ReleaseName>,
     plan: &StoredPlan,
@@ -61,6 +65,66 @@ pub(super) fn objection(
         _ => None,
     };
     objection.filter(|(consent, _)| !given.has(*consent))
+}
+
+/// The same, looked at closer where a release may have let the object go.
+pub(super) async fn objection_to_change(
+    cluster: &Cluster,
+    now: &Value,
+    release: Option<&ReleaseName>,
+    plan: &StoredPlan,
+    given: Consents,
+) -> Result<Option<(Consent, String)>, Problem> {
+    let objection = objection(now, release, plan, given);
+    let annotations = &now["metadata"]["annotations"];
+    if objection.is_none() || release.is_some() || gitops_of(now).is_some() || !is_kept(annotations) {
+        return Ok(objection);
+    }
+    let Some((name, namespace)) = release_of(&now["metadata"]["labels"], annotations) else {
+        return Ok(objection);
+    };
+    let was_let_go = was_let_go(cluster, now, &name, &namespace).await?;
+    Ok(objection.filter(|_| !was_let_go))
+}
+
+/// Whether an object that was to be kept is left of a release: that is gone, or its chart does not hold the object any more. The
+/// marks stay on it either way.
+async fn was_let_go(cluster: &Cluster, now: &Value, name: &str, namespace: &str) -> Result<bool, Problem> {
+    let latest = match cluster.revisions(namespace, name).await {
+        Ok(mut revisions) => revisions.pop(),
+        // Whoever may not see the records goes by the marks.
+        Err(ClusterError::Forbidden { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(latest) = latest.filter(|latest| latest.status != Status::Uninstalled) else {
+        return Ok(true);
+    };
+    // Of one that is under way, or has failed, it cannot be told what it will hold.
+    if latest.status != Status::Deployed {
+        return Ok(false);
+    }
+    let record = match cluster.record_of(&latest.secret).await {
+        Ok(record) => record,
+        Err(ClusterError::Forbidden { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let (Some((record, _)), Some(object)) = (record, ObjectRef::of(now)) else {
+        return Ok(false);
+    };
+    let named = recorded(name, record.manifest(), &[])?.objects;
+    let mut named = named.iter().filter_map(|named| ObjectRef::of(&named.value));
+    Ok(!named.any(|named| is_same(&named, &object, namespace)))
+}
+
+/// Whether a manifest names an object: it need not say the namespace, which is then its release's.
+fn is_same(named: &ObjectRef, object: &ObjectRef, of_release: &str) -> bool {
+    let place = if named.namespace.is_empty() {
+        of_release
+    } else {
+        &named.namespace
+    };
+    (&named.group, &named.kind, &named.name) == (&object.group, &object.kind, &object.name)
+        && (object.namespace.is_empty() || object.namespace == place)
 }
 
 /// Who has made an object that comes to a release which takes over what is there: their fields go over with it, as it is
@@ -231,6 +295,25 @@ mod tests {
         ] {
             assert_eq!(consent(&now, release), Some(Consent::Foreign), "{now}");
         }
+    }
+
+    #[test]
+    fn what_a_manifest_names_is_known_whether_it_says_the_namespace_or_not() {
+        let object = |kind: &str, namespace: &str, name: &str| ObjectRef::new("v1", kind, namespace, name);
+        let there = object("ConfigMap", "mesh", "roots");
+        for named in [object("ConfigMap", "", "roots"), there.clone()] {
+            assert!(is_same(&named, &there, "mesh"), "{named}");
+        }
+        for other in [
+            object("ConfigMap", "other", "roots"),
+            object("Secret", "mesh", "roots"),
+            object("ConfigMap", "mesh", "others"),
+        ] {
+            assert!(!is_same(&other, &there, "mesh"), "{other}");
+        }
+        assert!(!is_same(&object("ConfigMap", "", "roots"), &there, "elsewhere"));
+        let cluster_wide = object("Namespace", "", "mesh");
+        assert!(is_same(&cluster_wide, &cluster_wide, "mesh"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::consent::Consent;
 use super::mark::{is_only_made, marked, text};
 use super::moved::Moved;
 use super::outputs::is_open;
-use super::ownership::objection;
+use super::ownership::objection_to_change;
 use super::preview::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use super::record::OperationRecord;
 use super::relied::Relied;
@@ -349,7 +349,8 @@ impl Previewing<'_> {
             return Ok(found(previewed, manifest, now));
         }
         if let Some(now) = &now
-            && let Some((consent, why)) = objection(now, release, self.plan, self.record.policy.accept)
+            && let Some((consent, why)) =
+                objection_to_change(self.cluster, now, release, self.plan, self.record.policy.accept).await?
         {
             previewed.change = Change::Error;
             previewed.certainty = Certainty::Verified;

@@ -352,6 +352,7 @@ pub fn anchors_taken_out(charts: &Path) -> anyhow::Result<()> {
         !values.contains("PRIVATE KEY"),
         "no key is in the release's record"
     );
+    rotated_outside(&bench, &linkerd)?;
 
     bench.perform("linkerd", "remove", &json!({"of-others": true}))?;
     object("configmap", "linkerd-identity-trust-roots")?;
@@ -360,4 +361,38 @@ pub fn anchors_taken_out(charts: &Path) -> anyhow::Result<()> {
     // Helm has made it.
     bench.kubectl(&["delete", "namespace", SYSTEM])?;
     untouched.await_same(&bench.cluster)
+}
+
+/// Out of the chart's hands, they are rotated as any other, and back.
+fn rotated_outside(bench: &Bench, linkerd: &Linkerd) -> anyhow::Result<()> {
+    bench.kubectl(&["create", "namespace", "shop"])?;
+    bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    let shop = json!({"namespace": "shop", "restart": true});
+    bench.perform("linkerd", "inject", &shop)?;
+    bench.all_have("shop", &["linkerd-proxy"])?;
+    let accept = |_: &str| bench.all_accept_each_other(linkerd, "shop");
+    accept("before")?;
+    let first = bench.newcomer(linkerd, "shop")?;
+    let before = Snapshot::take(&bench.cluster)?;
+
+    // Their content was written by Helm.
+    let id = bench
+        .host
+        .plan(&json!({"adapter": "linkerd", "operation": "rotate-anchor",
+        "policy": {"force_conflicts": true}}))?;
+    let (gates, record) = bench.through_gates(&id, accept)?;
+    ensure!(
+        record["state"] == "succeeded" && gates.len() == 4,
+        "{gates:?}: {record:#}"
+    );
+    bench.believed(&[&bench.anchor("linkerd-trust-anchor-2")?])?;
+    accept("the end")?;
+    ensure!(first.accepts(&bench.newcomer(linkerd, "shop")?).is_err());
+
+    bench.host.take_back(&id, "undone", LIMIT)?;
+    eventually(|| accept("the undo"))?;
+    first.accepts(&bench.newcomer(linkerd, "shop")?)?;
+    before.await_restarted(&bench.cluster)?;
+    bench.kubectl(&["delete", "namespace", "shop"])?;
+    Ok(())
 }

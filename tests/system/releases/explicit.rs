@@ -1,6 +1,6 @@
 //! What is done on explicit word only: refused without it, done with it, and taken back.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -149,6 +149,48 @@ pub fn deleted() -> anyhow::Result<()> {
     ground.perform(&removal, "succeeded")?;
     ensure!(ground.get(controller[0], controller[1])?.is_none());
     Ok(())
+}
+
+/// What a release was told to keep and does not hold any more has its marks still, and is nobody's.
+pub fn left() -> anyhow::Result<()> {
+    let ground = Ground::new("release-left")?;
+    let install = request("install", json!({"namespace": ground.space}));
+    ground.perform(&install, "succeeded")?;
+    let controller = ["deployment", "invented-controller"];
+    let marked =
+        |verb: &str, marks: &[&str]| ground.kubectl(&[&[verb, controller[0], controller[1]], marks].concat());
+    marked("label", &["app.kubernetes.io/managed-by=Helm"])?;
+    marked(
+        "annotate",
+        &[
+            "meta.helm.sh/release-name=demo",
+            "meta.helm.sh/release-namespace=release-left",
+            "helm.sh/resource-policy=keep",
+        ],
+    )?;
+    let there = ground.get(controller[0], controller[1])?.context("it is there")?;
+    let held = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": there["spec"], "metadata": {
+        "name": controller[1], "annotations": {"helm.sh/resource-policy": "keep"}}});
+    let archive = ground.chart("pieces.tgz")?;
+    let file = ground.values(&json!({"objects": [held]}))?;
+    ground.helm(Helm::Four, &["install", "demo", &archive, "-f", &file])?;
+    let why = needs_word_in_run(&ground, &install)?;
+    ensure!(why.contains("it belongs to the Helm release demo"), "{why}");
+
+    let file = ground.values(&json!({"objects": []}))?;
+    ground.helm(Helm::Four, &["upgrade", "demo", &archive, "-f", &file])?;
+    let preview = ground.preview(&ground.host.plan(&install)?)?;
+    let shown = previewed(&preview, "Deployment/release-left/invented-controller")?;
+    ensure!(shown["error"].is_null(), "{shown:#}");
+    ground.perform(&install, "succeeded")?;
+    Ok(())
+}
+
+/// What a run is refused for.
+fn needs_word_in_run(ground: &Ground, request: &Value) -> anyhow::Result<String> {
+    let record = ground.perform(request, "undone")?;
+    ensure!(record["error"]["code"] == "consent-required", "{record:#}");
+    Ok(record["error"]["message"].to_string())
 }
 
 pub fn lookup() -> anyhow::Result<()> {
