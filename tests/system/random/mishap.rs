@@ -1,4 +1,4 @@
-//! What befalls an operation.
+//! What befalls an operation, while it runs and while it is taken back.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,11 @@ use meshery_tests::proxy::{Action, FaultProxy, RequestInfo};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::script::pooled;
+use super::turn::Order;
 use super::{LEASE, NAMESPACE};
-use crate::kills::{Point, Seeded, arm};
+use crate::kills::{Point, Seeded, kill};
 use crate::namespace::succeeded;
 
-/// Writes among which a mishap happens; an operation that has fewer goes undisturbed.
-const WRITES: u64 = 24;
 /// What a provider may do, by the words of the provider that does it.
 const TROUBLES: [&str; 5] = ["lost", "repeated", "late", "slow", "refused"];
 
@@ -48,23 +47,27 @@ pub enum Fault {
 }
 
 impl Mishap {
-    pub fn choose(seeded: &mut Seeded) -> anyhow::Result<Self> {
-        let at = usize::try_from(1 + seeded.below(WRITES))?;
-        Ok(match seeded.below(13) {
-            0 => Self::Nothing,
-            1 => Self::Kill(Point::Before(at)),
-            2 => Self::Kill(Point::After(at)),
-            3 => Self::Kill(Point::At(Duration::from_millis(seeded.below(600)))),
-            4..=6 => {
+    /// One that strikes, if it is about a write, at one of the first so many.
+    pub fn choose(seeded: &mut Seeded, order: Order, writes: u64) -> anyhow::Result<Self> {
+        let at = usize::try_from(1 + seeded.below(writes))?;
+        Ok(match seeded.below(26) {
+            0..=3 => Self::Nothing,
+            4 | 5 => Self::Kill(Point::Before(at)),
+            6 | 7 => Self::Kill(Point::After(at)),
+            8 | 9 => Self::Kill(Point::At(Duration::from_millis(seeded.below(600)))),
+            10..=15 => {
                 use Fault::{Busy, Cut, DropAfter, DropBefore, LostInError, Slow, Throttled};
                 let faults = [DropBefore, DropAfter, Cut, Slow, Busy, Throttled, LostInError];
                 let fault = faults[usize::try_from(seeded.below(faults.len() as u64))?];
                 Self::Fault(at, fault)
             }
-            7 | 8 => Self::Others(at, pooled(seeded), seeded.below(2) == 0),
-            9 => Self::Freeze(at),
-            10 | 11 => Self::Provider(TROUBLES[usize::try_from(seeded.below(TROUBLES.len() as u64))?]),
-            _ => Self::Cancel(Duration::from_millis(seeded.below(600))),
+            16..=19 => Self::Others(at, pooled(seeded), seeded.below(2) == 0),
+            // It takes its time.
+            20 => Self::Freeze(at),
+            21..=23 => Self::Provider(TROUBLES[usize::try_from(seeded.below(TROUBLES.len() as u64))?]),
+            _ if order == Order::Run => Self::Cancel(Duration::from_millis(seeded.below(600))),
+            // An undo cannot be cancelled.
+            _ => Self::Kill(Point::At(Duration::from_millis(seeded.below(600)))),
         })
     }
 
@@ -95,31 +98,66 @@ impl Mishap {
         }
     }
 
-    /// Has it happen when its moment comes; a moment that is none of the cluster's is the caller's to await.
-    pub fn arm(&self, proxy: &FaultProxy, cluster: &Arc<Cluster>, pid: u32) -> Armed {
-        proxy.forget_mutations();
-        let armed = Armed::default();
+    /// What strikes when its moment comes; a moment that is none of the cluster's is the caller's to await.
+    pub fn strikes(&self, armed: &Armed, cluster: &Arc<Cluster>, pid: u32) -> Vec<Strike> {
+        let at = |at: usize, action: Box<dyn Fn() -> Action + Send + Sync>| {
+            vec![Strike {
+                at,
+                struck: armed.struck.clone(),
+                action,
+            }]
+        };
         match self.clone() {
-            Self::Nothing | Self::Cancel(_) | Self::Provider(_) | Self::Kill(Point::At(_)) => {}
-            Self::Kill(point) => arm(proxy, pid, point),
-            Self::Freeze(at) => once(proxy, at, &armed, move || Action::run(move || freeze(pid))),
-            Self::Fault(at, fault) => once(proxy, at, &armed, move || fault.action()),
-            Self::Others(at, name, deletes) => {
+            Self::Nothing | Self::Cancel(_) | Self::Provider(_) | Self::Kill(Point::At(_)) => Vec::new(),
+            Self::Kill(Point::Before(write)) => at(
+                write,
+                Box::new(move || {
+                    kill(pid);
+                    Action::DropBefore
+                }),
+            ),
+            Self::Kill(Point::After(write)) => {
+                at(write, Box::new(move || Action::run_after(move || kill(pid))))
+            }
+            Self::Freeze(write) => at(write, Box::new(move || Action::run(move || freeze(pid)))),
+            Self::Fault(write, fault) => at(write, Box::new(move || fault.action())),
+            Self::Others(write, name, deletes) => {
                 let cluster = cluster.clone();
                 let seen = armed.theirs.clone();
-                once(proxy, at, &armed, move || {
+                let meddling = move || {
                     let (cluster, name, seen) = (cluster.clone(), name.clone(), seen.clone());
                     Action::run(move || {
                         if let Some(changed) = meddle(&cluster, &name, deletes) {
-                            // It is armed once.
+                            // It strikes once.
                             let _ = seen.set(changed);
                         }
                     })
-                });
+                };
+                at(write, Box::new(meddling))
             }
         }
-        armed
     }
+}
+
+/// Something that happens once, at the write with its number, or at the next if something else happens at that.
+pub struct Strike {
+    pub at: usize,
+    pub struck: Arc<AtomicBool>,
+    pub action: Box<dyn Fn() -> Action + Send + Sync>,
+}
+
+/// Has them strike; of two, each at a write of its own.
+pub fn lie_in_wait(proxy: &FaultProxy, strikes: Vec<Strike>) {
+    proxy.on(move |request: &RequestInfo| {
+        if !request.mutating {
+            return Action::Forward;
+        }
+        strikes
+            .iter()
+            .filter(|strike| request.mutations >= strike.at)
+            .find(|strike| !strike.struck.swap(true, Ordering::SeqCst))
+            .map_or(Action::Forward, |strike| (strike.action)())
+    });
 }
 
 /// Stops the process, and has it go on when its lease has certainly ended.
@@ -163,6 +201,10 @@ pub struct Armed {
 }
 
 impl Armed {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     pub fn strike(&self) {
         self.struck.store(true, Ordering::SeqCst);
     }
@@ -170,18 +212,6 @@ impl Armed {
     pub fn has_struck(&self) -> bool {
         self.struck.load(Ordering::SeqCst)
     }
-}
-
-fn once(proxy: &FaultProxy, at: usize, armed: &Armed, action: impl Fn() -> Action + Send + Sync + 'static) {
-    let struck = armed.struck.clone();
-    proxy.on(move |request: &RequestInfo| {
-        let now = request.mutating && request.mutations == at;
-        if now && !struck.swap(true, Ordering::SeqCst) {
-            action()
-        } else {
-            Action::Forward
-        }
-    });
 }
 
 /// Somebody's hand; the object need not be there. Its name and uid, if it was changed.

@@ -1,7 +1,10 @@
 //! Plans that nobody would write: a few steps of any kind, in any order that their objects allow, over a small pool
 //! of names, so that plans meet what earlier ones have left.
 
+pub mod around;
+mod contested;
 pub mod derived;
+pub mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +12,21 @@ use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::kills::Seeded;
+use releases::{After, Standing};
 
 const POOL: u64 = 6;
-const PIECES: u64 = 4;
 const MEMBERS: u64 = 5;
 /// What others have made and nobody else may touch.
 pub const OTHERS: u64 = 3;
 const WORKER: &str = "worker";
+
+/// What an object is to be like when all is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Value(String),
+    There,
+    Gone,
+}
 
 /// A plan, and what has to come of it.
 #[derive(Debug, Default)]
@@ -23,14 +34,25 @@ pub struct Script {
     pub steps: Vec<Value>,
     /// One of its steps cannot succeed.
     pub fails: bool,
-    /// What an object is to be like when all is done: its value, or not there.
-    pub ends: BTreeMap<String, Option<String>>,
+    pub ends: BTreeMap<String, End>,
+    /// What the release is to be like.
+    pub after: After,
     /// Objects that may be deleted on the way: given back, they are others.
     pub remade: BTreeSet<String>,
+    /// What is in it that not every plan has.
+    pub situations: BTreeSet<&'static str>,
+    /// Objects with a value that is somebody's, who is to hold it when the plan is made.
+    pub contested: BTreeSet<String>,
+    /// Such values are taken.
+    pub forces: bool,
     /// Who has touched an object last.
     last: BTreeMap<String, String>,
+    /// What every step comes after.
+    barrier: Option<String>,
     has_release: bool,
     has_set: bool,
+    has_definition: bool,
+    has_webhook: bool,
     /// One of its objects has what a Secret of others holds.
     refers: bool,
 }
@@ -57,12 +79,37 @@ fn worker() -> String {
 }
 
 impl Script {
-    pub fn make(seeded: &mut Seeded, round: u64) -> Self {
+    /// A plan on what stands, with a gate in its midst if that is asked for.
+    pub fn make(seeded: &mut Seeded, round: u64, standing: Standing, gated: bool) -> Self {
         let mut script = Self::default();
-        for number in 0..2 + seeded.below(6) {
-            script.step(seeded, &format!("r{round}-{number}"));
+        let steps = 2 + seeded.below(6);
+        for number in 0..steps {
+            if gated && number == steps / 2 {
+                script.gate();
+            }
+            script.step(seeded, &format!("r{round}-{number}"), standing);
         }
         script
+    }
+
+    /// About how many writes it takes.
+    pub fn writes(&self) -> u64 {
+        let count = |value: &Value| value.as_array().map_or(0, |items| items.len() as u64);
+        let of_steps = self.steps.iter().map(|step| {
+            let lists = ["objects", "targets", "items", "workloads"];
+            let listed: u64 = lists.iter().map(|list| count(&step[list])).sum();
+            listed + count(&step["values"]["objects"])
+        });
+        of_steps.sum::<u64>().max(1)
+    }
+
+    /// Somebody has to say yes before anything more is done.
+    fn gate(&mut self) {
+        let id = format!("step-{}", self.steps.len());
+        let before: Vec<&Value> = self.steps.iter().map(|step| &step["id"]).collect();
+        let gate = json!({"id": id, "title": "a gate", "kind": "gate", "reason": "others first", "approval": true, "after": before});
+        self.steps.push(gate);
+        self.barrier = Some(id);
     }
 
     /// A step after whoever has touched the same objects, and after some others.
@@ -71,6 +118,7 @@ impl Script {
         let mut after: BTreeSet<String> = touched
             .iter()
             .filter_map(|object| self.last.get(object).cloned())
+            .chain(self.barrier.clone())
             .collect();
         for earlier in &self.steps {
             if seeded.below(3) == 0 {
@@ -86,8 +134,8 @@ impl Script {
         self.steps.push(step);
     }
 
-    fn step(&mut self, seeded: &mut Seeded, value: &str) {
-        match seeded.below(22) {
+    fn step(&mut self, seeded: &mut Seeded, value: &str, standing: Standing) {
+        match seeded.below(30) {
             0..=4 => self.apply(seeded, value),
             5 => self.bulk(seeded, value),
             6 | 7 => self.delete(seeded),
@@ -112,12 +160,16 @@ impl Script {
                 self.add(seeded, gate, &[]);
             }
             12 => self.material(seeded),
-            13 | 14 => self.release(seeded, value),
+            13 | 14 | 22 | 23 => self.release(seeded, value, standing),
             15 => self.set(seeded, value),
             16 => self.probe(seeded),
             17 | 18 => self.output(seeded, value),
             19 => self.expand(seeded, value),
             20 => self.refer(seeded),
+            24 => self.namespace(seeded, value),
+            25 | 29 => self.definition(seeded, value),
+            26 => self.webhook(seeded, value),
+            27 | 28 => self.contested(seeded, value),
             _ => self.fail(seeded),
         }
     }
@@ -144,7 +196,7 @@ impl Script {
         let touched: Vec<String> = names.iter().map(|name| reference(name)).collect();
         self.add(seeded, json!({"kind": "apply", "objects": objects}), &touched);
         for object in touched {
-            self.ends.insert(object, Some(value.to_owned()));
+            self.ends.insert(object, End::Value(value.to_owned()));
         }
     }
 
@@ -161,7 +213,7 @@ impl Script {
         for object in touched {
             self.remade.insert(object.clone());
             if always {
-                self.ends.insert(object, None);
+                self.ends.insert(object, End::Gone);
             } else {
                 // Whether it was ours is the journal's to say.
                 self.ends.remove(&object);
@@ -229,7 +281,12 @@ impl Script {
             if is_in {
                 objects.push(config_map(name, &json!({"value": value})));
             }
-            self.ends.insert(reference(name), is_in.then(|| value.to_owned()));
+            let end = if is_in {
+                End::Value(value.to_owned())
+            } else {
+                End::Gone
+            };
+            self.ends.insert(reference(name), end);
         }
         let step = json!({"kind": "apply", "objects": objects, "set": "members", "prune": true});
         self.add(seeded, step, &touched);
@@ -241,41 +298,7 @@ impl Script {
         let object = config_map("probed", &json!({"value": "asked"}));
         let step = json!({"kind": "probe", "object": object, "expect": {"its value": "/data/value"}});
         self.add(seeded, step, &[]);
-        self.ends.insert(reference("probed"), None);
-    }
-
-    /// The release, made or upgraded or taken away; once in a plan.
-    fn release(&mut self, seeded: &mut Seeded, value: &str) {
-        if std::mem::replace(&mut self.has_release, true) {
-            return;
-        }
-        if seeded.below(4) == 0 {
-            let step = json!({"kind": "remove-release", "name": "rel", "namespace": NAMESPACE});
-            self.add(seeded, step, &[]);
-            return;
-        }
-        let names: Vec<String> = (0..PIECES)
-            .filter(|_| seeded.below(2) == 0)
-            .map(|n| format!("piece-{n}"))
-            .collect();
-        let objects: Vec<Value> = names
-            .iter()
-            .map(|name| config_map(name, &json!({"value": value})))
-            .collect();
-        let hook = (seeded.below(3) == 0).then(|| hook(value));
-        let objects: Vec<Value> = objects.into_iter().chain(hook).collect();
-        self.ends.insert(reference("hook"), None);
-        let step = json!({
-            "kind": "release",
-            "name": "rel",
-            "namespace": NAMESPACE,
-            "chart": {"name": "pieces", "version": "0.1.0", "repository": "https://charts.invented.example"},
-            "values": {"objects": objects},
-        });
-        self.add(seeded, step, &[]);
-        for name in names {
-            self.ends.insert(reference(&name), Some(value.to_owned()));
-        }
+        self.ends.insert(reference("probed"), End::Gone);
     }
 
     fn fail(&mut self, seeded: &mut Seeded) {
@@ -291,16 +314,6 @@ impl Script {
         };
         self.add(seeded, step, &[]);
     }
-}
-
-/// An object of a release that is made before the others and goes when it is there.
-fn hook(value: &str) -> Value {
-    let mut object = config_map("hook", &json!({"value": value}));
-    object["metadata"]["annotations"] = json!({
-        "helm.sh/hook": "pre-install,pre-upgrade",
-        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
-    });
-    object
 }
 
 fn there() -> Value {

@@ -1,55 +1,97 @@
-//! What is in the namespace, and whether it is what it has to be.
+//! What is in the namespaces and of the kinds that plans are about, and whether it is what it has to be.
+
+pub mod reader;
+pub mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
-use meshery_tests::cluster::Cluster;
 use meshery_tests::snapshot::release_record;
 use serde_json::Value;
 
 use super::NAMESPACE;
-use super::script::Script;
-use crate::namespace::succeeded;
+use super::script::{End, Script, around};
+use reader::Reader;
 
-/// The objects of the namespace, by reference.
+/// The objects, by reference.
 #[derive(Debug, Clone)]
 pub struct World(BTreeMap<String, Value>);
 
+/// Where lists are, and of what.
+fn lists() -> [(String, &'static str, &'static str); 6] {
+    let core = format!("/api/v1/namespaces/{NAMESPACE}");
+    let inner = around::INNER;
+    let things = format!("/apis/{}/v1/namespaces/{NAMESPACE}/things", around::GROUP);
+    [
+        (format!("{core}/configmaps"), "v1", "ConfigMap"),
+        (format!("{core}/secrets"), "v1", "Secret"),
+        (
+            format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"),
+            "apps/v1",
+            "Deployment",
+        ),
+        (
+            format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs"),
+            "batch/v1",
+            "Job",
+        ),
+        (
+            format!("/api/v1/namespaces/{inner}/configmaps"),
+            "v1",
+            "ConfigMap",
+        ),
+        (things, around::API_VERSION, "Thing"),
+    ]
+}
+
+/// Where the objects of no namespace are.
+fn single() -> [String; 3] {
+    [
+        format!("/api/v1/namespaces/{}", around::INNER),
+        format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}",
+            around::DEFINITION
+        ),
+        format!(
+            "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{}",
+            around::WEBHOOK
+        ),
+    ]
+}
+
 impl World {
-    pub fn read(cluster: &Cluster) -> anyhow::Result<Self> {
-        let kinds = "configmaps,secrets,deployments.apps";
-        let text = succeeded(cluster.kubectl(&[
-            "get",
-            kinds,
-            "--namespace",
-            NAMESPACE,
-            "--output=json",
-            "--show-managed-fields",
-        ]))?;
-        let all: Value = serde_json::from_str(&text)?;
-        let objects = all["items"].as_array().context("a list has items")?;
-        let text = |object: &Value, pointer: &str| {
-            let text = object.pointer(pointer).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
-        Ok(Self(
-            objects
-                .iter()
-                .map(|object| {
-                    let name = format!(
-                        "{}/{}/{NAMESPACE}/{}",
-                        text(object, "/apiVersion"),
-                        text(object, "/kind"),
-                        text(object, "/metadata/name")
-                    );
-                    (name, object.clone())
-                })
-                .filter(|(name, _)| {
-                    // It is the cluster's.
-                    !name.ends_with("/kube-root-ca.crt")
-                })
-                .collect(),
-        ))
+    pub fn read(reader: &Reader) -> anyhow::Result<Self> {
+        let lists = lists();
+        let paths: Vec<String> = lists
+            .iter()
+            .map(|(path, ..)| path.clone())
+            .chain(single())
+            .collect();
+        let mut found = reader.read(&paths)?.into_iter();
+        let mut world = BTreeMap::new();
+        for (_, api_version, kind) in lists {
+            let Some(list) = found.next().flatten() else {
+                continue;
+            };
+            for object in list["items"].as_array().context("a list has items")? {
+                let mut object = object.clone();
+                // Objects of a list do not say what they are.
+                object["apiVersion"] = api_version.into();
+                object["kind"] = kind.into();
+                // It is the cluster's.
+                if object["metadata"]["name"] != "kube-root-ca.crt" {
+                    world.insert(reference_of(&object), object);
+                }
+            }
+        }
+        for object in found.flatten() {
+            world.insert(reference_of(&object), object);
+        }
+        Ok(Self(world))
+    }
+
+    pub fn has(&self, object: &str) -> bool {
+        self.0.contains_key(object)
     }
 
     /// What others have made, to the last byte.
@@ -95,14 +137,25 @@ impl World {
         disturbed: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
         for (object, end) in &script.ends {
-            let value = self.0.get(object).map(|now| &now["data"]["value"]);
+            let now = self.0.get(object);
+            let value = now.and_then(value_of);
             let fits = match end {
-                Some(end) => value.is_some_and(|value| value == end),
-                None => value.is_none(),
+                End::Value(end) => value == Some(end),
+                End::There => now.is_some(),
+                End::Gone => now.is_none(),
             };
             ensure!(
                 fits || disturbed.contains(object),
                 "{object} has the value {value:?} and not {end:?}"
+            );
+        }
+        for object in script.taken_from_somebody() {
+            let theirs = self.0.get(&object).map(of_somebody).unwrap_or_default();
+            ensure!(
+                !theirs
+                    .iter()
+                    .any(|fields| fields.pointer("/f:data/f:value").is_some()),
+                "{object} was taken by force, and its value is somebody's: {theirs:?}"
             );
         }
         let mut last: BTreeMap<&str, &str> = BTreeMap::new();
@@ -112,9 +165,9 @@ impl World {
             }
         }
         for (object, change) in last {
-            let watched = ["v1/ConfigMap/", "v1/Secret/", "apps/v1/Deployment/"]
+            let watched = lists()
                 .iter()
-                .any(|kind| object.starts_with(kind));
+                .any(|(_, api_version, kind)| object.starts_with(&format!("{api_version}/{kind}/")));
             let there = match change {
                 "created" | "updated" | "recreated" | "unchanged" | "kept" | "ready" => true,
                 "deleted" | "absent" => false,
@@ -152,6 +205,29 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn reference_of(object: &Value) -> String {
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    format!(
+        "{}/{}/{}/{}",
+        text("/apiVersion"),
+        text("/kind"),
+        text("/metadata/namespace"),
+        text("/metadata/name")
+    )
+}
+
+/// What a plan has written into an object.
+fn value_of(object: &Value) -> Option<&str> {
+    ["/data/value", "/spec/value"]
+        .iter()
+        .find_map(|pointer| object.pointer(pointer)?.as_str())
 }
 
 /// What an object is, without what says when and how it came to be.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::NAMESPACE;
-use super::{Script, config_map, reference};
+use super::{End, Script, config_map, reference};
 use crate::kills::Seeded;
 
 const COPIES: u64 = 3;
@@ -52,7 +52,7 @@ impl Script {
             "objects": [config_map(&name, &json!({"value": value}))],
             "outputs": {"value": {"ref": object, "path": "/data/value"}},
         });
-        self.ends.insert(object.clone(), Some(value.to_owned()));
+        self.ends.insert(object.clone(), End::Value(value.to_owned()));
         self.add(seeded, step, std::slice::from_ref(&object));
         Source {
             step: self.last[&object].clone(),
@@ -88,7 +88,7 @@ impl Script {
     fn of_source(&mut self, source: &Source, name: &str) -> Value {
         let value = format!("of ${{{}.value}}", source.step);
         self.ends
-            .insert(reference(name), Some(format!("of {}", source.value)));
+            .insert(reference(name), End::Value(format!("of {}", source.value)));
         json!({
             "kind": "apply",
             "objects": [config_map(name, &json!({"value": value}))],
@@ -123,7 +123,8 @@ impl Script {
             "data": {"value": "@base64:SECRET@"},
         });
         let touched = format!("v1/Secret/{NAMESPACE}/{name}");
-        self.ends.insert(touched.clone(), Some(STANDARD.encode(SECRET)));
+        self.ends
+            .insert(touched.clone(), End::Value(STANDARD.encode(SECRET)));
         self.add(seeded, json!({"kind": "apply", "objects": [object]}), &[touched]);
     }
 }
