@@ -8,6 +8,7 @@ mod admission;
 pub mod artifacts;
 pub mod chart_archive;
 pub mod cluster;
+pub(crate) mod everything;
 pub mod host;
 pub mod istiod;
 pub mod linkerd;

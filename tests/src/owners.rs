@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::snapshot::listed;
+use crate::everything::listed;
 
 /// The fields of each object by who owns them and how; but for those that are written by way of a subresource, which
 /// controllers do at any time.

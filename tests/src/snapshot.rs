@@ -3,24 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use crate::everything::listed;
 
-/// Kinds that come and go by themselves.
-const RESTLESS: &[&str] = &[
-    "Event",
-    "Lease",
-    "EndpointSlice",
-    "Endpoints",
-    "ComponentStatus",
-    // The server makes one for every group that a definition defines.
-    "APIService",
-    // Of a Service whose creation was cut off in the middle, the server leaves one for a while.
-    "IPAddress",
-];
 /// Metadata that says nothing about what an object is. The uid stays: an object that was made again is another one.
 const BOOKKEEPING: &[&str] = &["generation", "managedFields", "resourceVersion"];
 /// Metadata that an object has not for what it is, but for when and as which one it was made.
@@ -189,54 +178,6 @@ impl Snapshot {
     }
 }
 
-/// Every object of every kind that can be listed, by name.
-pub(crate) fn listed(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Value>> {
-    let kinds = kubectl(cluster, &["api-resources", "--verbs=list", "--output=name"])?;
-    let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.contains("metrics")).collect();
-    let kinds = kinds.join(",");
-    let all = kubectl(
-        cluster,
-        &[
-            "get",
-            &kinds,
-            "--all-namespaces",
-            "--show-managed-fields",
-            "--output=json",
-        ],
-    )?;
-    let all: Value = serde_json::from_str(&all)?;
-    let going: BTreeSet<String> = all["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|object| object["kind"] == "Namespace" && !object["metadata"]["deletionTimestamp"].is_null())
-        .filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned))
-        .collect();
-    let mut objects = BTreeMap::new();
-    for object in all["items"].as_array().cloned().unwrap_or_default() {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-        let kind = text("/kind");
-        let namespace = if kind == "Namespace" {
-            "/metadata/name"
-        } else {
-            "/metadata/namespace"
-        };
-        // Namespaces on their way out, of tests before this one, are no business of anybody.
-        if RESTLESS.contains(&kind) || going.contains(text(namespace)) {
-            continue;
-        }
-        let name = format!(
-            "{}/{kind}/{}/{}",
-            text("/apiVersion"),
-            text("/metadata/namespace"),
-            text("/metadata/name")
-        );
-        objects.insert(name, object);
-    }
-    ensure!(!objects.is_empty(), "kubectl has listed nothing");
-    Ok(objects)
-}
-
 /// What a record of a Helm release says is what it is; how it was packed is not.
 fn unpack_record(object: &mut Value) {
     if object["type"] != "helm.sh/release.v1" {
@@ -257,15 +198,4 @@ pub fn release_record(data: &str) -> Option<Value> {
         .read_to_end(&mut json)
         .ok()?;
     serde_json::from_slice(&json).ok()
-}
-
-fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = cluster.kubectl(arguments);
-    ensure!(
-        output.status.success(),
-        "kubectl {}: {}",
-        arguments.first().unwrap_or(&""),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).context("kubectl writes UTF-8")
 }
