@@ -24,6 +24,7 @@ use meshery_core::cluster::apply::ApplyOptions;
 use meshery_core::cluster::{Cluster, Clusters, KubeconfigSource};
 use meshery_core::operation::{NewOperation, OperationState, Operations};
 use meshery_tests::cluster::{Cluster as ControlPlane, Programs};
+use meshery_tests::reach::Reach;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -101,21 +102,17 @@ fn measure(
         println!("median  {:<28} {new:>6.2} / {unchanged:.2}", contender.name);
     }
     let [kubectl, raw, bare, journaled] = contenders.each_mut().map(|contender| median(&mut contender.new));
-    println!(
-        "\nkubectl / Cluster::apply {:.2}, to reach {FASTER_THAN_KUBECTL}",
-        kubectl / bare
-    );
-    println!("Cluster::apply / raw {:.2}, to stay below {OVER_RAW}", bare / raw);
+    println!();
+    let mut reach = Reach::default();
+    reach.at_least("kubectl / Cluster::apply", kubectl / bare, FASTER_THAN_KUBECTL);
+    reach.at_most("Cluster::apply / raw", bare / raw, OVER_RAW);
     let limit = if count < MANY {
         JOURNALED_OVER_RAW
     } else {
         JOURNALED_OVER_RAW_OF_MANY
     };
-    println!(
-        "journaled operation / raw {:.2}, to stay below {limit}",
-        journaled / raw
-    );
-    Ok(())
+    reach.at_most("journaled operation / raw", journaled / raw, limit);
+    reach.end()
 }
 
 fn contender(

@@ -24,6 +24,7 @@ use meshery_plugin_api::message::finding::Installation;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use meshery_plugin_api::{MeshAdapter, PluginError, dispatch};
 use meshery_tests::artifacts;
+use meshery_tests::reach::Reach;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -71,10 +72,13 @@ fn main() -> ExitCode {
     criterion.final_summary();
 
     let ratio = ratio(&*local, &*plugin);
-    println!(
-        "boundary alone / trait object: median {ratio:.3} of {ROUNDS} rounds, at most {MOST} is the aim"
+    let mut reach = Reach::default();
+    reach.at_most(
+        &format!("boundary alone / trait object, median of {ROUNDS} rounds,"),
+        ratio,
+        MOST,
     );
-    ExitCode::SUCCESS
+    reach.exit_code()
 }
 
 /// What the fixture's operation `well` does.

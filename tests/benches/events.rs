@@ -16,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
 use meshery_tests::host::Host;
+use meshery_tests::reach::{Reach, ended, mebibytes};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 const LISTENERS: usize = 99;
 const OBJECTS: usize = 5_000;
 /// What the project asks of itself: events a second, MiB.
-const REACH: (f64, u64) = (1_000.0, 150);
+const REACH: (f64, f64) = (1_000.0, 150.0);
 /// For a whole operation, and for a stalled listener to be cut off.
 const LIMIT: Duration = Duration::from_mins(3);
 /// What a stalled listener has room for in its kernel.
@@ -40,13 +41,7 @@ struct Heard {
 }
 
 fn main() -> ExitCode {
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(bench())
 }
 
 fn bench() -> anyhow::Result<()> {
@@ -67,17 +62,11 @@ fn bench() -> anyhow::Result<()> {
         host.resident()? >> 20
     );
     let (rate, most) = measure(&host, &runtime)?;
-    println!(
-        "\nevents a second to each listener {rate:.0}, to reach {:.0}",
-        REACH.0
-    );
-    println!(
-        "resident at most {} MiB, to stay below {}; afterwards {} MiB",
-        most >> 20,
-        REACH.1,
-        host.resident()? >> 20
-    );
-    Ok(())
+    println!("\n{} MiB afterwards", host.resident()? >> 20);
+    let mut reach = Reach::default();
+    reach.at_least("events a second to each listener", rate, REACH.0);
+    reach.at_most("resident MiB", mebibytes(most), REACH.1);
+    reach.end()
 }
 
 fn plugins(plane: &Cluster) -> anyhow::Result<PathBuf> {

@@ -16,6 +16,7 @@ use meshery_core::operation::{NewOperation, OperationState, Operations};
 use meshery_tests::charts;
 use meshery_tests::cluster::Cluster as ControlPlane;
 use meshery_tests::istiod::Istiod;
+use meshery_tests::reach::Reach;
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 3;
@@ -61,13 +62,15 @@ fn bench() -> anyhow::Result<()> {
     });
     println!("\nmedian  {}", seconds(&medians));
     let [install, uninstall, _, run, releases, _] = medians.map(|time| time.as_secs_f64());
-    println!("run / helm install --wait {:.2}, to stay below 1", run / install);
-    println!(
-        "removal of the releases / helm uninstall {:.2}, to stay below 1",
-        releases / uninstall
+    let mut reach = Reach::default();
+    reach.at_most("run / helm install --wait", run / install, 1.0);
+    reach.at_most(
+        "removal of the releases / helm uninstall",
+        releases / uninstall,
+        1.0,
     );
     runtime.block_on(meshery.shutdown());
-    Ok(())
+    reach.end()
 }
 
 fn seconds(times: &[Duration]) -> String {

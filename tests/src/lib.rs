@@ -17,6 +17,7 @@ pub mod owners;
 pub mod played;
 pub mod proven;
 pub mod proxy;
+pub mod reach;
 pub mod repository;
 pub mod snapshot;
 pub mod there_and_back;

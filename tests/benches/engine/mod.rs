@@ -9,6 +9,7 @@ use meshery_core::plugin::{Isolation, child_main};
 use meshery_core::{Meshery, MesheryBuilder};
 use meshery_tests::artifacts;
 use meshery_tests::cluster::Cluster;
+use meshery_tests::reach::ended;
 
 /// Runs a bench.
 pub fn main(bench: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
@@ -17,13 +18,7 @@ pub fn main(bench: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
     if arguments.next().is_some_and(|first| first == "plugin-child") {
         return child_main(arguments);
     }
-    match bench() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(bench())
 }
 
 /// With these packages as plugins, in process, before a cluster and without the internet.
