@@ -380,7 +380,8 @@ fn rotated_outside(bench: &Bench, linkerd: &Linkerd) -> anyhow::Result<()> {
         .host
         .plan(&json!({"adapter": "linkerd", "operation": "rotate-anchor",
         "policy": {"force_conflicts": true}}))?;
-    let (gates, record) = bench.through_gates(&id, accept)?;
+    let rotate = || bench.through_gates(&id, accept);
+    let (gates, record) = bench.while_all_accept_each_other(linkerd, "shop", rotate)?;
     ensure!(
         record["state"] == "succeeded" && gates.len() == 4,
         "{gates:?}: {record:#}"
@@ -389,7 +390,8 @@ fn rotated_outside(bench: &Bench, linkerd: &Linkerd) -> anyhow::Result<()> {
     accept("the end")?;
     ensure!(first.accepts(&bench.newcomer(linkerd, "shop")?).is_err());
 
-    bench.host.take_back(&id, "undone", LIMIT)?;
+    let back = || bench.host.take_back(&id, "undone", LIMIT);
+    bench.while_all_accept_each_other(linkerd, "shop", back)?;
     eventually(|| accept("the undo"))?;
     first.accepts(&bench.newcomer(linkerd, "shop")?)?;
     before.await_restarted(&bench.cluster)?;
