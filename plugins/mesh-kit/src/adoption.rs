@@ -50,7 +50,8 @@ pub fn remembered(
             continue;
         };
         release.adopted_from = match there.get(&ReleaseId::new(&release.namespace, &release.name)) {
-            Some(seen) if seen.ours => continue,
+            // Some of its objects may be ours, and not the one that tells whose the installation is.
+            Some(seen) if seen.ours && maker == OURS => continue,
             Some(_) => HELM.into(),
             None if maker == OURS => continue,
             None => maker.clone(),
@@ -190,7 +191,7 @@ mod tests {
     use crate::step;
 
     #[test]
-    fn each_release_says_from_whom_it_takes_over_and_ours_says_nothing() {
+    fn each_release_says_from_whom_it_takes_over_and_nothing_where_all_is_ours() {
         let object = |release: &str, more: Value| {
             let mut object = json!({"metadata": {"name": release, "labels": {"app.kubernetes.io/managed-by": "Helm"},
                 "annotations": {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "mesh"}}});
@@ -230,7 +231,7 @@ mod tests {
             "nobody has asked for it"
         );
         request.parameters = json!({"adopt": true}).as_object().cloned().unwrap_or_default();
-        assert_eq!(said(&request, "tool"), ["", "", "helm", "tool"]);
+        assert_eq!(said(&request, "tool"), ["helm", "helm", "helm", "tool"]);
         assert_eq!(said(&request, "meshery"), ["", "", "helm", ""]);
     }
 }

@@ -74,6 +74,9 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
                     release.values_of
                 );
             }
+            if !release.adopted_from.is_empty() {
+                let _ = writeln!(text, "  taken over from {}", release.adopted_from);
+            }
             if !release.values.is_empty() {
                 let _ = writeln!(text, "  values");
                 indent(text, &release.values);

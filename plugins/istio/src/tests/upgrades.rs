@@ -238,3 +238,39 @@ fn a_gateway_that_somebody_else_has_installed_is_changed_or_removed_on_explicit_
         assert_eq!(prospect.unwrap().consent, ["adopt"], "{operation}");
     }
 }
+
+#[test]
+fn what_is_taken_over_is_remembered_with_whose_it_was() {
+    let taken = |cluster: &Cluster, operation: &str, adopt: bool| -> Vec<String> {
+        let plan = cluster.plan(
+            operation,
+            json!({"version": "1.30.3", "profile": "minimal", "adopt": adopt}),
+        );
+        let text = plan_text(&plan.unwrap());
+        let lines = text.lines().filter(|line| line.contains("taken over from"));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let by_helm = Cluster::of("installed").change("istiod", |object| {
+        let annotations = object["metadata"]["annotations"].as_object_mut();
+        annotations.map(|annotations| annotations.remove("meshery.io/operation"));
+    });
+    let of = |maker: &str, releases: usize| vec![format!("taken over from {maker}"); releases];
+    assert_eq!(
+        taken(&Cluster::of("istioctl"), "install", true),
+        of("istioctl", 2)
+    );
+    assert_eq!(taken(&Cluster::of("istioctl"), "install", false), of("", 0));
+    assert_eq!(taken(&Cluster::of("empty"), "install", true), of("", 0));
+    assert_eq!(taken(&by_helm, "install", true)[..1], of("helm", 1)[..]);
+
+    let found = Cluster::of("installed").change("istiod", |object| {
+        let annotations = &mut object["metadata"]["annotations"];
+        *annotations = json!({"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system",
+            "meshery.io/adopted-from": "istioctl"});
+    });
+    let found = found.detect().unwrap().remove(0);
+    assert_eq!(
+        (found.installed_by.as_str(), found.adopted_from.as_str()),
+        ("meshery", "istioctl")
+    );
+}
