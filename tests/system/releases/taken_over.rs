@@ -94,6 +94,31 @@ pub fn for_good() -> anyhow::Result<()> {
         ground.kubectl(&["delete", "configmap", "there"])?;
     }
 
+    // A field that goes may be in the way of one that comes: the server can be asked only when it has gone.
+    let service = |port: u16| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "door"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": port}]}})
+    };
+    let ports = || -> anyhow::Result<Value> {
+        let found = ground.get("service", "door")?.context("it is there")?;
+        let ports = found["spec"]["ports"].as_array().into_iter().flatten();
+        Ok(ports.map(|port| port["port"].clone()).collect())
+    };
+    let file = ground.cluster.dir().join("taken-over-door.json");
+    std::fs::write(&file, service(80).to_string())?;
+    ground.kubectl(&["apply", "--filename", &file.to_string_lossy()])?;
+    let wanted = accepting(ground.pieces(&[service(81)]), &["adopt"]);
+    let planned = ground.host.plan(&wanted)?;
+    let look = previewed(&ground.preview(&planned)?, "Service/release-taken-over/door")?.clone();
+    ensure!(
+        look["certainty"] == "decided-later" && look["change"] == "update" && look["error"].is_null(),
+        "{look:#}"
+    );
+    let adopted = ground.perform(&wanted, "succeeded")?;
+    ensure!(ports()? == json!([81]), "{}", ports()?);
+    ground.host.take_back(id(&adopted)?, "undone", LIMIT)?;
+    ensure!(ports()? == json!([80]), "{}", ports()?);
+
     // What Argo CD minds takes its own word, and the one for what is of no release.
     let tracked = [(
         "argocd.argoproj.io/tracking-id",
