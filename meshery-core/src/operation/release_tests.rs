@@ -73,10 +73,9 @@ pub(super) fn demand_some(tested: &[(String, bool)]) -> Result<(), Problem> {
         [only] => format!("the chart of release {only} brings no tests"),
         all => format!("the charts of releases {} bring no tests", all.join(", ")),
     };
-    Err(Problem::new(ProblemKind::NotFound, "no-tests", message).remedy(
-        "a test is an object of the chart with the annotation helm.sh/hook: test; what the plans of the adapter verify, and \
-         detection, say how an installation is without one",
-    ))
+    Err(Problem::new(ProblemKind::NotFound, "no-tests", message)
+        .cause("a test is an object of the chart with the annotation helm.sh/hook: test")
+        .remedy("detection says how an installation is without any"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! What a release of Istio's that goes back to an earlier revision must show, and what is to be minded about it.
 
 use meshery_mesh_kit::mesh_releases::MeshReleases;
-use meshery_mesh_kit::ownership::ReleaseId;
+use meshery_mesh_kit::object::name;
+use meshery_mesh_kit::ownership::{ReleaseId, release_of};
 use meshery_mesh_kit::step::holds;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 
-use crate::control_plane::{CNI_NODE, ISTIOD, Plane, ZTUNNEL, daemon_set, deployment, shown};
+use crate::control_plane::{
+    CNI_NODE, DEFAULT_VALIDATOR, ISTIOD, Plane, WEBHOOKS, ZTUNNEL, daemon_set, default_validator, deployment,
+    is_istiod, shown,
+};
 use crate::parts::plane_works;
 use crate::releases::{Part, of_istio};
 use crate::{MESH, detect, proxies};
@@ -38,13 +42,25 @@ fn plane(id: &ReleaseId) -> Plane<'_> {
 
 fn ready(facts: &Facts, id: &ReleaseId) -> Vec<Readiness> {
     match part(facts, id) {
-        // The validator of the definitions is another release's.
+        // The validator that comes with the definitions is another release's.
         Some(Part::Istiod) => plane_works(plane(id), false),
+        Some(Part::Base) if has_default_validator(facts, id) => vec![
+            holds(Rule::Serving, default_validator()),
+            holds(Rule::FailsClosed, default_validator()),
+        ],
         Some(Part::Gateway) => vec![holds(Rule::Ready, deployment(&id.namespace, &id.name))],
         Some(Part::Cni) => vec![holds(Rule::Ready, daemon_set(&id.namespace, CNI_NODE))],
         Some(Part::Ztunnel) => vec![holds(Rule::Ready, daemon_set(&id.namespace, ZTUNNEL))],
         Some(Part::Base) | None => Vec::new(),
     }
+}
+
+/// Whether it has brought the validator of the default revision, and there is a control plane that can serve it.
+fn has_default_validator(facts: &Facts, id: &ReleaseId) -> bool {
+    let brought = facts
+        .objects(WEBHOOKS, "ValidatingWebhookConfiguration")
+        .any(|object| name(object) == DEFAULT_VALIDATOR && release_of(object).as_ref() == Some(id));
+    brought && facts.objects("apps", "Deployment").any(is_istiod)
 }
 
 fn minds(facts: &Facts, id: &ReleaseId) -> Vec<Finding> {

@@ -15,6 +15,9 @@ use crate::{readable, schema};
 
 /// The operation.
 pub fn operation(releases: &MeshReleases) -> Operation {
+    let (_, mut deadline_schema) = deadline_parameter();
+    deadline_schema["description"] =
+        "Seconds that the tests of one release may take; the host's own limit when 0".into();
     Operation {
         name: "test".into(),
         category: Category::Validate,
@@ -24,7 +27,7 @@ pub fn operation(releases: &MeshReleases) -> Operation {
             [
                 release_parameter("Name of one release; all of the mesh when it is left out"),
                 namespace_parameter(),
-                deadline_parameter(),
+                ("deadline", deadline_schema),
             ],
             &[],
         ),

@@ -84,6 +84,16 @@ pub fn back_and_forth(charts: &Path) -> anyhow::Result<()> {
     ];
     ensure!(history(&bench)? == gone_back, "{:?}", history(&bench)?);
 
+    // The definitions after it; their validator is made strict again as well.
+    wish["parameters"]["release"] = "istio-base".into();
+    let base = bench.host.perform(&wish, "succeeded", LIMIT)?;
+    istiod.trouble()?;
+    ensure!(
+        base["findings"].to_string().contains("rollback-of-definitions"),
+        "{base:#}"
+    );
+    bench.host.take_back(text(&base["id"]), "undone", LIMIT)?;
+
     bench.host.take_back(text(&back["id"]), "undone", LIMIT)?;
     ensure!(image(&bench, "istiod")?.ends_with(NEWER));
     ensure!(history(&bench)? == upgraded, "{:?}", history(&bench)?);

@@ -62,6 +62,19 @@ fn what_goes_back_with_a_release_and_what_does_not_is_said() {
 }
 
 #[test]
+fn definitions_go_back_until_their_validator_is_strict_again_where_there_is_who_serves_it() {
+    let waits = |cluster: Cluster| {
+        let given = json!({"release": "istio-base", "revision": 1});
+        plan_text(&cluster.plan("rollback", given).unwrap())
+            .contains("istiod-default-validator: fails-closed")
+    };
+    assert!(waits(Cluster::of("installed")));
+    assert!(!waits(Cluster::of("installed").change("istiod", |object| {
+        object["metadata"]["labels"]["app"] = "other".into();
+    })));
+}
+
+#[test]
 fn a_release_of_others_goes_back_on_explicit_word_only() {
     let cluster = Cluster::of("installed").change("istiod", |object| {
         object["metadata"]["annotations"]
