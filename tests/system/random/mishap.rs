@@ -80,9 +80,13 @@ impl Mishap {
     }
 
     /// Whether an operation may end otherwise than undisturbed: one answer of the server that is late, lost or a refusal for
-    /// the moment is to be outlasted, and so is what befalls the provider.
-    pub fn may_fail(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::Fault(..) | Self::Provider(_))
+    /// the moment is to be outlasted, and so is what befalls the provider. One that was interrupted ends as its policy says.
+    pub fn may_fail(&self, on_interruption: &str) -> bool {
+        match self {
+            Self::Nothing | Self::Fault(..) | Self::Provider(_) => false,
+            Self::Kill(_) | Self::Freeze(_) => on_interruption == "undo",
+            Self::Others(..) | Self::Cancel(_) => true,
+        }
     }
 
     /// What it is called in the count.

@@ -61,27 +61,27 @@ impl fmt::Display for Wish {
     }
 }
 
-/// What somebody has put into what the operation has made.
+/// What somebody has put into what the operation has made, or taken back from it.
 struct Guest {
     object: Value,
     /// Its name.
-    name: &'static str,
+    name: String,
     /// What it is in, or of.
     holder: String,
-    /// Whether the operation has made that.
-    made: bool,
+    /// Whether the undo has to leave that, and to tell so.
+    stays: bool,
 }
 
 impl Ground {
     pub fn round(&mut self, round: u64, wish: &Wish) -> anyhow::Result<()> {
         let script = &wish.script;
-        for object in script.of_somebody() {
+        for (_, object) in script.of_somebody("theirs") {
             self.others(&object)?;
         }
         let before = self.world()?;
         let planned = self.plan(script, wish.on_interruption, wish.as_set)?;
         let outcome = self.turn(&planned, Order::Run, &wish.run, &format!("r{round}-run"))?;
-        self.judge(&before, script, &outcome)
+        self.judge(&before, wish, &outcome)
             .with_context(|| format!("{}\n{}", outcome.record, self.host.story(&planned.id)))?;
         let mut end = outcome.record["state"].clone();
         self.agrees(&planned, &end, false)?;
@@ -99,7 +99,8 @@ impl Ground {
     }
 
     /// That what there is fits what an operation says of itself.
-    fn judge(&self, before: &World, script: &Script, outcome: &Outcome) -> anyhow::Result<()> {
+    fn judge(&self, before: &World, wish: &Wish, outcome: &Outcome) -> anyhow::Result<()> {
+        let script = &wish.script;
         let Outcome {
             record,
             mishap,
@@ -121,7 +122,7 @@ impl Ground {
                 now.is_as_before(before, script, &disturbed)?;
             }
             state => {
-                let may_end_so = script.fails || mishap.may_fail();
+                let may_end_so = script.fails || mishap.may_fail(wish.on_interruption);
                 ensure!(may_end_so, "it is {state} for no reason");
                 now.is_as_before(before, script, &disturbed)?;
             }
@@ -152,7 +153,7 @@ impl Ground {
         let state = undo.record["state"].clone();
         let judged = (|| {
             if let Some(guest) = &guest {
-                disturbed.extend([guest.holder.clone(), guest.name.to_owned()]);
+                disturbed.extend([guest.holder.clone(), guest.name.clone()]);
             }
             ensure!(
                 state == "undone" || !disturbed.is_empty(),
@@ -167,10 +168,11 @@ impl Ground {
             now.release_is_whole()?;
             if let Some(guest) = &guest {
                 ensure!(now.has(&guest.holder), "{} is gone", guest.holder);
+                now.has_value_of(&guest.name, &guest.object)?;
                 let left = undo.record["left"].as_array().into_iter().flatten();
                 let told = left.into_iter().any(|left| left["ref"] == guest.holder.as_str());
                 ensure!(
-                    told == guest.made,
+                    told == guest.stays,
                     "that {} stays: {}, and it is {state}",
                     guest.holder,
                     if told { "told" } else { "not told" }
@@ -196,29 +198,44 @@ impl Ground {
     }
 
     /// Somebody puts something of theirs into the namespace that the operation has made, or makes a custom resource of its
-    /// definition.
+    /// definition, or takes back what was taken by force.
     fn guest(&self, before: &World, script: &Script) -> anyhow::Result<Option<Guest>> {
         let now = self.world()?;
-        let places = [
+        let guests = [
             (around::inner(), around::GUEST_INSIDE, around::guest_inside()),
             (around::definition(), around::GUEST_THING, around::guest_thing()),
         ];
-        for (holder, name, object) in places {
-            if script.ends.get(&holder) == Some(&End::There) && now.has(&holder) {
-                self.others(&object)?;
-                let made = !before.has(&holder);
-                return Ok(Some(Guest {
-                    object,
-                    name,
-                    holder,
-                    made,
-                }));
-            }
+        let guests = guests.into_iter().map(|(holder, name, object)| Guest {
+            stays: !before.has(&holder),
+            object,
+            name: name.to_owned(),
+            holder,
+        });
+        let taken_back = script
+            .of_somebody("taken back")
+            .into_iter()
+            .map(|(name, object)| Guest {
+                object,
+                name: name.clone(),
+                holder: name,
+                stays: true,
+            });
+        let made = |guest: &Guest| {
+            script
+                .ends
+                .get(&guest.holder)
+                .is_some_and(|end| *end != End::Gone)
+        };
+        let guest = guests
+            .chain(taken_back)
+            .find(|guest| made(guest) && now.has(&guest.holder));
+        if let Some(guest) = &guest {
+            self.others(&guest.object)?;
         }
-        Ok(None)
+        Ok(guest)
     }
 
-    /// Somebody takes back what they had put there.
+    /// Somebody takes it away.
     fn leaves(&self, guest: &Guest) -> anyhow::Result<()> {
         let file = self.cluster.dir().join("guest.json");
         std::fs::write(&file, guest.object.to_string())?;

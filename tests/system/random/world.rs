@@ -94,6 +94,16 @@ impl World {
         self.0.contains_key(object)
     }
 
+    /// That an object has the value that somebody has written into it.
+    pub fn has_value_of(&self, name: &str, wanted: &Value) -> anyhow::Result<()> {
+        let value = self.0.get(name).and_then(value_of);
+        ensure!(
+            value == value_of(wanted),
+            "{name} has the value {value:?}, and not what somebody has written into it: {wanted:#}"
+        );
+        Ok(())
+    }
+
     /// What others have made, to the last byte.
     fn others(&self) -> BTreeMap<&String, &Value> {
         self.0
@@ -149,7 +159,7 @@ impl World {
                 "{object} has the value {value:?} and not {end:?}"
             );
         }
-        for object in script.taken_from_somebody() {
+        for (object, _) in script.of_somebody("") {
             let theirs = self.0.get(&object).map(of_somebody).unwrap_or_default();
             ensure!(
                 !theirs

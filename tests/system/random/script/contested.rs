@@ -35,16 +35,11 @@ impl Script {
         self.contested = names;
     }
 
-    /// The objects that somebody is to own the value of when the plan is made.
-    pub fn of_somebody(&self) -> Vec<Value> {
+    /// The objects that somebody owns the value of when the plan is made, by reference, with a value of theirs.
+    pub fn of_somebody(&self, value: &str) -> Vec<(String, Value)> {
         let names = self.contested.iter();
         names
-            .map(|name| config_map(name, &json!({"value": "theirs"})))
+            .map(|name| (reference(name), config_map(name, &json!({"value": value}))))
             .collect()
-    }
-
-    /// Their references.
-    pub fn taken_from_somebody(&self) -> Vec<String> {
-        self.contested.iter().map(|name| reference(name)).collect()
     }
 }
