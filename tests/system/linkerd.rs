@@ -5,6 +5,7 @@ mod mutual_trust;
 mod others;
 mod recovery;
 mod repairs;
+mod rollbacks;
 mod rotation;
 mod variants;
 
@@ -260,6 +261,8 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
         codes(&found["findings"]).contains(&"linkerd-proxies-behind"),
         "{found:#}"
     );
+    rollbacks::back_and_forth(&bench, ("2025.10.7", "2026.8.3"))?;
+    linkerd.trouble()?;
     namespace_by_namespace(&bench)?;
     restarted(&bench)?;
     eventually(|| {
