@@ -27,9 +27,18 @@ pub(super) async fn hook_runs(
     if steps.is_empty() {
         return Ok(Vec::new());
     }
-    let mut seen: BTreeMap<(String, ObjectRef), Seen> = BTreeMap::new();
+    let mut entries = Vec::new();
     for entry in store.read(operation, 0).await? {
         let timed: Timed = serde_json::from_value(entry.entry).map_err(|error| unreadable(&error))?;
+        entries.push(timed);
+    }
+    Ok(runs_by(entries, plan, steps))
+}
+
+/// The same, by the entries in their order.
+fn runs_by(entries: impl IntoIterator<Item = Timed>, plan: &StoredPlan, steps: &[String]) -> Vec<HookRun> {
+    let mut seen: BTreeMap<(String, ObjectRef), Seen> = BTreeMap::new();
+    for timed in entries {
         match timed.entry {
             Entry::Intent { step, objects } if steps.contains(&step) => {
                 for intent in objects {
@@ -67,5 +76,76 @@ pub(super) async fn hook_runs(
             });
         }
     }
-    Ok(runs)
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::{Intent, ObjectChange, Stored};
+    use super::super::stored_plan::StoredStep;
+    use super::*;
+    use crate::provider::BlobRef;
+
+    #[test]
+    fn a_hook_ran_from_its_intent_to_its_outcome_and_one_without_an_outcome_has_failed() {
+        let object = |name: &str| ObjectRef::new("batch/v1", "Job", "space", name);
+        let hook = |name: &str| HookPlan {
+            object: object(name),
+            source: String::new(),
+            delete_policies: Vec::new(),
+        };
+        let plan = StoredPlan {
+            steps: vec![StoredStep {
+                id: "r.before".into(),
+                title: String::new(),
+                kind: "release".into(),
+                after: Vec::new(),
+                deadline_s: 0,
+                verify: false,
+                outputs: BTreeMap::new(),
+                holds_back: false,
+                work: Work::Hooks {
+                    event: "pre-upgrade".into(),
+                    content: BlobRef::of(b""),
+                    hooks: vec![hook("done"), hook("fails"), hook("never-begun")],
+                },
+            }],
+            ..StoredPlan::default()
+        };
+        let at = |second: u32, entry| Timed {
+            time: format!("2026-11-22T10:00:{second:02}.000Z"),
+            entry,
+        };
+        let intent = |name: &str| Entry::Intent {
+            step: "r.before".into(),
+            objects: vec![Intent {
+                object: object(name),
+                before: None,
+            }],
+        };
+        let outcome = Entry::Outcome {
+            step: "r.before".into(),
+            object: object("done"),
+            change: ObjectChange::Created,
+            uid: "u".into(),
+            fields: Stored::Nothing,
+            done: 1,
+            total: 3,
+        };
+        // Written again after a crash: it began when it did.
+        let entries = [
+            at(1, intent("done")),
+            at(3, intent("done")),
+            at(4, outcome),
+            at(5, intent("fails")),
+        ];
+        let runs = runs_by(entries, &plan, &["r.before".to_owned()]);
+        let told: Vec<(&str, &str, bool)> = runs
+            .iter()
+            .map(|run| (run.name.as_str(), &run.started_at[17..19], run.succeeded))
+            .collect();
+        assert_eq!(told, [("done", "01", true), ("fails", "05", false)]);
+        assert_eq!(runs[0].completed_at, "2026-11-22T10:00:04.000Z");
+        assert_eq!(runs[0].event, "pre-upgrade");
+    }
 }
