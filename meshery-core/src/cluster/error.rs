@@ -451,11 +451,11 @@ impl ClusterError {
     }
 
     /// Whether a code says that there is no way to the cluster at present, or that it does not let us in, and nothing
-    /// about what was asked: whoever goes on by itself would fail with everything else as well.
+    /// about what was asked: whoever goes on by itself would fail with everything else as well. No answer in time may
+    /// be the one object's.
     pub(crate) fn is_no_way(code: &str) -> bool {
         [
             "cluster-unreachable",
-            CLUSTER_TIMEOUT,
             "cluster-tls",
             "cluster-unauthorized",
             "cluster-credentials",

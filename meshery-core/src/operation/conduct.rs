@@ -440,6 +440,7 @@ impl Conduct {
             let history = History::read(&self.engine.store, self.live.id()).await?;
             let undo = Undo {
                 remade: Mutex::new(history.remade.clone()),
+                given_back: Mutex::new(history.given_back.clone()),
                 lineage: Lineage::default(),
                 live: self.live.clone(),
                 journal: self.journal.clone(),

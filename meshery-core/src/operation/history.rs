@@ -9,7 +9,7 @@ use super::clock;
 use super::entry::{Entry, ObjectChange, Reversal, Stored, Timed};
 use super::field::Field;
 use super::record::StepState;
-use super::stored_plan::{StoredPlan, unreadable};
+use super::stored_plan::unreadable;
 use crate::problem::Problem;
 use crate::provider::{BlobRef, Store};
 
@@ -28,6 +28,8 @@ pub(super) struct History {
     pub outputs: BTreeMap<String, Stored<Value>>,
     /// Objects that the undo has made again, with their new uids.
     pub remade: HashMap<ObjectRef, String>,
+    /// Steps of which the undo has given something back.
+    pub given_back: HashSet<String>,
     /// What steps have become, in the order in which they did.
     pub expansions: Vec<(String, BlobRef)>,
 }
@@ -90,14 +92,6 @@ impl History {
     /// Whether anything was, or may have been, written to the cluster.
     pub fn has_written(&self) -> bool {
         self.steps.iter().any(|step| !step.objects.is_empty())
-    }
-
-    /// Whether the run has written anything in steps that follow this one.
-    pub fn has_written_after(&self, plan: &StoredPlan, step: &str) -> bool {
-        let followers = plan.followers(step);
-        self.steps
-            .iter()
-            .any(|step| !step.objects.is_empty() && followers.contains(step.id.as_str()))
     }
 
     /// Whether the run has changed this object, or was about to.
@@ -215,14 +209,42 @@ impl History {
                 self.step_mut(&step).restarted.insert(object);
             }
             Entry::Reverted {
+                step,
                 object,
-                uid: Some(uid),
+                uid,
+                result,
                 ..
             } => {
-                self.remade.insert(object, uid);
+                let history = self.step(&step).and_then(|step| step.object(&object));
+                if history.is_some_and(|history| history.is_given_back(result)) {
+                    self.given_back.insert(step);
+                }
+                if let Some(uid) = uid {
+                    self.remade.insert(object, uid);
+                }
             }
             Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
-            Entry::Approved { .. } | Entry::Reverted { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
+            Entry::Approved { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
+        }
+    }
+}
+
+impl ObjectHistory {
+    /// Whether an undo with this result has given anything back. Of what the run is known to have changed, that it is as before
+    /// is enough: the host may have been killed before it could say that it gave it back.
+    pub fn is_given_back(&self, result: Reversal) -> bool {
+        match result {
+            Reversal::Removed | Reversal::Restored | Reversal::Recreated => true,
+            Reversal::Unchanged => self.outcome.as_ref().is_some_and(|outcome| {
+                matches!(
+                    outcome.change,
+                    ObjectChange::Created
+                        | ObjectChange::Updated
+                        | ObjectChange::Recreated
+                        | ObjectChange::Deleted
+                )
+            }),
+            Reversal::Restarted | Reversal::Left => false,
         }
     }
 }
@@ -339,6 +361,57 @@ mod tests {
         history.add(at(5, state(OperationState::UndoIncomplete)));
         history.add(at(6, state(OperationState::Undoing)));
         assert!(!is_known(&history));
+    }
+
+    #[test]
+    fn what_was_never_changed_is_not_given_back_by_being_as_before() {
+        let object: ObjectRef = "v1/Namespace//a".parse().unwrap();
+        let reverted = |change: Option<ObjectChange>, result| {
+            let mut history = History::default();
+            history.add(at(
+                0,
+                Entry::Intent {
+                    step: "s".into(),
+                    objects: vec![Intent {
+                        object: object.clone(),
+                        before: None,
+                    }],
+                },
+            ));
+            if let Some(change) = change {
+                history.add(at(
+                    1,
+                    Entry::Outcome {
+                        step: "s".into(),
+                        object: object.clone(),
+                        change,
+                        uid: "u".into(),
+                        fields: Stored::Plain(Vec::new()),
+                        done: 1,
+                        total: 1,
+                    },
+                ));
+            }
+            history.add(at(
+                2,
+                Entry::Reverted {
+                    step: "s".into(),
+                    object: object.clone(),
+                    result,
+                    why: None,
+                    uid: None,
+                },
+            ));
+            history.given_back.contains("s")
+        };
+        assert!(reverted(None, Reversal::Restored));
+        assert!(
+            !reverted(None, Reversal::Unchanged),
+            "the server refused to change it"
+        );
+        assert!(!reverted(Some(ObjectChange::Unchanged), Reversal::Unchanged));
+        assert!(reverted(Some(ObjectChange::Updated), Reversal::Unchanged));
+        assert!(!reverted(Some(ObjectChange::Updated), Reversal::Left));
     }
 
     #[test]

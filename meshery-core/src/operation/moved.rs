@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::consent::Consents;
 use super::ownership::gives_way;
 use super::stored_plan::ReleaseName;
-use crate::cluster::Cluster;
 use crate::cluster::falls_away::{merge_patch, without_fallen};
 use crate::cluster::object::Patch;
 use crate::cluster::take_over::take_over;
+use crate::cluster::{Cluster, ClusterError};
 
 /// Whose fields go over, and to whom.
 pub(super) struct Moved<'a> {
@@ -20,10 +20,11 @@ pub(super) struct Moved<'a> {
     pub makers: Vec<String>,
 }
 
-/// An object as it comes out, and what is to be said of it.
+/// An object as it comes out.
 pub(super) struct Outcome {
     pub object: Value,
-    pub note: Option<String>,
+    /// Why the server does not say what it puts in the place of fields that go.
+    pub refused: Option<ClusterError>,
 }
 
 impl<'a> Moved<'a> {
@@ -48,38 +49,39 @@ impl<'a> Moved<'a> {
         wanted: &Value,
         applied: Value,
     ) -> Outcome {
-        let takes_over = (!self.makers.is_empty()).then(|| {
-            format!(
-                "it was made by {}, and becomes the release's own",
-                self.makers.join(" and ")
-            )
-        });
         let Some(left) = without_fallen(now, (self.manager, &self.makers), wanted, &applied) else {
             return Outcome {
                 object: applied,
-                note: takes_over,
+                refused: None,
             };
         };
         let patch = Patch::Merge(merge_patch(now, &left));
         match cluster.patch(reference, &patch, self.manager, true).await {
             Ok(object) => Outcome {
                 object,
-                note: takes_over,
+                refused: None,
             },
-            Err(error) => {
-                let unknown = format!(
-                    "fields that this version has no more go; what the server puts in their place is not known: {error}"
-                );
-                let note = takes_over
-                    .into_iter()
-                    .chain([unknown])
-                    .collect::<Vec<_>>()
-                    .join("; ");
-                Outcome {
-                    object: left,
-                    note: Some(note),
-                }
-            }
+            Err(error) => Outcome {
+                object: left,
+                refused: Some(error),
+            },
         }
+    }
+
+    /// What is to be said of it. What the server says, as it may be told, is in `refusal`.
+    pub fn told(&self, refusal: Option<&str>) -> Option<String> {
+        let takes_over = (!self.makers.is_empty()).then(|| {
+            format!(
+                "it was made by {}, and becomes the release's own",
+                self.makers.join(" and ")
+            )
+        });
+        let unknown = refusal.map(|refusal| {
+            format!(
+                "fields that this version has no more go; what the server puts in their place is not known: {refusal}"
+            )
+        });
+        let said: Vec<String> = takes_over.into_iter().chain(unknown).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 }

@@ -87,32 +87,42 @@ pub(super) async fn objection_to_change(
     Ok(objection.filter(|_| !was_let_go))
 }
 
-/// Whether an object that was to be kept is left of a release: that is gone, or its chart does not hold the object any more. The
-/// marks stay on it either way.
+/// Whether an object that was to be kept is left of a release: that was removed, or its chart does not hold the object any more.
+/// The marks stay on it either way. What cannot be told goes by the marks: a release without records may be kept by another
+/// driver of Helm's, and a record may be out of reach or broken.
 async fn was_let_go(cluster: &Cluster, now: &Value, name: &str, namespace: &str) -> Result<bool, Problem> {
+    let unknown = |error: ClusterError| {
+        if error.is_connection() {
+            Err(Problem::from(error))
+        } else {
+            Ok(false)
+        }
+    };
     let latest = match cluster.revisions(namespace, name).await {
         Ok(mut revisions) => revisions.pop(),
-        // Whoever may not see the records goes by the marks.
-        Err(ClusterError::Forbidden { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
+        Err(error) => return unknown(error),
     };
-    let Some(latest) = latest.filter(|latest| latest.status != Status::Uninstalled) else {
-        return Ok(true);
+    let Some(latest) = latest else {
+        return Ok(false);
     };
     // Of one that is under way, or has failed, it cannot be told what it will hold.
     if latest.status != Status::Deployed {
-        return Ok(false);
+        return Ok(latest.status == Status::Uninstalled);
     }
     let record = match cluster.record_of(&latest.secret).await {
         Ok(record) => record,
-        Err(ClusterError::Forbidden { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
+        Err(error) => return unknown(error),
     };
     let (Some((record, _)), Some(object)) = (record, ObjectRef::of(now)) else {
         return Ok(false);
     };
-    let named = recorded(name, record.manifest(), &[])?.objects;
-    let mut named = named.iter().filter_map(|named| ObjectRef::of(&named.value));
+    let Ok(named) = recorded(name, record.manifest(), &[]) else {
+        return Ok(false);
+    };
+    let mut named = named
+        .objects
+        .iter()
+        .filter_map(|named| ObjectRef::of(&named.value));
     Ok(!named.any(|named| is_same(&named, &object, namespace)))
 }
 

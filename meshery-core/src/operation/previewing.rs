@@ -372,7 +372,9 @@ impl Previewing<'_> {
                 let mut after = applied.object;
                 if let (Some(moved), Some(now)) = (&moved, &now) {
                     let fallen = moved.fallen(self.cluster, &reference, now, &wanted, after).await;
-                    (after, previewed.note) = (fallen.object, fallen.note);
+                    let refusal = fallen.refused.map(|error| self.told(&reference, error));
+                    previewed.note = moved.told(refusal.as_deref());
+                    after = fallen.object;
                 }
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &after);
                 if now.is_some() {
@@ -402,11 +404,17 @@ impl Previewing<'_> {
                 previewed.change = Change::Update;
                 previewed.certainty = Certainty::DecidedLater;
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &manifest);
-                previewed.note = Some(format!("with fields that go first, the server says: {error}"));
+                let refusal = self.told(&reference, error);
+                previewed.note = Some(format!("with fields that go first, the server says: {refusal}"));
                 Ok(found(previewed, manifest, now))
             }
             Err(error) => failed(previewed, manifest, now, error),
         }
+    }
+
+    /// What the server says of an object, where that is no secret.
+    fn told(&self, object: &ObjectRef, error: ClusterError) -> String {
+        self.plan.veiled(object, error.into()).message
     }
 
     /// What the server makes of an object in a dry run; where fields are taken from others, which and from whom.

@@ -2,7 +2,7 @@
 //!
 //! It is safe to begin again at any point: each object is looked at, and what is as before already needs nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct Undo {
     pub history: History,
     /// Objects that were made again by this undo, with their new uids.
     pub remade: Mutex<HashMap<ObjectRef, String>>,
+    /// Steps of which something was given back, by this undo or before it was interrupted.
+    pub given_back: Mutex<HashSet<String>>,
     /// Objects that other undos on the cluster have made again.
     pub lineage: Lineage,
     /// Whether the run was allowed to delete objects and make them again.
@@ -154,7 +156,7 @@ impl Undo {
             };
             let idle = match step.work {
                 Work::Restart { .. } => true,
-                Work::RestartInUndo { .. } => !self.history.has_written_after(&self.plan, &step.id),
+                Work::RestartInUndo { .. } => false,
                 _ => history.objects.is_empty(),
             };
             if idle {
@@ -203,7 +205,9 @@ impl Undo {
     async fn step(&self, done: &Done<'_>) -> Result<bool, Problem> {
         self.state(done.step, StepState::Undoing, None).await?;
         let mut complete = match &done.step.work {
-            Work::RestartInUndo { workloads } if done.stays.is_none() => {
+            Work::RestartInUndo { workloads }
+                if done.stays.is_none() && self.has_given_back_after(&done.step.id) =>
+            {
                 self.restarts(done.step, workloads).await?
             }
             _ => true,
@@ -233,6 +237,15 @@ impl Undo {
         };
         self.state(done.step, state, None).await?;
         Ok(complete)
+    }
+
+    /// Whether anything was given back in steps that follow this one: only then are pods made of something else now.
+    fn has_given_back_after(&self, step: &str) -> bool {
+        let given_back = self.given_back.lock();
+        self.plan
+            .followers(step)
+            .iter()
+            .any(|step| given_back.contains(*step))
     }
 
     async fn state(
@@ -320,16 +333,20 @@ impl Undo {
     ) -> Result<bool, Problem> {
         let step = step.id.clone();
         let (entry, complete) = match taken {
-            Taken::Back(result, why) => (
-                Entry::Reverted {
+            Taken::Back(result, why) => {
+                let history = self.history.step(&step).and_then(|step| step.object(&object));
+                if history.is_some_and(|history| history.is_given_back(result)) {
+                    self.given_back.lock().insert(step.clone());
+                }
+                let entry = Entry::Reverted {
                     step,
                     uid: self.remade.lock().get(&object).cloned(),
                     object,
                     result,
                     why,
-                },
-                true,
-            ),
+                };
+                (entry, true)
+            }
             Taken::Left(why) => (
                 Entry::Left {
                     step,

@@ -1,6 +1,6 @@
 //! What an undo would do, object by object: by the journal, and by the cluster as it is now. Writes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -77,7 +77,7 @@ impl Operations {
         hold_back(&plan, &history, &mut objects);
         for step in &plan.steps {
             if let Work::RestartInUndo { workloads } = &step.work
-                && history.has_written_after(&plan, &step.id)
+                && gives_back(&plan.followers(&step.id), &objects)
             {
                 let restarts = |workload| blank(step, workload, Change::Restart, Certainty::DecidedLater);
                 objects.extend(workloads.iter().map(restarts));
@@ -107,6 +107,17 @@ impl Operations {
             needs_consent: Vec::new(),
         })
     }
+}
+
+/// Whether anything of these steps would be given back.
+fn gives_back(steps: &HashSet<&str>, objects: &[PreviewedObject]) -> bool {
+    objects.iter().any(|object| {
+        steps.contains(object.step.as_str())
+            && matches!(
+                object.change,
+                Change::Create | Change::Update | Change::Delete | Change::Recreate
+            )
+    })
 }
 
 /// Keeps what belongs to steps without which one that stays would not work.
@@ -324,10 +335,13 @@ impl UndoPreviewing<'_> {
         let patch = Patch::Json(Value::Array(restoration.patch));
         match self.cluster.patch(touched.object, &patch, MANAGER, true).await {
             Ok(after) => previewed.diff = diff(now, &after),
-            Err(error) if error.is_connection() => return Err(error.into()),
             Err(error) => {
+                let problem = Problem::from(error);
+                if keeps_all(self.cluster, &problem).await {
+                    return Err(problem);
+                }
                 previewed.change = Change::Error;
-                previewed.error = Some(error.into());
+                previewed.error = Some(problem);
             }
         }
         Ok(previewed)

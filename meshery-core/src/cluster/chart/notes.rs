@@ -51,18 +51,16 @@ pub(super) async fn notes(
     if !chart.has_notes {
         return String::new();
     }
-    if request.is_upgrade
-        && let Some(notes) = of_upgrade(helm, chart, request, home).await
-    {
-        return notes;
-    }
-    of_installation(helm, chart, request, (archive, home))
-        .await
-        .unwrap_or_else(|| {
-            // Not what helm says: values may be in it.
-            tracing::debug!(chart = %chart.name, version = %chart.version, "the chart's notes cannot be had");
-            String::new()
-        })
+    let notes = if request.is_upgrade {
+        of_upgrade(helm, chart, request, home).await
+    } else {
+        of_installation(helm, chart, request, (archive, home)).await
+    };
+    notes.unwrap_or_else(|| {
+        // Not what helm says: values may be in it.
+        tracing::debug!(chart = %chart.name, version = %chart.version, "the chart's notes cannot be had");
+        String::new()
+    })
 }
 
 async fn of_installation(
