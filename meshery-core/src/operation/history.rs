@@ -45,6 +45,8 @@ pub(super) struct StepHistory {
     pub objects: Vec<ObjectHistory>,
     /// What the undo has restarted already.
     pub restarted: HashSet<ObjectRef>,
+    /// What the undo is done with, in whichever attempt.
+    pub settled: HashSet<ObjectRef>,
     index: HashMap<ObjectRef, usize>,
     first_began: Option<i64>,
     began: Option<i64>,
@@ -217,8 +219,9 @@ impl History {
             } => {
                 let history = self.step(&step).and_then(|step| step.object(&object));
                 if history.is_some_and(|history| history.is_given_back(result)) {
-                    self.given_back.insert(step);
+                    self.given_back.insert(step.clone());
                 }
+                self.step_mut(&step).settled.insert(object.clone());
                 if let Some(uid) = uid {
                     self.remade.insert(object, uid);
                 }
@@ -412,6 +415,39 @@ mod tests {
         assert!(!reverted(Some(ObjectChange::Unchanged), Reversal::Unchanged));
         assert!(reverted(Some(ObjectChange::Updated), Reversal::Unchanged));
         assert!(!reverted(Some(ObjectChange::Updated), Reversal::Left));
+    }
+
+    #[test]
+    fn what_an_undo_has_given_back_of_a_step_is_known_whatever_cut_it_short() {
+        use super::super::state::OperationState;
+        let object: ObjectRef = "v1/ConfigMap/a/b".parse().unwrap();
+        let state = |state| Entry::State {
+            state,
+            error: None,
+            message: None,
+        };
+        let mut history = History::default();
+        history.add(at(0, step(StepState::Done)));
+        history.add(at(1, state(OperationState::Undoing)));
+        assert!(!history.step("s").unwrap().settled.contains(&object));
+        history.add(at(
+            2,
+            Entry::Reverted {
+                step: "s".into(),
+                object: object.clone(),
+                result: Reversal::Restored,
+                why: None,
+                uid: None,
+            },
+        ));
+        for next in [
+            OperationState::Interrupted,
+            OperationState::Undoing,
+            OperationState::UndoIncomplete,
+        ] {
+            history.add(at(3, state(next)));
+            assert!(history.step("s").unwrap().settled.contains(&object), "{next}");
+        }
     }
 
     #[test]
