@@ -338,10 +338,10 @@ impl Settings {
             })
             .or_else(|| {
                 let problem = self.images.check().err()?;
-                let key = if problem.message.contains("registry") {
-                    "images.registry"
-                } else {
-                    "images.pull_secrets"
+                let key = match problem.message.as_str() {
+                    message if message.contains("digest") => "images.digests",
+                    message if message.contains("registry") => "images.registry",
+                    _ => "images.pull_secrets",
                 };
                 Some((key, format!("{problem}; {}", problem.remedy)))
             })

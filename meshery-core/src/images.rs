@@ -6,6 +6,7 @@
 
 mod moved;
 mod named;
+mod pins;
 mod pods;
 mod reference;
 
@@ -17,6 +18,7 @@ pub use named::{ImageUse, NamedImage};
 
 use crate::problem::{Problem, ProblemKind};
 use meshery_plugin_api::message::plan::Images;
+use pins::Pins;
 
 /// Where images come from instead of where they are named, and what they are pulled with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,15 +29,21 @@ pub struct ImageSource {
     pub registry: String,
     /// Secrets that every pod of a plan gets as `imagePullSecrets`, beside its own. They must be in its namespace.
     pub pull_secrets: Vec<String>,
+    /// Images with the digest that they must have: `docker.io/library/nginx:1.27@sha256:...`, each under the name that
+    /// manifests give it. A tag can be moved; where an image is named here, pods get the digest with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
 }
 
 /// More Secrets than anybody pulls with.
 const MOST_SECRETS: usize = 16;
+/// More images than the meshes of one cluster have.
+const MOST_DIGESTS: usize = 2_000;
 
 impl ImageSource {
     /// Whether nothing is changed.
     pub fn is_usual(&self) -> bool {
-        self.registry.is_empty() && self.pull_secrets.is_empty()
+        self.registry.is_empty() && self.pull_secrets.is_empty() && self.digests.is_empty()
     }
 
     /// Whether it can be meant so.
@@ -65,7 +73,21 @@ impl ImageSource {
                 "name those that are needed",
             ));
         }
-        Ok(())
+        if self.digests.len() > MOST_DIGESTS {
+            return Err(refuse(
+                format!(
+                    "{} digests of images; {MOST_DIGESTS} is the limit",
+                    self.digests.len()
+                ),
+                "name those of the images that are installed",
+            ));
+        }
+        Pins::of(&self.digests).map(drop).map_err(|wrong| {
+            refuse(
+                wrong,
+                "write name:tag@sha256:DIGEST, with 64 hexadecimal digits, and each image once",
+            )
+        })
     }
 
     /// The same for an adapter.
@@ -96,6 +118,7 @@ mod tests {
         let source = |registry: &str, secrets: &[&str]| ImageSource {
             registry: registry.into(),
             pull_secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
+            digests: Vec::new(),
         };
         for fine in [
             source("", &[]),
@@ -125,5 +148,14 @@ mod tests {
                 "{problem:?}"
             );
         }
+        let pinned = |digests: &[String]| ImageSource {
+            digests: digests.to_vec(),
+            ..ImageSource::default()
+        };
+        let digest = "a".repeat(64);
+        assert_eq!(pinned(&[format!("nginx:1@sha256:{digest}")]).check(), Ok(()));
+        let problem = pinned(&["nginx:1@sha256:aa".into()]).check().unwrap_err();
+        assert_eq!(problem.code, "bad-image-source");
+        assert!(problem.message.contains("nginx:1@sha256:aa"), "{problem:?}");
     }
 }

@@ -309,6 +309,9 @@ pub struct Request {
     /// Secret that every pod pulls its images with; may be repeated. The host's setting when not given.
     #[arg(long, value_name = "SECRET")]
     pub pull_secret: Vec<String>,
+    /// Pull images by the digests in this file, one image a line: name:tag@sha256:DIGEST. The host's setting when not given.
+    #[arg(long, value_name = "FILE")]
+    pub image_digests: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

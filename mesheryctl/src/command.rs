@@ -6,6 +6,7 @@ mod apply;
 mod bundle;
 mod change;
 mod cluster;
+mod image_digests;
 mod images;
 mod mesh;
 mod operation;

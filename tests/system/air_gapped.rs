@@ -209,6 +209,18 @@ fn elsewhere() -> anyhow::Result<()> {
     own["images"] = json!({"registry": "other.corp:5000"});
     let planned = host.post("/api/v1/operations", &own)?.expect(201)?;
     has(&planned["notes"].to_string(), &["other.corp:5000/demo:1.4.0"])?;
+    let digest = format!("sha256:{}", "0f".repeat(32));
+    own["images"] = json!({"registry": "other.corp:5000", "digests": [format!("{IMAGE}@{digest}")]});
+    let planned = host.post("/api/v1/operations", &own)?.expect(201)?;
+    let (images, _) = ctl(
+        &host,
+        0,
+        &format!("operation images {}", planned["id"].as_str().context("an id")?),
+    )?;
+    has(&images, &[&format!("other.corp:5000/demo:1.4.0@{digest}")])?;
+    own["images"] = json!({"digests": [format!("{IMAGE}@sha256:0f")]});
+    host.post("/api/v1/operations", &own)?
+        .problem(400, "bad-image-source")?;
     own["images"] = json!({"registry": "https://other.corp"});
     host.post("/api/v1/operations", &own)?
         .problem(400, "bad-image-source")?;

@@ -1,14 +1,16 @@
-//! Another registry and Secrets to pull with, put into the pods' templates of objects.
+//! Another registry, digests and Secrets to pull with, put into the pods' templates of objects.
 //!
 //! The rule: the registry's host is replaced by the one of the settings, with its path before the image's own; tag and
 //! digest stay. An image of Docker Hub with a short name gets the path that it has there (`nginx` is `library/nginx`).
-//! A bare word without registry, path, tag and digest stays: injectors put their own image in its place.
+//! A bare word without registry, path, tag and digest stays: injectors put their own image in its place. An image for which
+//! there is a digest gets it behind its tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::ImageSource;
+use super::pins::Pins;
 use super::pods::{CONTAINERS, pod_mut};
 use super::reference::Reference;
 
@@ -18,8 +20,11 @@ const LISTED: usize = 40;
 /// Changes objects, and remembers what it changed.
 pub(crate) struct Mover<'a> {
     source: &'a ImageSource,
+    pins: Pins<'a>,
     moved: BTreeMap<String, String>,
     stayed: BTreeSet<String>,
+    /// Those for which there is no digest, though others have one.
+    unpinned: BTreeSet<String>,
     pods: usize,
 }
 
@@ -27,8 +32,11 @@ impl<'a> Mover<'a> {
     pub(crate) fn new(source: &'a ImageSource) -> Self {
         Self {
             source,
+            // A source that was not checked pins nothing it cannot read.
+            pins: Pins::of(&source.digests).unwrap_or_default(),
             moved: BTreeMap::new(),
             stayed: BTreeSet::new(),
+            unpinned: BTreeSet::new(),
             pods: 0,
         }
     }
@@ -70,14 +78,28 @@ impl<'a> Mover<'a> {
         let is_there = image
             .strip_prefix(registry.as_str())
             .is_some_and(|rest| rest.starts_with('/'));
-        if registry.is_empty() || is_there {
+        let moves = !registry.is_empty() && !is_there;
+        if !moves && self.pins.is_empty() {
             return None;
         }
         let Some(reference) = Reference::parse(image).filter(|reference| !reference.is_placeholder()) else {
             self.stayed.insert(image.to_owned());
             return None;
         };
-        let elsewhere = reference.moved_to(registry);
+        let mut elsewhere = if moves {
+            reference.moved_to(registry)
+        } else {
+            image.to_owned()
+        };
+        if let Some(digest) = self.pins.digest(&reference) {
+            elsewhere.push('@');
+            elsewhere.push_str(digest);
+        } else if !self.pins.is_empty() && !reference.rest.contains('@') {
+            self.unpinned.insert(image.to_owned());
+        }
+        if elsewhere == image {
+            return None;
+        }
         self.moved.insert(image.to_owned(), elsewhere.clone());
         Some(elsewhere)
     }
@@ -116,15 +138,25 @@ impl<'a> Mover<'a> {
             .collect();
         if self.moved.len() > LISTED {
             notes.push(format!(
-                "And {} more images from {}.",
-                self.moved.len() - LISTED,
-                self.source.registry
+                "And {} more images are pulled otherwise.",
+                self.moved.len() - LISTED
             ));
         }
         for image in self.stayed {
             notes.push(format!(
                 "Image \"{}\" stays as it is: it names no registry and no tag, as what an injector fills in later.",
                 image.escape_debug()
+            ));
+        }
+        for image in self.unpinned.iter().take(LISTED) {
+            notes.push(format!(
+                "Image {image} is pulled by its tag: no digest is given for it."
+            ));
+        }
+        if self.unpinned.len() > LISTED {
+            notes.push(format!(
+                "And so are {} more images.",
+                self.unpinned.len() - LISTED
             ));
         }
         if self.pods > 0 {
@@ -145,6 +177,7 @@ mod tests {
         ImageSource {
             registry: "registry.corp/mirror".into(),
             pull_secrets: vec!["regcred".into()],
+            digests: Vec::new(),
         }
     }
 
@@ -209,6 +242,36 @@ mod tests {
             assert!(notes[0].contains("registry.corp/mirror/a/init:1"), "{notes:?}");
             assert!(notes.iter().any(|note| note.contains("\"auto\"")), "{notes:?}");
             assert!(notes.iter().any(|note| note.contains("regcred")), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn images_with_a_digest_get_it_and_others_are_named() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let of = |registry: &str| ImageSource {
+            registry: registry.into(),
+            digests: vec![format!("docker.io/a/init:1@{digest}")],
+            ..ImageSource::default()
+        };
+        for (source, expected) in [
+            (of("r.corp/m"), "r.corp/m/a/init:1"),
+            (of(""), "docker.io/a/init:1"),
+        ] {
+            let mut object = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [
+                {"image": "docker.io/a/init:1"}, {"image": "docker.io/a/other:1"}, {"image": "a/b@sha256:0f"}]}});
+            let mut mover = Mover::new(&source);
+            assert!(mover.change(&mut object));
+            assert_eq!(
+                object["spec"]["containers"][0]["image"],
+                format!("{expected}@{digest}")
+            );
+            assert!(!mover.change(&mut object), "it has it already");
+            let notes = mover.notes();
+            let named: Vec<&String> = notes.iter().filter(|note| note.contains("by its tag")).collect();
+            assert!(
+                !named.is_empty() && named.iter().all(|note| note.contains("a/other:1")),
+                "{notes:?}"
+            );
         }
     }
 

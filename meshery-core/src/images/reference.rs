@@ -48,15 +48,32 @@ impl<'a> Reference<'a> {
 
     /// The same image in another registry: the path, tag and digest stay.
     pub fn moved_to(&self, registry: &str) -> String {
-        let at_the_hub = self
-            .registry
-            .is_none_or(|own| own == HUB || own == "index.docker.io");
-        let library = if at_the_hub && !self.path.contains('/') {
-            "library/"
+        format!("{registry}/{}{}", self.whole_path(), self.rest)
+    }
+
+    /// The name with all that may be left out of it: registry, path and tag. A digest is kept.
+    pub fn whole_name(&self) -> String {
+        let registry = self.registry.filter(|_| !self.is_at_the_hub()).unwrap_or(HUB);
+        let tag = if self.rest.is_empty() {
+            ":latest"
         } else {
-            ""
+            self.rest
         };
-        format!("{registry}/{library}{}{}", self.path, self.rest)
+        format!("{registry}/{}{tag}", self.whole_path())
+    }
+
+    fn is_at_the_hub(&self) -> bool {
+        self.registry
+            .is_none_or(|own| own == HUB || own == "index.docker.io")
+    }
+
+    /// The path with the part of it that Docker Hub lets people leave out.
+    fn whole_path(&self) -> String {
+        if self.is_at_the_hub() && !self.path.contains('/') {
+            format!("library/{}", self.path)
+        } else {
+            self.path.to_owned()
+        }
     }
 }
 

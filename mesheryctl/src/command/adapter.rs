@@ -52,7 +52,7 @@ async fn asked(client: &Client, what: &AnyOperation, request: &Request) -> Resul
     let adapter = Adapter::get(client, &what.name).await?;
     let operation = adapter.operation(&what.operation)?;
     let parameters = parameters::read(operation, &request.words()?)?;
-    Ok(request.body(&adapter.name, &operation.name, parameters))
+    request.body(&adapter.name, &operation.name, parameters)
 }
 
 async fn list(client: &Client, console: &mut Console) -> Result<(), Failure> {

@@ -126,7 +126,7 @@ async fn change(client: &Client, console: &mut Console, app: &App, remove: bool)
         words.push((parameter, app.name.clone()));
     }
     let parameters = parameters::read(operation, &words)?;
-    let asked = app.request.body(&adapter.name, &operation.name, parameters);
+    let asked = app.request.body(&adapter.name, &operation.name, parameters)?;
     plan_and_run(client, console, &asked, app.show, &app.run).await
 }
 

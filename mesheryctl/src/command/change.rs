@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::image_digests;
 use super::operation_set;
 use crate::arguments::{Follow, PlanResult, Request, Running, Show};
 use crate::client::{Client, Patience};
@@ -23,7 +24,12 @@ impl Request {
     }
 
     /// The request as the host takes it.
-    pub fn body(&self, adapter: &str, operation: &str, parameters: Map<String, Value>) -> Value {
+    pub fn body(
+        &self,
+        adapter: &str,
+        operation: &str,
+        parameters: Map<String, Value>,
+    ) -> Result<Value, Failure> {
         let mut policy = Map::new();
         let word = |value: &dyn std::fmt::Debug| Value::from(format!("{value:?}").to_lowercase());
         if let Some(on_failure) = &self.on_failure {
@@ -51,16 +57,19 @@ impl Request {
                 body["on_member_failure"] = self.on_member_failure.as_str().into();
             }
         }
-        if self.image_registry.is_some() || !self.pull_secret.is_empty() {
+        if self.image_registry.is_some() || !self.pull_secret.is_empty() || self.image_digests.is_some() {
             body["images"] = json!({
                 "registry": self.image_registry.as_deref().unwrap_or(""),
                 "pull_secrets": self.pull_secret,
             });
         }
+        if let Some(file) = &self.image_digests {
+            body["images"]["digests"] = image_digests::read(file)?.into();
+        }
         if !policy.is_empty() {
             body["policy"] = policy.into();
         }
-        body
+        Ok(body)
     }
 }
 

@@ -65,7 +65,7 @@ async fn asked(client: &Client, mesh: &Mesh, category: &str) -> Result<Value, Fa
         }
     }
     let parameters = parameters::read(operation, &words)?;
-    Ok(mesh.request.body(&adapter.name, &operation.name, parameters))
+    mesh.request.body(&adapter.name, &operation.name, parameters)
 }
 
 async fn analyze(

@@ -147,6 +147,9 @@ fn a_plan_goes_into_a_new_file_as_the_host_says_it_and_is_applied_from_there() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("plan.json");
     let file = file.to_str().unwrap();
+    let digests = folder.path().join("digests.txt");
+    std::fs::write(&digests, "# those of today\n\nr.corp/a:1@sha256:0f\n").unwrap();
+    let digests = digests.to_str().unwrap();
     let line = [
         "mesh",
         "plan",
@@ -155,6 +158,8 @@ fn a_plan_goes_into_a_new_file_as_the_host_says_it_and_is_applied_from_there() {
         "r.corp/m",
         "--pull-secret",
         "cred",
+        "--image-digests",
+        digests,
         "--out",
         file,
     ];
@@ -163,16 +168,29 @@ fn a_plan_goes_into_a_new_file_as_the_host_says_it_and_is_applied_from_there() {
         .err_has(&[&format!("mesheryctl apply {file}")]);
     assert_eq!(
         host.body_of("POST /operations")["images"],
-        json!({"registry": "r.corp/m", "pull_secrets": ["cred"]})
+        json!({"registry": "r.corp/m", "pull_secrets": ["cred"], "digests": ["r.corp/a:1@sha256:0f"]})
     );
     let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(written, plan);
     ctl(&host, &line).code(2).err_has(&["file-exists"]);
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
-        1,
+        2,
         "nothing half done is left"
     );
+    for (wrong, word, code) in [
+        ("nowhere.txt", "nowhere.txt", 1),
+        ("empty.txt", "names no image", 2),
+    ] {
+        let wrong = folder.path().join(wrong);
+        if word != "nowhere.txt" {
+            std::fs::write(&wrong, "# nothing\n").unwrap();
+        }
+        let wrong = wrong.to_str().unwrap();
+        ctl(&host, &["mesh", "plan", "lattice", "--image-digests", wrong])
+            .code(code)
+            .err_has(&["image-digests-file", word]);
+    }
 
     host.then("POST /plans?context=dev", Answer::Json(201, record("previewed")));
     runs_to(&host, "succeeded");
