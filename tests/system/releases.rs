@@ -7,6 +7,7 @@ mod explicit;
 mod for_good;
 mod forced;
 mod helms;
+mod hook_places;
 mod hooks;
 mod killed;
 mod taken_over;
@@ -76,6 +77,14 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::hooks_run_by_weight_are_awaited_and_go_as_their_policy_says",
             hooks::in_order,
+        ),
+        trial(
+            "releases::what_is_in_the_place_of_a_hook_makes_room_on_explicit_word_only",
+            hook_places::of_others,
+        ),
+        trial(
+            "releases::an_earlier_run_of_a_hook_makes_room_without_a_word",
+            hook_places::of_earlier_runs,
         ),
         trial(
             "releases::a_hook_that_fails_is_told_with_its_pods_reason_and_taken_back",

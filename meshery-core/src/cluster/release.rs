@@ -12,5 +12,5 @@ mod status;
 
 pub(crate) use hook_run::HookRun;
 pub(crate) use record::{NewRecord, Record, RecordFault, Status, hook_of};
-pub(crate) use revisions::{Revision, record_reference};
+pub(crate) use revisions::{LatestRevision, Revision, record_reference};
 pub(crate) use status::{MANAGER, Standing, secret_of, status_of};

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, ProblemKind};
 
+/// The code of the error for somebody who has not agreed.
+pub(super) const CONSENT_REQUIRED: &str = "consent-required";
+
 /// Something that has to be agreed to when an operation is planned, in [`Policy::accept`](super::Policy::accept).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,7 +60,7 @@ impl Consent {
 
     /// The error for somebody who has not agreed.
     pub(super) fn required(self, what: impl std::fmt::Display) -> Problem {
-        Problem::new(ProblemKind::Conflict, "consent-required", what.to_string())
+        Problem::new(ProblemKind::Conflict, CONSENT_REQUIRED, what.to_string())
             .cause("this is done on explicit word only")
             .remedy(format!(
                 "plan it again with \"accept\": [\"{0}\"] in its policy (mesheryctl: --accept {0})",

@@ -6,7 +6,8 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 
 use super::clock;
 use super::entry::{Entry, Timed};
-use super::stored_plan::{HookPlan, StoredPlan, Work, unreadable};
+use super::hooks::HookPlan;
+use super::stored_plan::{StoredPlan, Work, unreadable};
 use crate::cluster::release::HookRun;
 use crate::problem::Problem;
 use crate::provider::Store;
@@ -108,6 +109,7 @@ mod tests {
                     event: "pre-upgrade".into(),
                     content: BlobRef::of(b""),
                     hooks: vec![hook("done"), hook("fails"), hook("never-begun")],
+                    release: None,
                 },
             }],
             ..StoredPlan::default()

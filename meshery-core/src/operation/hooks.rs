@@ -5,27 +5,50 @@ use std::time::Instant;
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::consent::{CONSENT_REQUIRED, Consents};
 use super::entry::{Entry, Intent, ObjectChange, Reversal, Stored};
 use super::history::ObjectHistory;
-use super::mark::{mark, operation_of, text};
+use super::hook_ownership::objection_to_hook;
+use super::mark::{mark, mark_hook, operation_of, text};
 use super::relied::appeared;
 use super::run::StepRun;
-use super::stored_plan::{HookPlan, load_waves};
+use super::stored_plan::{ReleaseName, load_waves};
 use super::undo::{Taken, Undo};
+use crate::cluster::Cluster;
 use crate::cluster::apply::{ApplyOptions, Guard};
 use crate::cluster::release::MANAGER;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::BlobRef;
 
+/// A hook to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct HookPlan {
+    #[serde(rename = "ref")]
+    pub object: ObjectRef,
+    /// The file of the chart that it comes from.
+    pub source: String,
+    pub delete_policies: Vec<String>,
+}
+
+/// The code of the error of a hook that finds something in its place which its policy does not let go.
+const IN_THE_WAY: &str = "hook-in-the-way";
+
 impl StepRun<'_> {
-    pub async fn hooks(&self, event: &str, content: &BlobRef, hooks: &[HookPlan]) -> Result<(), Problem> {
+    pub async fn hooks(
+        &self,
+        event: &str,
+        content: &BlobRef,
+        release: Option<&ReleaseName>,
+        hooks: &[HookPlan],
+    ) -> Result<(), Problem> {
         let run = self.run;
         let waves = load_waves(&run.store, &run.key, run.id(), content).await?;
         let manifests: Vec<Value> = waves.into_iter().flatten().collect();
         for (number, (hook, manifest)) in hooks.iter().zip(manifests).enumerate() {
-            let result = self.hook(hook, manifest).await;
+            let result = self.hook(release, hook, manifest).await;
             let Err(mut problem) = result else { continue };
             if super::run::is_halt(&problem) {
                 return Err(problem);
@@ -49,7 +72,12 @@ impl StepRun<'_> {
         Ok(())
     }
 
-    async fn hook(&self, hook: &HookPlan, manifest: Value) -> Result<(), Problem> {
+    async fn hook(
+        &self,
+        release: Option<&ReleaseName>,
+        hook: &HookPlan,
+        mut manifest: Value,
+    ) -> Result<(), Problem> {
         self.go_on()?;
         let run = self.run;
         let object = &hook.object;
@@ -66,8 +94,12 @@ impl StepRun<'_> {
             },
         };
         if history.is_none() {
-            if now.is_some() && !hook.deletes("before-hook-creation") {
-                return Err(in_the_way(object));
+            if let Some(now) = &now
+                && let Some(refusal) = hook
+                    .refusal(&run.cluster, now, release, run.policy.accept)
+                    .await?
+            {
+                return Err(refusal);
             }
             let stored = match &before {
                 None => None,
@@ -78,6 +110,9 @@ impl StepRun<'_> {
                 before: stored,
             };
             self.write_intents(vec![intent]).await?;
+        }
+        if let Some(release) = release {
+            mark_hook(&mut manifest, &release.namespace, &release.name);
         }
         let made = match now {
             Some(now) if operation_of(&now) == Some(run.id()) => now,
@@ -213,6 +248,21 @@ impl HookPlan {
         }
     }
 
+    /// Why what is there does not make room for it.
+    pub async fn refusal(
+        &self,
+        cluster: &Cluster,
+        now: &Value,
+        release: Option<&ReleaseName>,
+        given: Consents,
+    ) -> Result<Option<Problem>, Problem> {
+        if !self.deletes("before-hook-creation") {
+            return Ok(Some(in_the_way(&self.object)));
+        }
+        let objection = objection_to_hook(cluster, &self.object, now, release, given).await?;
+        Ok(objection.map(|(consent, why)| consent.required(format!("{}: {why}", self.object))))
+    }
+
     fn deletes(&self, policy: &str) -> bool {
         self.delete_policies.iter().any(|given| given == policy)
     }
@@ -231,6 +281,10 @@ fn runs(object: &ObjectRef) -> bool {
 }
 
 fn failed(event: &str, hook: &HookPlan, problem: Problem) -> Problem {
+    // It has not run at all.
+    if [IN_THE_WAY, CONSENT_REQUIRED].contains(&problem.code.as_str()) {
+        return problem;
+    }
     Problem::new(
         problem.kind,
         "hook-failed",
@@ -246,9 +300,9 @@ fn failed(event: &str, hook: &HookPlan, problem: Problem) -> Problem {
 fn in_the_way(object: &ObjectRef) -> Problem {
     Problem::new(
         ProblemKind::Conflict,
-        "hook-in-the-way",
+        IN_THE_WAY,
         format!("{object} is there already"),
     )
-    .cause("an earlier run has left it, and the chart's policy does not let it be removed")
-    .remedy("delete it, and try again")
+    .cause("it takes the place of a hook, whose policy in the chart does not let anything be removed for it")
+    .remedy("look at what it is; if nobody needs it, delete it and try again")
 }

@@ -22,6 +22,19 @@ const UNKNOWN: &str = "unknown";
 /// those in no way, and so could not say afterwards whose they were.
 const DEFINITION_OF: &str = "meshery.io/definition-of-release";
 
+/// Annotation on a hook that we have made: which release it is of. Helm marks hooks in no way that would tell.
+const HOOK_OF: &str = "meshery.io/hook-of-release";
+
+/// Marks a hook as one of a release.
+pub(super) fn mark_hook(manifest: &mut Value, namespace: &str, release: &str) {
+    annotate(manifest, HOOK_OF, &format!("{namespace}/{release}"));
+}
+
+/// Whether an object was made as a hook of a release, by us.
+pub(super) fn is_hook_of(object: &Value, namespace: &str, release: &str) -> bool {
+    annotation(object, HOOK_OF) == Some(format!("{namespace}/{release}").as_str())
+}
+
 /// Marks a definition as come with a release.
 pub(super) fn mark_definition(manifest: &mut Value, namespace: &str, release: &str) {
     annotate(manifest, DEFINITION_OF, &format!("{namespace}/{release}"));

@@ -127,7 +127,7 @@ async fn was_let_go(cluster: &Cluster, now: &Value, name: &str, namespace: &str)
 }
 
 /// Whether a manifest names an object: it need not say the namespace, which is then its release's.
-fn is_same(named: &ObjectRef, object: &ObjectRef, of_release: &str) -> bool {
+pub(super) fn is_same(named: &ObjectRef, object: &ObjectRef, of_release: &str) -> bool {
     let place = if named.namespace.is_empty() {
         of_release
     } else {
@@ -259,7 +259,7 @@ fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo: bool) -> O
 }
 
 /// Why what a tool keeps is not deleted.
-fn would_make_it_again(tool: &str) -> String {
+pub(super) fn would_make_it_again(tool: &str) -> String {
     format!("{tool} minds it and would make it again")
 }
 

@@ -64,7 +64,8 @@ async fn step_of(store: &Store, key: &HostKey, id: &str, step: &StoredStep) -> R
             event,
             content,
             hooks,
-        } => json!({"event": event, "hooks": hooks, "objects": contents(content).await?}),
+            release,
+        } => json!({"event": event, "release": release, "hooks": hooks, "objects": contents(content).await?}),
         // What is in it is what the objects say; times and certificates are in it too.
         Work::Record { makes, changes } => json!({
             "makes": makes.as_ref().map(|new| json!([new.release, new.revision, new.secret, new.status])),

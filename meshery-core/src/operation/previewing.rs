@@ -19,7 +19,7 @@ use super::record::OperationRecord;
 use super::relied::Relied;
 use super::rights::in_words;
 use super::seal::HostKey;
-use super::stored_plan::{HookPlan, ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use super::{restart, risk};
 use crate::cluster::apply::{Applied, ApplyOptions};
 use crate::cluster::diff::diff;
@@ -241,11 +241,17 @@ impl Previewing<'_> {
                     .map(|(secret, change, note)| Ok(noted(step, secret, change, Certainty::Local, note)))
                     .collect()
             }
-            Work::Hooks { event, hooks, .. } => {
+            Work::Hooks {
+                event,
+                hooks,
+                release,
+                ..
+            } => {
+                let release = release.as_ref();
                 let looks: Vec<_> = hooks
                     .iter()
                     .zip(manifests)
-                    .map(|(hook, manifest)| self.hook(step, event, hook, manifest))
+                    .map(|(hook, manifest)| self.hook(step, (event, release), hook, manifest))
                     .collect();
                 futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
             }
@@ -274,24 +280,6 @@ impl Previewing<'_> {
             }
         };
         found.into_iter().collect()
-    }
-
-    async fn hook(
-        &self,
-        step: &StoredStep,
-        event: &str,
-        hook: &HookPlan,
-        manifest: Value,
-    ) -> Result<Found, Problem> {
-        let now = self.cluster.get_if_served(&hook.object).await?;
-        let (change, beside) = match now {
-            None => (Change::Create, ""),
-            Some(_) => (Change::Recreate, "; one is there already and makes room for it"),
-        };
-        let note = format!("it runs as a {event} hook of the chart ({}){beside}", hook.source);
-        let mut found = noted(step, &hook.object, change, Certainty::DecidedLater, note);
-        (found.wanted, found.now) = (Some(manifest), now);
-        Ok(found)
     }
 
     /// An object that is complete only when earlier steps have left what belongs into it.
@@ -533,7 +521,13 @@ fn failed(
 }
 
 /// What becomes of an object that the server is not asked about.
-fn noted(step: &StoredStep, object: &ObjectRef, change: Change, certainty: Certainty, note: String) -> Found {
+pub(super) fn noted(
+    step: &StoredStep,
+    object: &ObjectRef,
+    change: Change,
+    certainty: Certainty,
+    note: String,
+) -> Found {
     let mut previewed = blank(step, object, change, certainty);
     previewed.note = Some(note);
     Found {

@@ -13,13 +13,14 @@ use serde_json::Value;
 
 use super::clock;
 use super::consent::{Consent, NeededConsent};
+use super::hooks::HookPlan;
 use super::mark::{mark_adoption, mark_definition};
 use super::release_existing::{Existing, outdated, superseded};
 use super::release_moment::Moment;
 use super::release_removal::deletion;
 use super::resolve::{Resolved, Resolver};
 use super::rights;
-use super::stored_plan::{HookPlan, NewSecret, ReleaseName, StatusChange, StoredStep, Work, seal_bytes};
+use super::stored_plan::{NewSecret, ReleaseName, StatusChange, StoredStep, Work, seal_bytes};
 use crate::cluster::chart::{Hook, RenderRequest, Rendered, recorded};
 use crate::cluster::release::marks::{is_kept, mark_release, release_of};
 use crate::cluster::release::{MANAGER, NewRecord, Record, Status, hook_of, record_reference};
@@ -346,12 +347,13 @@ impl Resolver<'_> {
         }
         let content =
             serde_json::to_vec(&[objects]).map_err(|error| super::stored_plan::unreadable(&error))?;
-        let name = BlobRef::of(&content);
+        let kept = BlobRef::of(&content);
         resolved.contents.push(content);
         Ok(Some(Work::Hooks {
             event: event.to_owned(),
-            content: name,
+            content: kept,
             hooks: plans,
+            release: Some(name.clone()),
         }))
     }
 

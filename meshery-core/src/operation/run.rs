@@ -231,7 +231,8 @@ impl Run {
                 event,
                 content,
                 hooks,
-            } => step_run.hooks(event, content, hooks).await,
+                release,
+            } => step_run.hooks(event, content, release.as_ref(), hooks).await,
             Work::Delete { waves, kept, .. } => step_run.delete(waves, kept).await,
             Work::Wait { conditions } => step_run.wait(conditions).await,
             Work::Probe {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::entry::Stored;
+use super::hooks::HookPlan;
 use super::preview::PreviewedObject;
 use super::record::{GateRecord, Left, StepRecord, StepState, UndoKind};
 use super::seal::HostKey;
@@ -81,6 +82,9 @@ pub(super) enum Work {
         event: String,
         content: BlobRef,
         hooks: Vec<HookPlan>,
+        /// The release whose hooks they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseName>,
     },
     /// Objects to delete, wave by wave.
     Delete {
@@ -141,16 +145,6 @@ pub(super) struct StatusChange {
     /// Steps whose hooks it is told of: when they ran, and how that ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,
-}
-
-/// A hook to run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct HookPlan {
-    #[serde(rename = "ref")]
-    pub object: ObjectRef,
-    /// The file of the chart that it comes from.
-    pub source: String,
-    pub delete_policies: Vec<String>,
 }
 
 /// One object to delete.
@@ -548,6 +542,7 @@ mod tests {
                 source: String::new(),
                 delete_policies: Vec::new(),
             }],
+            release: None,
         })
     }
 

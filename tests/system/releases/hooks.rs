@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Ground, Helm, config, hook, id, job};
+use super::{Ground, Helm, config, hook, id, job, previewed};
 use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
@@ -55,8 +55,14 @@ pub fn in_order() -> anyhow::Result<()> {
     // One that is in the way, and that the chart does not let go.
     let stays = ground.pieces(&[hook(job("stays", "0"), MOMENTS, "0", "hook-failed")]);
     ground.perform(&stays, "succeeded")?;
+    let preview = ground.preview(&ground.host.plan(&stays)?)?;
+    let shown = previewed(&preview, "Job/release-hooks/stays")?;
+    ensure!(
+        shown["change"] == "error" && shown["error"]["code"] == "hook-in-the-way",
+        "{shown:#}"
+    );
     let failed = ground.perform(&stays, "undone")?;
-    ensure!(failed["error"]["code"] == "hook-failed", "{failed:#}");
+    ensure!(failed["error"]["code"] == "hook-in-the-way", "{failed:#}");
     ensure!(
         failed["error"]["message"]
             .as_str()

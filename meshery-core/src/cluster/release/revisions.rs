@@ -1,5 +1,7 @@
 //! The revisions of a release that a cluster has records of.
 
+use std::collections::BTreeMap;
+
 use meshery_plugin_api::message::facts::Detail;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
@@ -7,8 +9,9 @@ use serde_json::Value;
 use super::record::{Record, Status};
 use crate::cluster::{Cluster, ClusterError};
 
-/// How many records of one release are looked at; Helm keeps ten.
-const MOST: usize = 500;
+/// How many records are looked at. Helm keeps ten of a release unless it is told otherwise; what is beyond this would be
+/// misread, as the newest are not the last by name.
+const MOST: usize = 10_000;
 /// What names of records begin with.
 const PREFIX: &str = "sh.helm.release.v1.";
 
@@ -20,6 +23,14 @@ pub(crate) struct Revision {
     /// The Secret that holds the record.
     pub(crate) secret: ObjectRef,
     pub(crate) uid: String,
+}
+
+/// The latest revision of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LatestRevision {
+    pub(crate) release: String,
+    pub(crate) namespace: String,
+    pub(crate) revision: Revision,
 }
 
 /// The Secret that holds, or is to hold, the record of a revision.
@@ -39,18 +50,70 @@ impl Cluster {
         namespace: &str,
         release: &str,
     ) -> Result<Vec<Revision>, ClusterError> {
-        let secrets = self.resolve("", "v1", "Secret").await?;
         let selector = format!("owner=helm,name={release}");
-        let listed = self
-            .list(&secrets, Some(namespace), &selector, Detail::Metadata, MOST)
-            .await?;
-        let mut revisions: Vec<Revision> = listed
-            .items
+        let mut revisions: Vec<Revision> = self
+            .records(Some(namespace), &selector)
+            .await?
             .iter()
             .filter_map(|secret| revision_of(namespace, secret))
             .collect();
         revisions.sort_by_key(|revision| revision.number);
         Ok(revisions)
+    }
+
+    /// The latest revision of each release in a namespace, or, for an empty one, anywhere.
+    pub(crate) async fn latest_revisions(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<LatestRevision>, ClusterError> {
+        let place = Some(namespace).filter(|namespace| !namespace.is_empty());
+        let listed = self.records(place, "owner=helm").await?;
+        let mut latest: BTreeMap<(String, String), Revision> = BTreeMap::new();
+        for secret in &listed {
+            let metadata = &secret["metadata"];
+            let (Some(namespace), Some(release)) = (
+                metadata["namespace"].as_str(),
+                metadata["labels"]["name"].as_str(),
+            ) else {
+                continue;
+            };
+            let Some(revision) = revision_of(namespace, secret) else {
+                continue;
+            };
+            let key = (namespace.to_owned(), release.to_owned());
+            match latest.get(&key) {
+                Some(known) if known.number >= revision.number => {}
+                _ => {
+                    latest.insert(key, revision);
+                }
+            }
+        }
+        let latest = latest
+            .into_iter()
+            .map(|((namespace, release), revision)| LatestRevision {
+                release,
+                namespace,
+                revision,
+            });
+        Ok(latest.collect())
+    }
+
+    /// The metadata of Secrets with records.
+    async fn records(&self, namespace: Option<&str>, selector: &str) -> Result<Vec<Value>, ClusterError> {
+        let secrets = self.resolve("", "v1", "Secret").await?;
+        let listed = self
+            .list(&secrets, namespace, selector, Detail::Metadata, MOST)
+            .await?;
+        if listed.truncated {
+            return Err(ClusterError::TooLarge {
+                what: format!(
+                    "the history of releases ({selector}) in {}",
+                    namespace.unwrap_or("all namespaces")
+                ),
+                message: format!("there are more than {MOST} records"),
+            });
+        }
+        Ok(listed.items)
     }
 
     /// A revision's record with the Secret that holds it; nothing when it is gone.
