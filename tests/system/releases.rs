@@ -255,6 +255,13 @@ impl Ground {
         Ok(serde_json::from_str(&self.helm(helm, all)?)?)
     }
 
+    /// That helm finds the release by the labels that somebody has given it.
+    fn expect_labelled(&self, helm: Helm, labels: &str) -> anyhow::Result<()> {
+        let found = self.helm(helm, &["list", "--short", "--selector", labels])?;
+        ensure!(found.trim() == "demo", "with {labels}: {found}");
+        Ok(())
+    }
+
     /// A request for the release `demo` of the chart `pieces` with these objects.
     fn pieces(&self, objects: &[Value]) -> Value {
         pieces(&self.space, objects)

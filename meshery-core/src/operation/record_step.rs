@@ -177,7 +177,8 @@ fn made(new: &NewSecret, packed: &[u8]) -> Result<Value, RecordFault> {
         modified_at: None,
         last_runs: Vec::new(),
     });
-    secret_of(&new.secret, &new.release.name, new.revision, &record, status)
+    let of = (new.release.name.as_str(), new.revision);
+    secret_of(&new.secret, of, &record, status, &new.labels)
 }
 
 fn busy(new: &NewSecret) -> Problem {

@@ -1,9 +1,12 @@
 //! What a cluster has of a release before a plan touches it, and what a new revision makes of that.
 
+use std::collections::BTreeMap;
+
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::RollbackRelease;
 
 use super::consent::{Consent, NeededConsent};
+use super::release_moment::Moment;
 use super::release_removal::target;
 use super::resolve::{Resolved, Resolver};
 use super::stored_plan::{ReleaseName, StatusChange, Work};
@@ -43,6 +46,19 @@ impl Existing {
 
     pub fn latest(&self) -> Option<&Revision> {
         self.revisions.last()
+    }
+
+    /// The labels that somebody has given the release, as helm carries them on: an upgrade those of the latest revision, a
+    /// rollback those of the one that it goes back to.
+    pub fn labels(&self, moment: Moment) -> BTreeMap<String, String> {
+        let revision = match moment {
+            Moment::Install => None,
+            Moment::Upgrade => self.latest(),
+            Moment::Rollback(number) => self.revisions.iter().find(|revision| revision.number == number),
+        };
+        revision
+            .map(|revision| revision.labels.clone())
+            .unwrap_or_default()
     }
 
     pub fn record(&self) -> Option<&Record> {

@@ -223,6 +223,7 @@ impl Resolver<'_> {
             content: BlobRef::of(&content),
             status: pending.to_string(),
             description: moment.underway(),
+            labels: existing.labels(moment),
         };
         resolved.contents.push(content);
         chain.add(

@@ -133,6 +133,9 @@ pub(super) struct NewSecret {
     /// Helm's word.
     pub status: String,
     pub description: String,
+    /// Labels of the release's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A record that gets another status.

@@ -155,7 +155,16 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
     let (first, second) = versions();
     let archive = ground.chart("pieces.tgz")?;
     let file = ground.values(&json!({"objects": first}))?;
-    ground.helm(helm, &["install", "demo", &archive, "-f", &file, "--wait"])?;
+    let install = [
+        "install",
+        "demo",
+        &archive,
+        "-f",
+        &file,
+        "--wait",
+        "--labels=team=a,stage=old",
+    ];
+    ground.helm(helm, &install)?;
     let theirs = Snapshot::take(&ground.cluster)?;
     let owners = |name: &str| owners(&ground.cluster, "configmap", name, "release-theirs");
     let owned = (owners("changes")?, owners("falls-away")?);
@@ -198,6 +207,7 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
         ground.host.story(&planned)
     );
     check_second(&ground)?;
+    ground.expect_labelled(helm, "team=a,stage=old")?;
     ensure!(
         upgraded["left"].as_array().is_some_and(|left| left
             .iter()
@@ -213,12 +223,17 @@ fn theirs(helm: Helm) -> anyhow::Result<()> {
     ensure!(again == owned, "{again:#?} instead of {owned:#?}");
     ground.expect_statuses(helm, &["deployed"])?;
     let file = ground.values(&json!({"objects": second}))?;
-    ground.helm(helm, &["upgrade", "demo", &archive, "-f", &file])?;
+    ground.helm(
+        helm,
+        &["upgrade", "demo", &archive, "-f", &file, "--labels=stage=new"],
+    )?;
     check_second(&ground)?;
     ground.expect_statuses(helm, &["superseded", "deployed"])?;
 
-    // Back to the first revision, by us.
+    // Back to the first revision, by us, with the labels of then.
+    ground.expect_labelled(helm, "team=a,stage=new")?;
     ground.perform(&ground.on_release("release-rollback"), "succeeded")?;
+    ground.expect_labelled(helm, "team=a,stage=old")?;
     theirs_again(&ground, helm)?;
 
     // Upgraded by us once more, and rolled back by helm. Helm 3 stops at an object that is there and not in its

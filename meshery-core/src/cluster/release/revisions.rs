@@ -7,6 +7,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
 use super::record::{Record, Status};
+use super::status::custom_labels;
 use crate::cluster::{Cluster, ClusterError};
 
 /// How many records are looked at. Helm keeps ten of a release unless it is told otherwise; what is beyond this would be
@@ -23,6 +24,8 @@ pub(crate) struct Revision {
     /// The Secret that holds the record.
     pub(crate) secret: ObjectRef,
     pub(crate) uid: String,
+    /// Labels that somebody has given the release.
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// The latest revision of a release.
@@ -149,5 +152,6 @@ fn revision_of(namespace: &str, secret: &Value) -> Option<Revision> {
         status: Status::of(labels["status"].as_str().unwrap_or_default()),
         secret: ObjectRef::new("v1", "Secret", namespace, name),
         uid: metadata["uid"].as_str()?.to_owned(),
+        labels: custom_labels(labels),
     })
 }

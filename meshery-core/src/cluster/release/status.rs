@@ -1,5 +1,7 @@
 //! Changing the status in a release's record: in the record itself and in the labels beside it, as Helm does.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::jiff::Timestamp;
@@ -50,27 +52,43 @@ pub(crate) fn status_of(secret: &Value) -> Status {
     Status::of(secret["metadata"]["labels"].text("status").unwrap_or_default())
 }
 
-/// The Secret for a new record.
+/// Labels of a record that Helm writes itself.
+const SYSTEM_LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
+
+/// Labels of a record that somebody has given the release (`helm install --labels`).
+pub(super) fn custom_labels(labels: &Value) -> BTreeMap<String, String> {
+    let all: BTreeMap<String, String> = serde_json::from_value(labels.clone()).unwrap_or_default();
+    all.into_iter()
+        .filter(|(key, _)| !SYSTEM_LABELS.contains(&key.as_str()))
+        .collect()
+}
+
+/// The Secret for a new record, with labels of the release's own beside Helm's.
 pub(crate) fn secret_of(
     secret: &ObjectRef,
-    release: &str,
-    revision: u32,
+    (release, revision): (&str, u32),
     record: &Record,
     status: Status,
+    custom: &BTreeMap<String, String>,
 ) -> Result<Value, RecordFault> {
+    let mut labels = custom.clone();
+    labels.extend(
+        [
+            ("owner", "helm".to_owned()),
+            ("name", release.to_owned()),
+            ("version", revision.to_string()),
+            ("status", status.to_string()),
+            ("createdAt", Timestamp::now().as_second().to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    );
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": secret.name,
             "namespace": secret.namespace,
-            "labels": {
-                "owner": "helm",
-                "name": release,
-                "version": revision.to_string(),
-                "status": status.as_str(),
-                "createdAt": Timestamp::now().as_second().to_string(),
-            },
+            "labels": labels,
         },
         "type": "helm.sh/release.v1",
         "data": {"release": BASE64.encode(record.pack()?)},
@@ -196,4 +214,46 @@ async fn pack(record: Record) -> Result<String, RecordFault> {
     tokio::task::spawn_blocking(move || record.pack_again())
         .await
         .unwrap_or_else(|error| Err(RecordFault(format!("it could not be packed: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::release::record::NewRecord;
+    use crate::cluster::release::record_reference;
+
+    #[test]
+    fn labels_that_a_release_was_given_stand_beside_helms_own_and_never_in_their_place() {
+        let record = Record::new(NewRecord {
+            release: "demo",
+            namespace: "space",
+            revision: 2,
+            chart: Value::Null,
+            config: &serde_json::Map::new(),
+            manifest: "",
+            hooks: Vec::new(),
+            notes: "",
+            first_deployed: None,
+            now: "2026-11-22T10:00:00Z",
+        });
+        let earlier = json!({"owner": "helm", "name": "demo", "status": "deployed", "version": "1",
+            "createdAt": "1", "modifiedAt": "2", "team": "a", "example.io/tier": "front"});
+        let custom = custom_labels(&earlier);
+        let given: Vec<&str> = custom.keys().map(String::as_str).collect();
+        assert_eq!(given, ["example.io/tier", "team"]);
+        assert!(custom_labels(&Value::Null).is_empty());
+
+        let secret = record_reference("space", "demo", 2);
+        let made = secret_of(&secret, ("demo", 2), &record, Status::PendingUpgrade, &custom).unwrap();
+        let labels = &made["metadata"]["labels"];
+        assert_eq!(
+            (&labels["team"], &labels["example.io/tier"]),
+            (&json!("a"), &json!("front"))
+        );
+        assert_eq!(
+            (&labels["version"], &labels["status"]),
+            (&json!("2"), &json!("pending-upgrade"))
+        );
+        assert_eq!(labels["modifiedAt"], Value::Null);
+    }
 }
