@@ -3,8 +3,10 @@
 //! A watch can end at any moment and for many reasons, and some of them show only as silence. So each one is short
 //! (the server ends it after half a minute, and we end it if the server does not), goes on from the state that was
 //! seen last, and starts again from a list when the server has forgotten that state, or when another request has found
-//! no server: one that is being stopped keeps watches open, and says nothing more in them. Where watching is not allowed,
-//! lists every two seconds take its place.
+//! no server: one that is being stopped keeps watches open, and says nothing more in them. A server that has not come as
+//! far as that state (its store was restored, or the address leads to another one) accepts the watch and says nothing:
+//! so a watch that has told nothing at all is not gone on with either. Where watching is not allowed, lists every two
+//! seconds take its place.
 
 use std::time::Duration;
 
@@ -103,6 +105,8 @@ pub(super) enum Seen {
 enum End {
     /// It may go on from where it was.
     InTime,
+    /// It told nothing, which is also what a state of the future looks like.
+    Silent,
     /// A new list is needed.
     Lost,
     /// Nobody listens any more.
@@ -169,18 +173,21 @@ impl Cluster {
         }
         loop {
             let began = tokio::time::Instant::now();
-            match self.watch_once(number, target, &kind, &mut version, events).await {
-                Ok(End::InTime) => {}
-                Ok(end) => return Ok(end),
+            let end = match self.watch_once(number, target, &kind, &mut version, events).await {
+                Ok(end) => end,
                 // The list worked, and the next one will say if something is wrong.
                 Err(error) => {
                     tracing::debug!(%error, kind = target.kind, "a watch could not be opened");
                     tokio::time::sleep(LONGEST_PAUSE).await;
                     return Ok(End::Lost);
                 }
-            }
-            if began.elapsed() < Duration::from_secs(1) {
+            };
+            // Whatever ends watches at once does not make us ask all the time.
+            if matches!(end, End::InTime | End::Silent) && began.elapsed() < Duration::from_secs(1) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            if !matches!(end, End::InTime) {
+                return Ok(end);
             }
         }
     }
@@ -230,15 +237,17 @@ impl Cluster {
         }
         let mut frames = answer.into_body().into_data_stream();
         let mut line = BytesMut::new();
+        let mut heard = false;
         let give_up = tokio::time::Instant::now() + SILENCE;
         loop {
             let frame = tokio::select! {
                 frame = frames.next() => frame,
                 _ = breaks.changed() => return Ok(End::Lost),
-                () = tokio::time::sleep_until(give_up) => return Ok(End::InTime),
+                () = tokio::time::sleep_until(give_up) => None,
             };
             match frame {
-                None => return Ok(End::InTime),
+                None if heard => return Ok(End::InTime),
+                None => return Ok(End::Silent),
                 Some(Err(error)) => {
                     tracing::debug!(%error, kind = target.kind, "a watch broke");
                     self.connection.note_trouble();
@@ -248,6 +257,7 @@ impl Cluster {
             }
             while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
                 let event = line.split_to(end + 1);
+                heard = true;
                 match read_event(kind, &event, version) {
                     Some(Event::Seen(seen)) => {
                         if events.send((number, seen)).await.is_err() {
