@@ -1,5 +1,6 @@
 //! Everything that touches a Kubernetes cluster, or prepares what will.
 
+pub(crate) mod access;
 pub mod apply;
 pub mod chart;
 pub mod clusters;

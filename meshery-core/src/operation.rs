@@ -10,6 +10,7 @@
 
 mod apply;
 pub(crate) mod clock;
+mod coming;
 mod conduct;
 mod consent;
 mod delete;
@@ -54,6 +55,7 @@ mod presence;
 mod preview;
 mod preview_deletion;
 mod preview_hook;
+mod preview_rights;
 mod previewing;
 mod probe;
 mod pulled;

@@ -4,6 +4,7 @@
 mod guessed;
 mod interrupted;
 mod many;
+mod rights;
 mod unchangeable;
 mod undo_preview;
 mod without_adapter;
@@ -52,6 +53,14 @@ pub fn trials() -> Vec<Trial> {
             queued,
         ),
         trial("operations::a_plan_goes_stale_when_the_cluster_changes", stale),
+        trial(
+            "operations::a_user_who_may_not_write_what_comes_is_told_before_anything_is_begun",
+            rights::told,
+        ),
+        trial(
+            "operations::a_preview_says_when_nobody_tells_what_is_allowed",
+            rights::not_known,
+        ),
         trial("operations::an_approval_is_asked_for_and_given", approval),
         trial("operations::a_restart_is_what_kubectl_would_do", restart),
         trial(

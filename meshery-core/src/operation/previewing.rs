@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::apply::{apply_as_ours, unchangeable};
 use super::clock;
+use super::coming::Coming;
 use super::consent::Consent;
-use super::mark::{is_only_made, marked, text};
+use super::mark::{is_only_made, marked};
 use super::moved::Moved;
 use super::outputs::is_open;
 use super::ownership::objection_to_change;
@@ -29,7 +30,7 @@ use crate::problem::Problem;
 use crate::provider::Store;
 
 /// Objects asked about at a time; the cluster's own limit is the one that counts.
-const AT_A_TIME: usize = 16;
+pub(super) const AT_A_TIME: usize = 16;
 /// A namespace that every cluster has: objects whose own namespace comes with the plan have their form checked there.
 const STAND_IN: &str = "default";
 
@@ -40,12 +41,6 @@ pub(super) struct Previewing<'a> {
     pub cluster: &'a Cluster,
     pub store: &'a Store,
     pub key: &'a HostKey,
-}
-
-/// What comes with the plan, so that the server cannot be asked about what needs it.
-struct Coming {
-    namespaces: HashSet<String>,
-    kinds: HashSet<(String, String)>,
 }
 
 /// One object as it was found.
@@ -73,7 +68,7 @@ impl Previewing<'_> {
             };
             manifests.push(objects);
         }
-        let coming = self.coming(manifests.iter().flatten()).await?;
+        let coming = Coming::with(self.cluster, manifests.iter().flatten()).await?;
         let mut found = Vec::new();
         for (step, objects) in self.plan.steps.iter().zip(manifests) {
             let of_step = self.step(step, objects, &coming).await?;
@@ -82,6 +77,7 @@ impl Previewing<'_> {
                 ..found
             }));
         }
+        let unasked = self.hold_against_rights(&mut found, &coming).await?;
         let mut relied = Relied::default();
         let mut touched = HashSet::new();
         let mut risks: Vec<Risk> = Vec::new();
@@ -112,7 +108,14 @@ impl Previewing<'_> {
             risks,
             findings: self.record.findings.clone(),
             point_of_no_return: self.point_of_no_return(),
-            notes: self.record.notes.iter().cloned().chain(self.later()).collect(),
+            notes: self
+                .record
+                .notes
+                .iter()
+                .cloned()
+                .chain(self.later())
+                .chain(unasked)
+                .collect(),
             needs_consent: self
                 .record
                 .needs_consent
@@ -154,33 +157,6 @@ impl Previewing<'_> {
             .iter()
             .find(|step| step.is_final())
             .map(|step| step.id.clone())
-    }
-
-    async fn coming(&self, manifests: impl Iterator<Item = &Value>) -> Result<Coming, Problem> {
-        let mut coming = Coming {
-            namespaces: HashSet::new(),
-            kinds: HashSet::new(),
-        };
-        let mut namespaces = Vec::new();
-        for manifest in manifests {
-            match manifest["kind"].as_str() {
-                Some("Namespace") => namespaces.extend(ObjectRef::of(manifest)),
-                Some("CustomResourceDefinition") => {
-                    let kind = (
-                        text(manifest, "/spec/group").to_owned(),
-                        text(manifest, "/spec/names/kind").to_owned(),
-                    );
-                    coming.kinds.insert(kind);
-                }
-                _ => {}
-            }
-        }
-        for namespace in namespaces {
-            if self.cluster.get(&namespace).await?.is_none() {
-                coming.namespaces.insert(namespace.name);
-            }
-        }
-        Ok(coming)
     }
 
     async fn step(
@@ -313,7 +289,7 @@ impl Previewing<'_> {
         let mut previewed = blank(step, &reference, Change::Create, Certainty::Local);
         let now = match self.cluster.get(&reference).await {
             Ok(now) => now,
-            Err(ClusterError::NotServed { .. }) if coming.kinds.contains(&kind) => {
+            Err(ClusterError::NotServed { .. }) if coming.kinds.contains_key(&kind) => {
                 previewed.note = Some("the definition of its kind comes with this plan".into());
                 previewed.diff = diff(&Value::Null, &manifest);
                 return Ok(found(previewed, manifest, None));
