@@ -30,17 +30,33 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     bench.perform("remove-gateway", &removed)?;
     before.await_same(&bench.cluster).context("a gateway")?;
     bench.there_and_back(("add-gateway", &edge), ("remove-gateway", &removed))?;
+    let egress = json!({"kind": "egress", "gateway_namespace": "edge"});
+    bench.perform("add-gateway", &egress)?;
+    let service = bench.get(&["service", "istio-egressgateway", "--namespace", "edge"])?;
+    ensure!(service["spec"]["type"] == "ClusterIP", "{service:#}");
+    bench.perform("remove-gateway", &egress)?;
+    before.await_same(&bench.cluster).context("a way out")?;
 
     for policy in ["permissive", "disable", "deny-all"] {
         let of_shop = json!({"policy": policy, "namespace": "shop"});
         bench.perform("set-policy", &of_shop).context(policy)?;
         bench.perform("remove-policy", &of_shop).context(policy)?;
     }
+    let of_mesh = json!({"policy": "strict"});
+    bench.perform("set-policy", &of_mesh)?;
+    let set = bench.get(&["peerauthentication", "default", "--namespace", SYSTEM])?;
+    ensure!(set["spec"]["mtls"]["mode"] == "STRICT", "{set:#}");
+    bench.perform("remove-policy", &of_mesh)?;
     before.await_same(&bench.cluster).context("policies")?;
     let strict = json!({"policy": "strict", "namespace": "shop"});
     bench.there_and_back(("set-policy", &strict), ("remove-policy", &strict))?;
 
-    bench.perform("deploy-imagehub", &json!({}))?;
+    for sample in ["httpbin", "emojivoto"] {
+        exposed(&bench, &istiod, sample)?;
+        bench.perform(&format!("remove-{sample}"), &json!({}))?;
+    }
+    before.await_same(&bench.cluster).context("samples")?;
+    exposed(&bench, &istiod, "imagehub")?;
     bench.perform("add-imagehub-filter", &json!({"per_minute": 5}))?;
     let filters = bench.get(&["envoyfilters.networking.istio.io", "--namespace", "imagehub"])?;
     ensure!(
@@ -58,5 +74,19 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     istiod.trouble()?;
     bench.perform("remove", &json!({"purge": true}))?;
     ensure!(bench.installations()?.is_empty());
+    Ok(())
+}
+
+/// Deploys a sample with its way in, which the definitions and the validator take.
+fn exposed(bench: &Bench, istiod: &Istiod, sample: &str) -> anyhow::Result<()> {
+    bench.perform(&format!("deploy-{sample}"), &json!({"expose": true}))?;
+    let validated = istiod.validated();
+    let gateway = format!("{sample}-gateway");
+    for (kind, name) in [("Gateway", gateway.as_str()), ("VirtualService", sample)] {
+        let asked = format!("{kind} {sample}/{name}");
+        ensure!(validated.contains(&asked), "no {asked} in {validated:?}");
+        let resource = format!("{}s.networking.istio.io", kind.to_lowercase());
+        bench.get(&[&resource, name, "--namespace", sample])?;
+    }
     Ok(())
 }
