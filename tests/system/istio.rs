@@ -7,6 +7,7 @@ mod checks;
 mod configuring;
 mod others;
 mod platforms;
+mod proof;
 mod rollbacks;
 mod upgrades;
 mod with_helm;
@@ -121,6 +122,10 @@ pub fn trials() -> Vec<Trial> {
         trial_with_charts(
             "istio::whose_webhooks_nobody_answers_is_told_with_the_pods_that_are_refused",
             checks::nobody_answers,
+        ),
+        trial_with_charts(
+            "istio::that_refuses_its_sidecars_in_its_own_namespace_is_proved_elsewhere_or_not_begun",
+            proof::beside_what_refuses_it,
         ),
         trial_with_charts(
             "istio::on_openshift_gke_and_k3s_gets_what_their_nodes_need",

@@ -21,10 +21,7 @@ use crate::control_plane::{
     DEFAULT_REVISION, DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
 };
 use crate::dropped::{self, Names};
-use crate::install::{
-    deadline, deadline_parameter, injection_works, revision_named, revision_schema, validation_works,
-    version_parameter,
-};
+use crate::install::{deadline, deadline_parameter, revision_named, revision_schema, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
@@ -32,13 +29,13 @@ use crate::skew::BY_REVISION;
 use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::VALUES;
-use crate::{MESH, detect, injection, nodes, proxies, tag, upgrade, versions};
+use crate::{MESH, detect, injection, nodes, proof, proxies, tag, upgrade, versions};
 
 /// Name of the operation.
 pub const CANARY: &str = "upgrade-canary";
 
 pub fn operation() -> Operation {
-    let mut needs = vec![need::namespace("{namespace}")];
+    let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
@@ -264,7 +261,10 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         }
     }
     steps.extend(gateways(&canary, &parts)?);
-    let mut verify = vec![injection_works(new), validation_works(new.namespace)];
+    let mut verify = vec![
+        proof::injection_works(facts, new),
+        proof::validation_works(new.namespace),
+    ];
     let mut notes = vec![format!(
         "The new control plane begins with the values of {}; what is set later in one is not set in the other.",
         old.istiod()
@@ -272,7 +272,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     if stay.is_empty() {
         steps.extend(removal(&canary, facts, parts.deadline_s));
         if canary.is_default(facts) {
-            let mut of_default = injection_works(Plane { revision: "", ..new });
+            let mut of_default = proof::injection_works(facts, Plane { revision: "", ..new });
             of_default.id = "injection-default".into();
             verify.push(of_default);
         }
@@ -308,7 +308,7 @@ fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<S
         // Another name of the old one stays with that.
         release.values.insert("revisionTags".into(), json!([]));
     }
-    let mut injects = injection_works(parts.plane);
+    let mut injects = proof::injection_works(facts, parts.plane);
     injects.id = "injection-beside".into();
     let mut steps = vec![parts.base()?, istiod, parts.ready(), injects];
     if has(&canary.releases, Part::Cni) {
@@ -503,6 +503,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let there = detect::installations(facts)?;
     let seen = nodes::Seen::new(facts, &there, &canary.releases);
     findings.extend(seen.beside(canary.old, &canary.revision, &canary.chosen.version));
+    findings.extend(proof::refused(facts, canary.new_plane()));
     let beside = there
         .into_iter()
         .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);

@@ -18,7 +18,8 @@ use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
-    MESH, ambient, detect, injection, install, istioctl, nodes, proxies, remove as removal, tag, versions,
+    MESH, ambient, detect, injection, install, istioctl, nodes, proof, proxies, remove as removal, tag,
+    versions,
 };
 
 /// Where more is written about findings, by their codes.
@@ -67,6 +68,10 @@ pub const PAGES: Pages = &[
     (
         "istio-webhook-without-endpoints",
         "https://istio.io/latest/docs/ops/common-problems/injection/",
+    ),
+    (
+        "istio-unprovable",
+        "https://istio.io/latest/docs/setup/additional-setup/pod-security-admission/",
     ),
     (
         "istio-no-ambient",
@@ -125,6 +130,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             "use an identity that may list Deployments and webhook configurations",
         )),
     }
+    findings.extend(proof::refused(facts, wish.plane));
     findings.extend(definitions(facts, wish.plane.namespace));
     for gateway in &wish.gateways {
         findings.extend(adoption::changed(request, gateway)?);

@@ -2,24 +2,24 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
 use meshery_mesh_kit::ownership::ReleaseId;
-use meshery_mesh_kit::step::{apply, probe};
+use meshery_mesh_kit::step::apply;
 use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::Finding;
-use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
-use serde_json::{Value, json};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
+use serde_json::Value;
 
 use crate::control_plane::{
     DEFAULT_REVISION, EGRESS_GATEWAY, EGRESS_NAMESPACE, GATEWAY, GATEWAY_NAMESPACE, NAMESPACE, Plane,
-    REVISION_LABEL, is_istiod, revision, revision_of_pods, shown,
+    is_istiod, revision, revision_of_pods, shown,
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::{self, NAMES, PLATFORMS, Profile};
 use crate::releases::{Part, of_istio};
 use crate::values::VALUES;
-use crate::{MESH, detect, versions};
+use crate::{MESH, detect, proof, versions};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -29,6 +29,7 @@ pub fn operation() -> Operation {
         need::namespace("{namespace}"),
         need::namespace("{gateway_namespace}"),
         need::namespace("{egress_namespace}"),
+        proof::need(),
     ];
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
@@ -224,13 +225,13 @@ impl<'a> Install<'a> {
         Ok(steps)
     }
 
-    fn verify(&self) -> Vec<Step> {
+    fn verify(&self, facts: &Facts) -> Vec<Step> {
         let gateways = self.gateways.iter();
         let mut verify: Vec<Step> = gateways
             .map(|gateway| self.parts.gateway_ready(gateway))
             .collect();
-        verify.push(injection_works(self.parts.plane));
-        verify.push(validation_works(self.parts.plane.namespace));
+        verify.push(proof::injection_works(facts, self.parts.plane));
+        verify.push(proof::validation_works(self.parts.plane.namespace));
         verify
     }
 
@@ -343,50 +344,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             parts.chosen.version, parts.profile.name, parts.plane.namespace
         ),
         install.steps(request)?,
-        install.verify(),
+        install.verify(&request.facts),
         install.notes(),
     ))
-}
-
-/// A pod that asks for a sidecar gets one.
-pub fn injection_works(plane: Plane<'_>) -> Step {
-    let mut labels = json!({"sidecar.istio.io/inject": "true"});
-    if !plane.revision.is_empty() {
-        labels[REVISION_LABEL] = plane.revision.into();
-    }
-    let mut step = probe(
-        "injection",
-        "a pod that asks for a sidecar would get one",
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": "meshery-injection-probe",
-                "namespace": plane.namespace,
-                "labels": labels,
-            },
-            "spec": {"containers": [{"name": "probe", "image": "probe"}]},
-        }),
-    );
-    if let Action::Probe(probe) = &mut step.action {
-        probe.expect.insert(
-            "the mark of a sidecar".into(),
-            "/metadata/annotations/sidecar.istio.io~1status".into(),
-        );
-    }
-    step
-}
-
-/// A policy is taken: its definition is served, and the validator that must see it answers.
-pub fn validation_works(namespace: &str) -> Step {
-    probe(
-        "validation",
-        "a policy would pass the validator",
-        json!({
-            "apiVersion": "security.istio.io/v1",
-            "kind": "PeerAuthentication",
-            "metadata": {"name": "meshery-validation-probe", "namespace": namespace},
-            "spec": {"mtls": {"mode": "PERMISSIVE"}},
-        }),
-    )
 }

@@ -24,6 +24,7 @@ mod nodes;
 mod parts;
 mod policy;
 mod profile;
+mod proof;
 mod prospect;
 mod proxies;
 mod releases;

@@ -172,10 +172,21 @@ fn of(facts: &Facts) -> Vec<OnNodes> {
     facts.objects("apps", "DaemonSet").filter_map(on_nodes).collect()
 }
 
+/// Whether the CNI plugin on the nodes sets up the network of pods with a sidecar. In ambient mode the charts have sidecars do that by
+/// themselves still.
+pub fn redirect_for_sidecars(facts: &Facts) -> bool {
+    let of_nodes = |part: fn(&Value) -> bool| facts.objects("apps", "DaemonSet").any(part);
+    of_nodes(|object| name(object) == CNI_NODE) && !of_nodes(is_ztunnel)
+}
+
+fn is_ztunnel(object: &Value) -> bool {
+    name(object) == ZTUNNEL || label(object, NAME_LABEL) == Some(ZTUNNEL)
+}
+
 fn on_nodes(object: &Value) -> Option<OnNodes> {
     let (part, container) = if name(object) == CNI_NODE {
         (Part::Cni, "install-cni")
-    } else if name(object) == ZTUNNEL || label(object, NAME_LABEL) == Some(ZTUNNEL) {
+    } else if is_ztunnel(object) {
         (Part::Ztunnel, "istio-proxy")
     } else {
         return None;

@@ -10,6 +10,7 @@ mod dropped;
 mod every_operation;
 mod nodes;
 mod plans;
+mod proof;
 mod prospects;
 mod removal;
 mod rights;

@@ -14,19 +14,16 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use semver::Version;
 
 use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, shown};
-use crate::install::{
-    asked_revision, deadline, deadline_parameter, injection_works, revision_parameter, validation_works,
-    version_parameter,
-};
+use crate::install::{asked_revision, deadline, deadline_parameter, revision_parameter, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::{self, IN_PLACE};
 use crate::values::VALUES;
-use crate::{MESH, detect, nodes, proxies, versions};
+use crate::{MESH, detect, nodes, proof, proxies, versions};
 
 pub fn operation() -> Operation {
-    let mut needs = vec![need::namespace("{namespace}")];
+    let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
@@ -196,8 +193,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             verify.push(parts.gateway_ready(&gateway));
         }
     }
-    verify.push(injection_works(plane));
-    verify.push(validation_works(plane.namespace));
+    verify.push(proof::injection_works(facts, plane));
+    verify.push(proof::validation_works(plane.namespace));
     let notes = notes(
         facts,
         plane,
@@ -246,6 +243,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let seen = nodes::Seen::new(facts, &there, &releases);
     findings.extend(seen.in_place(plane, &chosen.version));
     findings.extend(elsewhere(facts, plane));
+    findings.extend(proof::refused(facts, plane));
     let with_gateways = parameter::flag(request, "gateways", true)?;
     findings.extend(carried(request, &releases, with_gateways)?);
     Ok(findings)

@@ -219,23 +219,26 @@ fn nodes_for_replicas(facts: &Facts) -> Option<Finding> {
 /// would be taken for one that does not, and be taken back.
 fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
     let place = install::PROOF_NAMESPACE;
-    let why = match namespace::pod_security(facts, place) {
-        // With the CNI plugin a pod needs no rights on its network.
-        Some(level) if !cni => {
-            format!("enforces PodSecurity \"{level}\", which refuses a proxy's init container")
-        }
-        _ => {
-            let object = namespace::find(facts, place)?;
-            label(object, WEBHOOKS_DISABLED).filter(|value| *value == "disabled")?;
-            format!("has {WEBHOOKS_DISABLED}=disabled: no webhook sees its pods")
-        }
+    let (key, why, instead) = if let Some(level) = namespace::refuses_proxies(facts, place, cni) {
+        let why = format!("enforces PodSecurity \"{level}\", which refuses a pod with a proxy");
+        let with_plugin = if namespace::refuses_proxies(facts, place, true).is_some() {
+            ""
+        } else {
+            ", or use the CNI plugin (cni)"
+        };
+        (namespace::ENFORCED, why, with_plugin)
+    } else {
+        let object = namespace::find(facts, place)?;
+        label(object, WEBHOOKS_DISABLED).filter(|value| *value == "disabled")?;
+        let why = format!("has {WEBHOOKS_DISABLED}=disabled: no webhook sees its pods");
+        (WEBHOOKS_DISABLED, why, "")
     };
     let mut found = finding(
         "linkerd-unprovable",
         Severity::Error,
         format!("namespace \"{place}\", in which injection is proved by a dry run, {why}"),
         format!(
-            "take that label off namespace {place} while the operation runs, or use the CNI plugin (cni)"
+            "take that label away while the operation runs (`kubectl label namespace {place} {key}-`){instead}"
         ),
     );
     found.object = Some(namespace::reference(place));
@@ -381,20 +384,32 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 }
 
 /// Without the CNI plugin, a container that runs before the others sets up the redirection, for which it needs rights that
-/// the two stricter levels refuse.
+/// the two stricter levels refuse. With it the strictest one still asks more of a proxy than the chart gives it.
 fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
-    let level = namespace::pod_security(facts, target).filter(|_| !cni::is_there(facts))?;
+    let with_plugin = cni::is_there(facts);
+    let level = namespace::refuses_proxies(facts, target, with_plugin)?;
+    let (what, remedy) = if with_plugin {
+        (
+            "a proxy that does not give up all capabilities, as it is by the chart",
+            "have the proxies give them up (values of chart linkerd-control-plane, proxy.capabilities.drop)"
+                .to_owned(),
+        )
+    } else {
+        (
+            "the init container of a proxy",
+            format!("install {MESH} with the CNI plugin (parameter cni)"),
+        )
+    };
     let mut found = finding(
         "pod-security",
         Severity::Warning,
         format!(
-            "namespace \"{target}\" enforces PodSecurity \"{level}\", which refuses the init container of a proxy: its pods \
-             would not be made"
+            "namespace \"{target}\" enforces PodSecurity \"{level}\", which refuses {what}: its pods would not be made"
         ),
         format!(
-            "install {MESH} with the CNI plugin (parameter cni), or `kubectl label namespace {target} \
-             pod-security.kubernetes.io/enforce=privileged --overwrite`, if that is wanted; see \
-             https://kubernetes.io/docs/concepts/security/pod-security-admission/"
+            "{remedy}, or `kubectl label namespace {target} {}=privileged --overwrite`, if that is wanted; see \
+             https://kubernetes.io/docs/concepts/security/pod-security-admission/",
+            namespace::ENFORCED
         ),
     );
     found.object = Some(namespace::reference(target));

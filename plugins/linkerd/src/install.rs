@@ -3,13 +3,13 @@
 use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::step::{apply, holds, keeping_values, managed_by, probe, release, wait};
 use meshery_mesh_kit::values::Values;
-use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, skew, webhook};
+use meshery_mesh_kit::{adoption, injection_proof, need, parameter, precheck, schema, skew, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
-use meshery_plugin_api::message::plan::{Action, Images, Plan, PlanRequest, Rule, Step};
+use meshery_plugin_api::message::plan::{Images, Plan, PlanRequest, Rule, Step};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -533,26 +533,14 @@ fn planned(request: &PlanRequest, verb: &str) -> Result<Plan, PluginError> {
 
 /// A pod that asks for a proxy gets one. Not in the control plane's own namespace, whose pods no webhook sees.
 pub fn injection_works(deadline_s: u32) -> Step {
-    let mut step = probe(
-        "injection",
+    let mut step = injection_proof::injection_works(
         "a pod that asks for a proxy would get one",
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": "meshery-injection-probe",
-                "namespace": PROOF_NAMESPACE,
-                "annotations": {INJECT: "enabled"},
-            },
-            "spec": {"containers": [{"name": "probe", "image": "probe"}]},
-        }),
+        json!({"namespace": PROOF_NAMESPACE, "annotations": {INJECT: "enabled"}}),
+        (
+            "the mark of a proxy",
+            "/metadata/annotations/linkerd.io~1proxy-version",
+        ),
     );
-    if let Action::Probe(probe) = &mut step.action {
-        probe.expect.insert(
-            "the mark of a proxy".into(),
-            "/metadata/annotations/linkerd.io~1proxy-version".into(),
-        );
-    }
     step.deadline_s = deadline_s;
     step
 }

@@ -19,6 +19,7 @@ pub mod cut_off;
 pub mod documentation;
 pub mod dropped;
 pub mod injection;
+pub mod injection_proof;
 pub mod manifest;
 pub mod mesh_releases;
 pub mod namespace;

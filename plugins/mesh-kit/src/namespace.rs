@@ -112,10 +112,19 @@ pub fn terminating(facts: &Facts, namespace: &str) -> Option<Finding> {
     })
 }
 
-/// What the namespace demands of its pods (`pod-security.kubernetes.io/enforce`), if anything.
+/// Label of a namespace with the level of PodSecurity that it enforces.
+pub const ENFORCED: &str = "pod-security.kubernetes.io/enforce";
+
+/// What the namespace demands of its pods, if anything.
 pub fn pod_security<'a>(facts: &'a Facts, namespace: &str) -> Option<&'a str> {
-    label(find(facts, namespace)?, "pod-security.kubernetes.io/enforce")
-        .filter(|level| *level != "privileged")
+    label(find(facts, namespace)?, ENFORCED).filter(|level| *level != "privileged")
+}
+
+/// The level that a namespace enforces, if pods with a proxy would be refused by it. Without a CNI plugin a container that runs
+/// before the others sets up the pod's network, for which it needs rights that both levels refuse; with one `baseline` has nothing
+/// against a proxy.
+pub fn refuses_proxies<'a>(facts: &'a Facts, namespace: &str, with_plugin: bool) -> Option<&'a str> {
+    pod_security(facts, namespace).filter(|level| !with_plugin || *level != "baseline")
 }
 
 #[cfg(test)]
@@ -166,5 +175,23 @@ mod tests {
         assert_eq!(missing(&absent, &["shop", "shop"]), [manifest("shop")]);
         let there = facts(Readability::Present, vec![manifest("shop")]);
         assert!(missing(&there, &["shop"]).is_empty());
+    }
+    #[test]
+    fn a_plugin_on_the_nodes_lets_proxies_into_baseline_and_not_into_restricted() {
+        for (level, without, with) in [
+            ("privileged", false, false),
+            ("baseline", true, false),
+            ("restricted", true, true),
+        ] {
+            let mut object = manifest("shop");
+            object["metadata"]["labels"] = json!({ENFORCED: level});
+            let facts = facts(Readability::Present, vec![object]);
+            assert_eq!(
+                refuses_proxies(&facts, "shop", false).is_some(),
+                without,
+                "{level}"
+            );
+            assert_eq!(refuses_proxies(&facts, "shop", true).is_some(), with, "{level}");
+        }
     }
 }

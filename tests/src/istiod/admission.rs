@@ -22,7 +22,8 @@ pub(super) fn decide(path: &str, request: &Value, revision: &str, seen: &Seen) -
     Some(response)
 }
 
-/// Adds the proxy, or gives a gateway's own one an image; and leaves the mark by which the real one is known.
+/// Adds the proxy and, before it, what sets up the pod's network without the CNI plugin; or gives a gateway's own proxy an image. Leaves
+/// the mark by which the real one is known.
 fn sidecar(pod: &Value, revision: &str) -> Vec<Value> {
     let mut patch = Vec::new();
     let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
@@ -33,9 +34,7 @@ fn sidecar(pod: &Value, revision: &str) -> Vec<Value> {
         Some(at) => patch.push(json!({
             "op": "replace", "path": format!("/spec/containers/{at}/image"), "value": IMAGE,
         })),
-        None => patch.push(json!({
-            "op": "add", "path": "/spec/containers/-", "value": {"name": SIDECAR, "image": IMAGE},
-        })),
+        None => patch.extend(added(pod)),
     }
     if !pod["metadata"]["annotations"].is_object() {
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
@@ -53,5 +52,28 @@ fn sidecar(pod: &Value, revision: &str) -> Vec<Value> {
     patch.push(json!({
         "op": "add", "path": "/metadata/labels/service.istio.io~1canonical-name", "value": canonical,
     }));
+    patch
+}
+
+/// The containers of a sidecar, with the rights that they ask for.
+fn added(pod: &Value) -> Vec<Value> {
+    let mut patch = Vec::new();
+    if !pod["spec"]["initContainers"].is_array() {
+        patch.push(json!({"op": "add", "path": "/spec/initContainers", "value": []}));
+    }
+    patch.push(json!({"op": "add", "path": "/spec/initContainers/-", "value": {
+        "name": "istio-init", "image": IMAGE, "securityContext": {
+            "allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": false,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "runAsGroup": 0, "runAsNonRoot": false, "runAsUser": 0,
+        },
+    }}));
+    patch.push(json!({"op": "add", "path": "/spec/containers/-", "value": {
+        "name": SIDECAR, "image": IMAGE, "securityContext": {
+            "allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsGroup": 1337, "runAsNonRoot": true, "runAsUser": 1337,
+        },
+    }}));
     patch
 }

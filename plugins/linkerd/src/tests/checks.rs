@@ -300,6 +300,12 @@ fn a_place_where_injection_cannot_be_proved_is_told_before() {
     };
     let enforce = "pod-security.kubernetes.io/enforce";
     assert_eq!(with(enforce, "baseline", json!({})), ["linkerd-unprovable"]);
+    assert!(with(enforce, "baseline", json!({"cni": true})).is_empty());
+    // The chart has proxies keep capabilities that this level wants to be given up.
+    assert_eq!(
+        with(enforce, "restricted", json!({"cni": true})),
+        ["linkerd-unprovable"]
+    );
     assert!(with(enforce, "privileged", json!({})).is_empty());
     let disabled = with("config.linkerd.io/admission-webhooks", "disabled", json!({}));
     assert_eq!(disabled, ["linkerd-unprovable"]);
@@ -423,13 +429,22 @@ fn a_namespace_that_would_refuse_the_init_container_is_named_unless_the_plugin_i
         "nobody asks for a proxy"
     );
     // The plugin's DaemonSet, in the place of a Deployment that nobody looks for here.
-    let with_plugin = enforcing("restricted").change("web", |object| {
-        object["kind"] = "DaemonSet".into();
-        object["metadata"]["name"] = "linkerd-cni".into();
-        object["metadata"]["namespace"] = "linkerd-cni".into();
-        object["metadata"]["labels"] = json!({"linkerd.io/cni-resource": "true"});
-    });
-    assert!(!warned(&with_plugin, "inject", shop()));
+    let with_plugin = |level| {
+        enforcing(level).change("web", |object| {
+            object["kind"] = "DaemonSet".into();
+            object["metadata"]["name"] = "linkerd-cni".into();
+            object["metadata"]["namespace"] = "linkerd-cni".into();
+            object["metadata"]["labels"] = json!({"linkerd.io/cni-resource": "true"});
+        })
+    };
+    assert!(!warned(&with_plugin("baseline"), "inject", shop()));
+    // By the chart a proxy keeps capabilities that the strictest level wants to be given up.
+    let strictest = with_plugin("restricted").check("inject", shop());
+    let remedy = strictest.iter().find(|finding| finding.code == "pod-security");
+    assert!(
+        remedy.is_some_and(|finding| finding.remedy.contains("proxy.capabilities.drop")),
+        "{strictest:?}"
+    );
 }
 
 #[test]
