@@ -29,7 +29,7 @@ use crate::skew::BY_REVISION;
 use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::VALUES;
-use crate::{MESH, detect, injection, nodes, proof, proxies, tag, upgrade, versions};
+use crate::{MESH, detect, injection, nodes, pod_security, proof, proxies, tag, upgrade, versions};
 
 /// Name of the operation.
 pub const CANARY: &str = "upgrade-canary";
@@ -37,6 +37,7 @@ pub const CANARY: &str = "upgrade-canary";
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
+    needs.extend(webhook::needs());
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: CANARY.into(),
@@ -535,6 +536,8 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         ));
     }
     let members = canary.members(request)?;
+    let go = members.iter().filter(|member| member.labels.is_some());
+    findings.extend(go.filter_map(|member| pod_security::of_sidecars(facts, member.name)));
     let stay: Vec<&str> = members
         .iter()
         .filter(|member| member.labels.is_none())

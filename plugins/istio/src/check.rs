@@ -5,7 +5,9 @@ use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, precheck, unreleased, webhook};
+use meshery_mesh_kit::{
+    cut_off as losing, dropped, namespace, parameter, precheck, rollout, unreleased, webhook,
+};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
@@ -18,8 +20,8 @@ use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
-    MESH, ambient, detect, injection, install, istioctl, nodes, proof, proxies, remove as removal, tag,
-    versions,
+    MESH, ambient, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
+    remove as removal, tag, versions,
 };
 
 /// Where more is written about findings, by their codes.
@@ -103,11 +105,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         findings.extend(namespace::terminating(facts, in_namespace));
     }
     if wish.cni {
-        findings.extend(pods_refused(
-            facts,
-            wish.plane.namespace,
-            "the CNI plugin, and the nodes' proxies of ambient mode, reach into their node",
-        ));
+        findings.extend(pod_security::of_nodes(facts, wish.plane.namespace));
     }
     let namespaces: Vec<&str> = wish.namespaces.iter().map(String::as_str).collect();
     findings.extend(room(request, &namespaces, wish.cni));
@@ -135,9 +133,13 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     for gateway in &wish.gateways {
         findings.extend(adoption::changed(request, gateway)?);
     }
-    let is_own = |object: &Value| label(object, REVISION_LABEL).is_some();
-    findings.extend(webhook::of_others(facts, is_own));
+    findings.extend(webhooks_of_others(facts));
     Ok(findings)
+}
+
+/// Webhooks of others without which no new pod is let in, and which cannot be called.
+pub fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
+    webhook::of_others(facts, |object| label(object, REVISION_LABEL).is_some())
 }
 
 /// Whether there is room for a control plane as its chart asks for it, unless somebody has said how much it is to ask for.
@@ -160,22 +162,6 @@ pub fn room(request: &PlanRequest, namespaces: &[&str], uses_cni: bool) -> Vec<F
         uses_cni,
     };
     precheck::findings(&request.facts, &wish)
-}
-
-/// Whether the namespace would refuse pods that need more than it allows.
-fn pods_refused(facts: &Facts, in_namespace: &str, why: &str) -> Option<Finding> {
-    let level = namespace::pod_security(facts, in_namespace)?;
-    let mut found = finding(
-        "pod-security",
-        Severity::Error,
-        format!("namespace \"{in_namespace}\" enforces PodSecurity \"{level}\": {why}"),
-        format!(
-            "`kubectl label namespace {in_namespace} pod-security.kubernetes.io/enforce=privileged --overwrite`, if that \
-             is wanted; see https://kubernetes.io/docs/concepts/security/pod-security-admission/"
-        ),
-    );
-    found.object = Some(namespace::reference(in_namespace));
-    Some(found)
 }
 
 pub fn there(found: &Installation) -> String {
@@ -369,14 +355,18 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             findings.extend(nobody_answers(facts, target, |object| {
                 label(object, tag::LABEL).unwrap_or_else(|| revision(object)) == wanted
             }));
+            findings.extend(pod_security::of_sidecars(facts, target));
             findings.extend(object.and_then(|object| label_that_wins(object, target)));
         }
         _ => {
             findings.extend(injector(facts));
             findings.extend(nobody_answers(facts, target, detect::injects_labelled_namespaces));
-            findings.extend(init_refused(facts, target));
+            findings.extend(pod_security::of_sidecars(facts, target));
             findings.extend(object.into_iter().flat_map(|object| labels(object, target)));
         }
+    }
+    if rollout::is_asked(request)? {
+        findings.extend(webhooks_of_others(facts));
     }
     Ok(findings)
 }
@@ -393,21 +383,15 @@ fn no_ambient(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Without the CNI plugin, a container that runs before the others sets up the redirection, for which it needs rights that
-/// the two stricter levels refuse.
-fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
-    let mut found = pods_refused(
-        facts,
-        target,
-        "a sidecar's first container sets up the pod's network, unless Istio's CNI plugin does",
-    )?;
-    found.severity = Severity::Warning;
-    Some(found)
+/// Istio's injectors: webhooks of others may be among the facts.
+fn injectors(facts: &Facts) -> impl Iterator<Item = &Value> {
+    let all = detect::unique(facts, WEBHOOKS, "MutatingWebhookConfiguration");
+    all.into_iter()
+        .filter(|object| label(object, REVISION_LABEL).is_some())
 }
 
 fn no_revision(facts: &Facts, wanted: &str) -> Option<Finding> {
-    let mut revisions: Vec<&str> = facts
-        .objects(WEBHOOKS, "MutatingWebhookConfiguration")
+    let mut revisions: Vec<&str> = injectors(facts)
         .flat_map(|object| [Some(revision(object)), label(object, tag::LABEL)])
         .flatten()
         .collect();
@@ -477,7 +461,7 @@ fn labels(object: &Value, target: &str) -> Vec<Finding> {
 /// Whether a label would do anything.
 fn injector(facts: &Facts) -> Option<Finding> {
     let mut revisions = Vec::new();
-    for configuration in facts.objects(WEBHOOKS, "MutatingWebhookConfiguration") {
+    for configuration in injectors(facts) {
         if detect::injects_labelled_namespaces(configuration) {
             return None;
         }
@@ -510,12 +494,8 @@ fn injector(facts: &Facts) -> Option<Finding> {
 
 /// What would become of pods of a namespace whose injector nobody answers for.
 fn nobody_answers(facts: &Facts, target: &str, concerns: impl Fn(&Value) -> bool) -> Vec<Finding> {
-    let injectors = facts.objects(WEBHOOKS, "MutatingWebhookConfiguration");
-    detect::unanswered(
-        facts,
-        &[target.into()],
-        injectors.filter(|object| concerns(object)),
-    )
+    let of_concern = injectors(facts).filter(|object| concerns(object));
+    detect::unanswered(facts, &[target.into()], of_concern)
 }
 
 pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {
@@ -554,6 +534,7 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     if parameter::flag(request, "inject", false)? {
         findings.extend(injector(facts));
         findings.extend(nobody_answers(facts, target, detect::injects_labelled_namespaces));
+        findings.extend(pod_security::of_sidecars(facts, target));
         if let Some(object) = namespace::find(facts, target) {
             findings.extend(labels(object, target));
         }

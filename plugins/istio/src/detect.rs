@@ -129,7 +129,7 @@ pub fn is_of(installation: &Installation, revision: &str) -> bool {
 }
 
 /// Objects of a kind, each once, whichever needs asked for it.
-fn unique<'a>(facts: &'a Facts, group: &'a str, kind: &'a str) -> Vec<&'a Value> {
+pub fn unique<'a>(facts: &'a Facts, group: &'a str, kind: &'a str) -> Vec<&'a Value> {
     let mut seen = BTreeSet::new();
     facts
         .objects(group, kind)

@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::injection::Injection;
 use meshery_mesh_kit::object::{annotation, label};
-use meshery_mesh_kit::{namespace, need, parameter, rollout, schema};
+use meshery_mesh_kit::{namespace, need, parameter, rollout, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Need};
@@ -10,7 +10,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 
 use crate::control_plane::{INJECTION_LABEL, REVISION_LABEL, WEBHOOKS};
 use crate::install::{asked_revision, revision_parameter};
-use crate::{detect, sample};
+use crate::{detect, nodes, sample};
 
 /// The label, set because somebody asked for just that.
 pub const INJECTION: Injection<'static> = Injection {
@@ -37,7 +37,8 @@ pub fn inject_operation() -> Operation {
         description: "Labels a namespace, so that its new pods get a sidecar, or are in the mesh without one"
             .into(),
         parameters: parameters("Namespace to take into the mesh", true),
-        needs: needs(),
+        // The restarted pods have to pass all webhooks.
+        needs: needs().into_iter().chain(webhook::needs()).collect(),
     }
 }
 
@@ -88,22 +89,21 @@ pub fn wanted(request: &PlanRequest) -> Result<(&str, &str), PluginError> {
     }
 }
 
-/// The injector and who answers for it, to know whether a label would do anything.
-pub fn injector_needs() -> [Need; 2] {
+/// The injector and who answers for it, to know whether a label would do anything; and what is on the nodes, to know which rights
+/// sidecars need.
+pub fn injector_needs() -> [Need; 3] {
     let injectors = need::everywhere(
         WEBHOOKS,
         "MutatingWebhookConfiguration",
         REVISION_LABEL,
         Detail::Full,
     );
-    [injectors, detect::endpoints()]
+    [injectors, detect::endpoints(), nodes::need()]
 }
 
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}")];
     needs.extend(injector_needs());
-    // By name: the chart gives app=ztunnel to the pods alone.
-    needs.push(need::everywhere("apps", "DaemonSet", "", Detail::Metadata));
     needs.extend(rollout::needs("{namespace}"));
     needs
 }

@@ -22,6 +22,7 @@ mod maker;
 mod membership;
 mod nodes;
 mod parts;
+mod pod_security;
 mod policy;
 mod profile;
 mod proof;

@@ -1,10 +1,11 @@
 //! What of Istio is on the nodes, one for all control planes: the CNI plugin and, in ambient mode, the nodes' proxies. Which
 //! control planes they may serve, now and on the way of an operation.
 
+use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{label, name};
 use meshery_mesh_kit::ownership::chart_of;
 use meshery_mesh_kit::workload::{image, image_version};
-use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use semver::Version;
 use serde_json::Value;
@@ -15,6 +16,11 @@ use crate::{MESH, skew};
 
 /// Label with the name of what an object is, whatever it is called itself.
 const NAME_LABEL: &str = "app.kubernetes.io/name";
+
+/// What has to be read to know whether something is there. By name: the chart gives app=ztunnel to the pods alone.
+pub fn need() -> Need {
+    need::everywhere("apps", "DaemonSet", "", Detail::Metadata)
+}
 
 /// A part on every node, and its version.
 struct OnNodes {

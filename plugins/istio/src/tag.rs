@@ -8,6 +8,7 @@ use meshery_mesh_kit::ownership::{ReleaseId, release_of};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 
 use crate::control_plane::{REVISION_LABEL, WEBHOOKS};
+use crate::detect;
 
 /// Label of a webhook configuration that is a tag, with the tag.
 pub const LABEL: &str = "istio.io/tag";
@@ -33,8 +34,8 @@ pub fn need() -> Need {
 
 /// All of them.
 pub fn all(facts: &Facts) -> impl Iterator<Item = Tag<'_>> {
-    facts
-        .objects(WEBHOOKS, "MutatingWebhookConfiguration")
+    detect::unique(facts, WEBHOOKS, "MutatingWebhookConfiguration")
+        .into_iter()
         .filter_map(|object| {
             Some(Tag {
                 name: label(object, LABEL)?,

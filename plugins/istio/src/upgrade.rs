@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::{adoption, need, parameter, precheck, schema};
+use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
@@ -25,6 +25,7 @@ use crate::{MESH, detect, nodes, proof, proxies, versions};
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
+    needs.extend(webhook::needs());
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: "upgrade".into(),
@@ -327,6 +328,7 @@ pub fn checked(
         });
     }
     findings.extend(crate::check::room(request, &[&installed.namespace], false));
+    findings.extend(crate::check::webhooks_of_others(facts));
     findings.extend(crate::check::of_others(request, installed)?);
     findings.extend(crate::maker::of_operator(installed));
     Ok(findings)

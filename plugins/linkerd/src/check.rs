@@ -6,13 +6,14 @@ use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::sample::Sample;
-use meshery_mesh_kit::{adoption, cut_off, dropped, namespace, parameter, precheck, unreleased, webhook};
+use meshery_mesh_kit::{
+    adoption, cut_off, dropped, namespace, parameter, precheck, rollout, unreleased, webhook,
+};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
-use serde_json::Value;
 
 use crate::control_plane::{CNI, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
 use crate::extension::{self, Extension};
@@ -195,9 +196,13 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
             "use an identity that may list Deployments and webhook configurations",
         )),
     }
-    let is_own = |object: &Value| label(object, CONTROL_PLANE_NS).is_some();
-    findings.extend(webhook::of_others(facts, is_own));
+    findings.extend(webhooks_of_others(facts));
     Ok(findings)
+}
+
+/// Webhooks of others without which no new pod is let in, and which cannot be called.
+fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
+    webhook::of_others(facts, |object| label(object, CONTROL_PLANE_NS).is_some())
 }
 
 /// With high availability no two replicas of a Deployment are put on one node.
@@ -380,6 +385,10 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         findings.extend(init_refused(facts, target));
     }
     findings.extend(annotations(facts, target));
+    // Pods of one workload are made again without being asked for.
+    if rollout::is_asked(request)? || !parameter::text(request, "workload", "")?.is_empty() {
+        findings.extend(webhooks_of_others(facts));
+    }
     Ok(findings)
 }
 

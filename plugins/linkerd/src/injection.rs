@@ -3,7 +3,7 @@
 use meshery_mesh_kit::annotation::Annotation;
 use meshery_mesh_kit::object::{annotation, name, namespace as namespace_of};
 use meshery_mesh_kit::rollout::{self, WORKLOADS, workloads};
-use meshery_mesh_kit::{namespace, need, parameter, schema};
+use meshery_mesh_kit::{namespace, need, parameter, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Need};
@@ -45,7 +45,8 @@ pub fn inject_operation() -> Operation {
             ],
             &["namespace"],
         ),
-        needs: needs(),
+        // The restarted pods have to pass all webhooks.
+        needs: needs().into_iter().chain(webhook::needs()).collect(),
     }
 }
 

@@ -80,11 +80,16 @@ pub fn parameter() -> (&'static str, Value) {
     (RESTART, schema::flag(description, false))
 }
 
+/// Whether the restart is asked for.
+pub fn is_asked(request: &PlanRequest) -> Result<bool, PluginError> {
+    parameter::flag(request, RESTART, false)
+}
+
 /// What goes with such a change: the restart, if it was asked for, also of the undo, and what is to hold then; else what people
 /// should know.
 pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, PluginError> {
     let mut then = AsAsked::default();
-    if !parameter::flag(request, RESTART, false)? {
+    if !is_asked(request)? {
         let running = known(&request.facts, namespace).len();
         if running > 0 {
             then.notes.push(format!(

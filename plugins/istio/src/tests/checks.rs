@@ -154,6 +154,56 @@ fn a_webhook_of_others_that_would_refuse_pods_is_told() {
     );
 }
 
+/// The installed cluster with a webhook of somebody's that must see every new pod, and at whose Service nobody answers.
+fn behind_a_dead_webhook() -> Cluster {
+    Cluster::of("installed").change("default", |object| {
+        *object = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "policies"},
+            "webhooks": [{
+                "name": "policies.example.com", "failurePolicy": "Fail",
+                "clientConfig": {"caBundle": "eA==", "service": {"name": "policies", "namespace": "policies"}},
+                "namespaceSelector": {"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]},
+                "rules": [{"operations": ["CREATE"], "resources": ["pods"]}],
+            }],
+        });
+    })
+}
+
+#[test]
+fn a_dead_webhook_of_others_is_told_before_whatever_makes_pods() {
+    let told = |operation: &str, given: Value| {
+        found(&behind_a_dead_webhook(), operation, given)
+            .contains(&("webhook-without-endpoints".to_owned(), Severity::Warning))
+    };
+    for (operation, given) in [
+        ("install", json!({"version": "1.30.2"})),
+        ("upgrade", json!({"version": "1.30.3"})),
+        ("upgrade-canary", json!({"version": "1.30.3"})),
+        ("inject", json!({"namespace": "shop", "restart": true})),
+    ] {
+        assert!(told(operation, given), "{operation}");
+    }
+    assert!(!told("inject", json!({"namespace": "shop"})), "no pod is made");
+}
+
+#[test]
+fn webhooks_of_others_are_no_injectors() {
+    let only_theirs = behind_a_dead_webhook().change("istio-sidecar-injector", |object| {
+        object["kind"] = json!("Gone");
+    });
+    for (given, code) in [
+        (json!({"namespace": "shop"}), "istio-not-installed"),
+        (
+            json!({"namespace": "shop", "revision": "canary"}),
+            "istio-revision-unknown",
+        ),
+    ] {
+        let said = found(&only_theirs, "inject", given);
+        assert!(said.contains(&(code.to_owned(), Severity::Error)), "{said:?}");
+    }
+}
+
 #[test]
 fn removing_says_what_loses_its_control_plane() {
     let cluster = Cluster::of("installed");

@@ -244,10 +244,45 @@ fn a_namespace_that_would_refuse_the_pods_is_named_before() {
             .iter()
             .any(|(code, _)| code == "pod-security")
     );
-    let found = said(strict("shop"), "inject", json!({"namespace": "shop"}));
+    let warned = |cluster: testkit::Cluster, operation: &str, given: Value| {
+        said(cluster, operation, given).contains(&("pod-security".to_owned(), Severity::Warning))
+    };
+    for (operation, given) in [
+        ("inject", json!({"namespace": "shop"})),
+        ("inject", json!({"namespace": "shop", "revision": "1-30-3"})),
+        ("deploy-httpbin", json!({"namespace": "shop", "inject": true})),
+        ("upgrade-canary", json!({"replace-labels": true})),
+    ] {
+        assert!(warned(strict("shop"), operation, given), "{operation}");
+    }
+    let without = json!({"namespace": "shop"});
     assert!(
-        found.contains(&("pod-security".to_owned(), Severity::Warning)),
-        "{found:?}"
+        !warned(strict("shop"), "deploy-httpbin", without),
+        "nobody asks for a sidecar"
+    );
+    let stays = warned(strict("shop"), "upgrade-canary", json!({}));
+    assert!(!stays, "a namespace that stays where it is");
+}
+
+#[test]
+fn the_plugin_on_the_nodes_lets_sidecars_into_baseline() {
+    let said_of = |level: &str| {
+        let level = level.to_owned();
+        let cluster = Cluster::of("with-cni").change("default", move |object| {
+            object["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": level});
+        });
+        let inject = json!({"namespace": "default", "revision": "default"});
+        let found = cluster.check("inject", inject);
+        let said = found.into_iter().find(|finding| finding.code == "pod-security");
+        said.map(|finding| finding.message)
+    };
+    assert_eq!(said_of("baseline"), None);
+    let strictest = said_of("restricted");
+    assert!(
+        strictest
+            .as_deref()
+            .is_some_and(|said| said.contains("seccompProfile")),
+        "{strictest:?}"
     );
 }
 

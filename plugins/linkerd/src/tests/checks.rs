@@ -539,3 +539,24 @@ fn high_availability_asks_for_a_node_for_each_replica() {
     assert!(!warned(3, true) && !warned(1, false));
     assert!(!warned(0, true), "they may come when pods ask");
 }
+
+#[test]
+fn a_dead_webhook_of_others_is_told_before_an_inject_that_restarts() {
+    let cluster = Cluster::of("installed").now(NOW).change("web", |object| {
+        *object = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "policies"},
+            "webhooks": [{
+                "name": "policies.example.com", "failurePolicy": "Fail",
+                "clientConfig": {"caBundle": "eA==", "service": {"name": "policies", "namespace": "policies"}},
+                "rules": [{"operations": ["CREATE"], "resources": ["pods"]}],
+            }],
+        });
+    });
+    let told = |given| {
+        let findings = cluster.check("inject", given);
+        codes(&findings, Severity::Warning).contains(&"webhook-without-endpoints")
+    };
+    assert!(told(json!({"namespace": "shop", "restart": true})));
+    assert!(!told(json!({"namespace": "shop"})), "no pod is made");
+}
