@@ -249,7 +249,11 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
     in_and_out(&bench)?;
 
     let issuer = bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;
-    bench.perform("linkerd", "upgrade", &json!({"version": NEWER}))?;
+    repairs::ended_certificate(&bench, || {
+        bench
+            .perform("linkerd", "upgrade", &json!({"version": NEWER}))
+            .map(drop)
+    })?;
     linkerd.trouble()?;
     ensure!(
         issuer == bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?,

@@ -29,7 +29,9 @@ use crate::skew::BY_REVISION;
 use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::VALUES;
-use crate::{MESH, detect, injection, nodes, pod_security, proof, proxies, tag, upgrade, versions};
+use crate::{
+    MESH, authority, detect, injection, nodes, pod_security, proof, proxies, tag, upgrade, versions,
+};
 
 /// Name of the operation.
 pub const CANARY: &str = "upgrade-canary";
@@ -38,6 +40,7 @@ pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
+    needs.push(authority::need("{namespace}"));
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: CANARY.into(),

@@ -20,7 +20,7 @@ use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
-    MESH, ambient, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
+    MESH, ambient, authority, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
     remove as removal, tag, versions,
 };
 
@@ -74,6 +74,22 @@ pub const PAGES: Pages = &[
     (
         "istio-unprovable",
         "https://istio.io/latest/docs/setup/additional-setup/pod-security-admission/",
+    ),
+    (
+        "istio-webhook-expires",
+        "https://istio.io/latest/docs/ops/common-problems/injection/",
+    ),
+    (
+        "istio-webhook-expired",
+        "https://istio.io/latest/docs/ops/common-problems/injection/",
+    ),
+    (
+        "istio-ca-expires",
+        "https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/",
+    ),
+    (
+        "istio-ca-expired",
+        "https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/",
     ),
     (
         "istio-no-ambient",
@@ -130,6 +146,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     }
     findings.extend(proof::refused(facts, wish.plane));
     findings.extend(definitions(facts, wish.plane.namespace));
+    findings.extend(authority::of(facts, wish.plane.namespace));
     for gateway in &wish.gateways {
         findings.extend(adoption::changed(request, gateway)?);
     }
@@ -492,10 +509,12 @@ fn injector(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// What would become of pods of a namespace whose injector nobody answers for.
+/// What would become of pods of a namespace whose injector nobody answers for, or which the server trusts no longer.
 fn nobody_answers(facts: &Facts, target: &str, concerns: impl Fn(&Value) -> bool) -> Vec<Finding> {
-    let of_concern = injectors(facts).filter(|object| concerns(object));
-    detect::unanswered(facts, &[target.into()], of_concern)
+    let injectors: Vec<&Value> = injectors(facts).filter(|object| concerns(object)).collect();
+    let mut findings = detect::unanswered(facts, &[target.into()], injectors.iter().copied());
+    findings.extend(detect::ending(facts, injectors.into_iter(), true));
+    findings
 }
 
 pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {

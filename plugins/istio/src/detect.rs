@@ -23,7 +23,7 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{ambient, membership, nodes, proxies, tag};
+use crate::{ambient, authority, membership, nodes, proxies, tag};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -162,6 +162,9 @@ impl Found<'_> {
         if self.istiod.is_some() {
             worst = worse(worst, self.webhook_health(facts, revision, &mut findings));
         }
+        let authority = authority::of(facts, in_namespace);
+        worst = worse(worst, health_of(&authority));
+        findings.extend(authority);
         for deployment in unique(facts, "apps", "Deployment")
             .into_iter()
             .filter(|d| !is_istiod(d))
@@ -326,6 +329,11 @@ impl Found<'_> {
             }
         }
         let injectors = self.injectors.iter().map(|(object, _)| *object);
+        let validators = self.validators.iter().map(|(object, _)| *object);
+        let mut ends = ending(facts, injectors.clone(), true);
+        ends.extend(ending(facts, validators, false));
+        worst = worse(worst, health_of(&ends));
+        findings.extend(ends);
         let nobody = unanswered(facts, &injected(facts, revision), injectors);
         let validators = self.validators.iter();
         let unchecked = validators
@@ -404,6 +412,27 @@ pub fn unanswered<'a>(
         .filter_map(|object| Some((webhook::unanswered(facts, object)?, webhook_ref(object, true))))
         .map(|(found, object)| found.injector("istio", namespaces, object))
         .collect()
+}
+
+/// What is said of those webhooks that the server trusts no longer, or not for long.
+pub fn ending<'a>(
+    facts: &Facts,
+    configurations: impl Iterator<Item = &'a Value>,
+    mutating: bool,
+) -> Vec<Finding> {
+    configurations
+        .filter_map(|object| authority::of_webhooks(facts, object, webhook_ref(object, mutating)))
+        .collect()
+}
+
+/// What works no longer where one of these is an error.
+fn health_of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Health {
+    let mut findings = findings.into_iter();
+    if findings.any(|found| found.severity == Severity::Error) {
+        Health::Degraded
+    } else {
+        Health::Healthy
+    }
 }
 
 fn webhook_ref(object: &Value, mutating: bool) -> ObjectRef {

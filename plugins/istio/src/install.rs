@@ -19,7 +19,7 @@ use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::profile::{self, NAMES, PLATFORMS, Profile};
 use crate::releases::{Part, of_istio};
 use crate::values::VALUES;
-use crate::{MESH, detect, proof, versions};
+use crate::{MESH, authority, detect, proof, versions};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -32,6 +32,7 @@ pub fn operation() -> Operation {
         proof::need(),
     ];
     needs.extend(detect::needs());
+    needs.push(authority::need("{namespace}"));
     needs.extend(webhook::needs());
     needs.extend(precheck::needs(&[
         "{namespace}",

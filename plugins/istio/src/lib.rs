@@ -7,6 +7,7 @@
 
 mod addon;
 mod ambient;
+mod authority;
 mod canary;
 mod canary_expansion;
 mod check;
@@ -247,7 +248,7 @@ impl MeshAdapter for Istio {
             ],
             support_ends: versions::CATALOGUE.support_ends(),
             operations: OPERATIONS.describe(),
-            detect_needs: detect::needs().into_iter().chain([detect::endpoints()]).collect(),
+            detect_needs: [detect::needs(), vec![detect::endpoints(), authority::need("")]].concat(),
             analyze_needs: vet::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],

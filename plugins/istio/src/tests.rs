@@ -2,6 +2,7 @@
 
 mod ambient;
 mod canary;
+mod certificates;
 mod checks;
 mod cluster;
 mod configuring;

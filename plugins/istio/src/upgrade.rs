@@ -20,12 +20,13 @@ use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::{self, IN_PLACE};
 use crate::values::VALUES;
-use crate::{MESH, detect, nodes, proof, proxies, versions};
+use crate::{MESH, authority, detect, nodes, proof, proxies, versions};
 
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}"), proof::need()];
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
+    needs.push(authority::need("{namespace}"));
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: "upgrade".into(),
@@ -304,6 +305,7 @@ pub fn checked(
         &facts.cluster.version,
     ));
     findings.extend(versions::CATALOGUE.ended(&chosen.version, &facts.now));
+    findings.extend(authority::of(facts, &installed.namespace));
     match Version::parse(&installed.version) {
         Ok(from) => findings.push(skew::between(&from, &chosen.version, most)),
         Err(_) => findings.push(Finding {

@@ -17,7 +17,9 @@ use semver::Version;
 
 use crate::control_plane::{CNI, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
 use crate::extension::{self, Extension};
-use crate::{MESH, cli, cni, detect, injection, install, remove as removal, trust, versions};
+use crate::{
+    MESH, cli, cni, detect, injection, install, remove as removal, trust, versions, webhook_certificate,
+};
 
 /// Where more is written about findings, by their codes.
 pub const PAGES: Pages = &[
@@ -90,6 +92,14 @@ pub const PAGES: Pages = &[
         "https://linkerd.io/2-edge/tasks/replacing_expired_certificates/",
     ),
     (
+        "linkerd-webhook-expires",
+        "https://linkerd.io/2-edge/tasks/automatically-rotating-webhook-tls-credentials/",
+    ),
+    (
+        "linkerd-webhook-expired",
+        "https://linkerd.io/2-edge/tasks/automatically-rotating-webhook-tls-credentials/",
+    ),
+    (
         "linkerd-openshift",
         "https://linkerd.io/2-edge/reference/cluster-configuration/",
     ),
@@ -125,11 +135,14 @@ pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Int
 }
 
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    before(request, |found, wish, others| Some(beside(found, wish, others)))
+    let mut findings = before(request, |found, wish, others| Some(beside(found, wish, others)))?;
+    findings.extend(webhook_certificate::renewed(&request.facts));
+    Ok(findings)
 }
 
 pub fn upgrade(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings = before(request, over)?;
+    findings.extend(webhook_certificate::renewed(&request.facts));
     findings.extend(extension::behind(&request.facts));
     Ok(findings)
 }
@@ -460,22 +473,27 @@ fn annotations(facts: &Facts, target: &str) -> Vec<Finding> {
 }
 
 /// Whether an annotation would do anything.
-fn injector(facts: &Facts, target: &str) -> Option<Finding> {
+fn injector(facts: &Facts, target: &str) -> Vec<Finding> {
     let kind = "MutatingWebhookConfiguration";
     let there = facts
         .objects(WEBHOOKS, kind)
         .find(|object| name(object) == INJECTOR);
     if let Some(there) = there {
-        return detect::unanswered(facts, &[target.into()], there);
+        let silent = detect::unanswered(facts, &[target.into()], there);
+        return silent
+            .into_iter()
+            .chain(webhook_certificate::of(facts, there))
+            .collect();
     }
-    kind_is_whole(facts, WEBHOOKS, kind).then(|| {
-        finding(
-            "linkerd-not-installed",
-            Severity::Error,
-            format!("{MESH} is not installed: nothing would inject proxies"),
-            "install it first (operation install)",
-        )
-    })
+    if !kind_is_whole(facts, WEBHOOKS, kind) {
+        return Vec::new();
+    }
+    vec![finding(
+        "linkerd-not-installed",
+        Severity::Error,
+        format!("{MESH} is not installed: nothing would inject proxies"),
+        "install it first (operation install)",
+    )]
 }
 
 pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Finding>, PluginError> {

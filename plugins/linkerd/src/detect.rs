@@ -21,7 +21,7 @@ use crate::control_plane::{
     CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, PROXY_VERSION,
     TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, cni, config, trust, versions};
+use crate::{MESH, cni, config, trust, versions, webhook_certificate};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -250,6 +250,16 @@ impl Found<'_> {
             health = worse(health, Health::Degraded);
         }
         findings.extend(silent);
+        let ending = self
+            .webhooks
+            .values()
+            .filter_map(|object| webhook_certificate::of(facts, object));
+        for found in ending {
+            if found.severity == Severity::Error {
+                health = worse(health, Health::Degraded);
+            }
+            findings.push(found);
+        }
         for (name, object) in &self.webhooks {
             let read = webhook::read(object);
             if read.without_ca_bundle.is_empty() {

@@ -31,6 +31,7 @@ mod tests;
 mod trust;
 mod values;
 mod versions;
+mod webhook_certificate;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
@@ -237,7 +238,12 @@ impl MeshAdapter for Linkerd {
             support_ends: versions::STABLE.support_ends(),
             operations: OPERATIONS.describe(),
             analyze_needs: Vec::new(),
-            detect_needs: detect::needs().into_iter().chain([detect::endpoints()]).collect(),
+            detect_needs: [
+                detect::needs(),
+                vec![detect::endpoints()],
+                webhook_certificate::needs().into(),
+            ]
+            .concat(),
             rights: Rights {
                 namespaces: vec!["*".into()],
                 create_namespaces: true,

@@ -9,3 +9,4 @@ mod rights;
 mod rollback;
 mod values;
 mod versions;
+mod webhook_certificates;

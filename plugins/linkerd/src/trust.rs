@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use meshery_mesh_kit::certificate::{self, Certificate};
+use meshery_mesh_kit::expiry::WARNED_DAYS;
 use meshery_mesh_kit::object::{annotation, name, namespace};
 use meshery_mesh_kit::{need, readable};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
@@ -18,8 +19,6 @@ use crate::check::finding;
 use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOT, TRUST_ROOTS};
 use crate::{config, detect, issuer_secret};
 
-/// From how many days before its end a certificate is warned of, as `linkerd check` does.
-const WARNED_DAYS: i64 = 60;
 /// How many pods a finding names.
 const NAMED: usize = 5;
 

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use meshery_tests::linkerd::Linkerd;
 use meshery_tests::snapshot::Snapshot;
+use meshery_tests::trust::Trust;
 use serde_json::{Value, json};
 
-use super::{Bench, NEWER, SYSTEM};
+use super::{Bench, NEWER, SYSTEM, codes, text};
 use crate::namespace::eventually;
 
 impl Bench {
@@ -86,4 +89,36 @@ pub fn half_removed(charts: &Path) -> anyhow::Result<()> {
     before
         .await_same(&bench.cluster)
         .with_context(|| format!("left: {}", removed["left"]))
+}
+
+/// A validator whose certificate has ended, as it is a year after the chart made it: detection tells it, and nothing else shows it.
+/// The upgrade that is performed meanwhile makes it anew.
+pub fn ended_certificate(bench: &Bench, upgrade: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let validator = [
+        "validatingwebhookconfiguration",
+        "linkerd-sp-validator-webhook-config",
+    ];
+    let mut object = bench.get(&validator)?;
+    let ended = Trust::until(2020)?.values();
+    let ended = STANDARD.encode(text(&ended["identityTrustAnchorsPEM"]));
+    object["webhooks"][0]["clientConfig"]["caBundle"] = ended.into();
+    let metadata = object["metadata"].as_object_mut().context("metadata")?;
+    metadata.retain(|key, _| ["name", "labels", "annotations"].contains(&key.as_str()));
+    let file = bench.cluster.dir().join("validator.json");
+    std::fs::write(&file, object.to_string())?;
+    let file = file.to_string_lossy();
+    bench.kubectl(&[
+        "apply",
+        "--server-side",
+        "--field-manager=helm",
+        "--filename",
+        &file,
+    ])?;
+    let code = "linkerd-webhook-expired";
+    let found = bench.is("degraded")?;
+    ensure!(codes(&found["findings"]).contains(&code), "{found:#}");
+    upgrade()?;
+    let found = bench.is("healthy")?;
+    ensure!(!codes(&found["findings"]).contains(&code), "{found:#}");
+    Ok(())
 }

@@ -21,15 +21,24 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// A cluster of that folder.
 pub fn yaml(file: &str) -> testkit::Cluster {
+    with(file, "")
+}
+
+/// The same with further objects, in YAML.
+fn with(file: &str, more: &str) -> testkit::Cluster {
     let path = folder("clusters").join(format!("{file}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let cluster = testkit::Cluster::from_yaml(&text);
+    let cluster = testkit::Cluster::from_yaml(&format!("{text}\n{more}"));
     cluster.unwrap_or_else(|e| panic!("{}: {e:?}", path.display()))
 }
 
 impl Cluster {
     pub fn of(file: &str) -> Self {
         Self(yaml(file))
+    }
+
+    pub fn with(file: &str, more: &str) -> Self {
+        Self(with(file, more))
     }
 
     pub fn forbid(self, kinds: &[(&str, &str)]) -> Self {
