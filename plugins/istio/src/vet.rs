@@ -1,6 +1,8 @@
 //! What is wrong with the configuration of a mesh that runs: seven vetters, each by its name. One that finds nothing says so,
 //! and one that could not look says that instead.
 
+mod conflicting_host;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meshery_mesh_kit::need;
@@ -80,7 +82,7 @@ const VETTERS: [Vetter; 7] = [
     Vetter {
         name: "conflictingvirtualservicehost",
         kinds: &[ROUTE],
-        vet: conflicting_host,
+        vet: conflicting_host::vet,
     },
 ];
 
@@ -478,57 +480,4 @@ fn qualified(host: &str, of_namespace: &str) -> String {
         Some((inside, _)) => format!("{inside}{SERVICES}"),
         None => host.to_owned(),
     }
-}
-
-/// Several VirtualServices for one host on one gateway: only one of them counts (IST0109 for sidecars).
-fn conflicting_host(seen: &Seen<'_>) -> Vec<Finding> {
-    let mut owners = BTreeMap::<(String, String), Vec<&Value>>::new();
-    for route in seen.routes() {
-        let named = route.pointer("/spec/gateways").and_then(Value::as_array);
-        let mut gateways: Vec<String> = named
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(|gateway| match gateway {
-                "mesh" => gateway.to_owned(),
-                gateway if gateway.contains('/') => gateway.to_owned(),
-                gateway => format!("{}/{gateway}", namespace(route)),
-            })
-            .collect();
-        if gateways.is_empty() {
-            gateways.push("mesh".into());
-        }
-        for gateway in gateways {
-            for host in hosts(route) {
-                let host = qualified(host, namespace(route));
-                owners.entry((gateway.clone(), host)).or_default().push(route);
-            }
-        }
-    }
-    let mut findings = Vec::new();
-    for ((gateway, host), routes) in owners.iter().filter(|(_, routes)| routes.len() > 1) {
-        let names: Vec<String> = routes
-            .iter()
-            .map(|route| format!("{}/{}", namespace(route), name(route)))
-            .collect();
-        // A gateway puts them together; sidecars take one and leave the rest.
-        let severity = if gateway == "mesh" {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
-        let message = format!(
-            "VirtualServices {} are all for host \"{host}\" on {}",
-            names.join(", "),
-            if gateway == "mesh" {
-                "the sidecars".to_owned()
-            } else {
-                format!("gateway {gateway}")
-            }
-        );
-        let remedy = "put their routes into one VirtualService, or give each a host of its own";
-        let finding = note("conflictingvirtualservicehost", severity, message, remedy);
-        findings.push(about(finding, ROUTING_VERSION, "VirtualService", routes[0]));
-    }
-    findings
 }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::object::{label, name, namespace};
 
-/// How many workloads are named.
-const NAMED: usize = 20;
+/// How many workloads are named: all of them, but for meshes whose list nobody would read.
+const NAMED: usize = 500;
 
 /// What these pods with proxies are of, each once: `Deployment shop/web`.
 pub fn workloads<'a>(pods: impl Iterator<Item = &'a Value>) -> Vec<String> {
@@ -94,5 +94,21 @@ mod tests {
         let found = warning(pods.iter(), "restart them").unwrap();
         assert!(found.message.starts_with("3 workloads"), "{}", found.message);
         assert!(warning(pods[..0].iter(), "").is_none());
+    }
+
+    #[test]
+    fn each_workload_is_named_and_of_very_many_how_many_more_there_are() {
+        let said = |count: usize| {
+            let pods: Vec<Value> = (0..count)
+                .map(|at| json!({"metadata": {"name": format!("pod-{at:04}"), "namespace": "shop"}}))
+                .collect();
+            warning(pods.iter(), "").unwrap().message
+        };
+        let all = said(NAMED);
+        assert!(
+            all.ends_with("Pod shop/pod-0499") && all.contains("Pod shop/pod-0250"),
+            "{all}"
+        );
+        assert!(said(NAMED + 3).ends_with("Pod shop/pod-0499, and 3 more"));
     }
 }

@@ -139,3 +139,60 @@ fn a_vetter_that_may_not_look_does_not_say_that_all_is_well() {
     assert_eq!(of("podsinmesh").severity, Severity::Warning);
     assert_eq!(of("conflictingvirtualservicehost").severity, Severity::Info);
 }
+
+/// What is said of routes for one host: the first route with these hosts and this visibility, the second in a namespace with its own.
+fn conflicts(
+    hosts: &[&str],
+    exported: serde_json::Value,
+    (of_namespace, other_exported): (&str, serde_json::Value),
+) -> Vec<String> {
+    let cluster = cluster("misconfigured")
+        .change("one", |route| {
+            route["spec"]["hosts"] = json!(hosts);
+            route["spec"]["exportTo"] = exported.clone();
+        })
+        .change("two", |route| {
+            route["metadata"]["namespace"] = of_namespace.into();
+            route["spec"]["exportTo"] = other_exported.clone();
+        });
+    let found = findings(&cluster).into_iter();
+    let found = found.filter(|f| f.code == "conflictingvirtualservicehost" && f.severity == Severity::Error);
+    found.map(|finding| finding.message).collect()
+}
+
+#[test]
+fn a_route_that_says_its_host_twice_does_not_conflict_with_itself() {
+    let twice = ["web", "web.shop.svc.cluster.local"];
+    let cluster = cluster("misconfigured")
+        .change("one", |route| route["spec"]["hosts"] = json!(twice))
+        .change("two", |route| route["spec"]["hosts"] = json!(["elsewhere"]));
+    let found = findings(&cluster).into_iter();
+    let mut found = found.filter(|f| f.code == "conflictingvirtualservicehost");
+    assert_eq!(found.next().unwrap().severity, Severity::Info);
+    // With another one for the same host each is named once.
+    let said = conflicts(&twice, json!(null), ("shop", json!(null)));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].matches("shop/one").count(), 1, "{said:?}");
+}
+
+#[test]
+fn routes_conflict_only_where_the_same_proxies_see_both() {
+    let said = |exported, other| conflicts(&["web"], exported, other);
+    let own = || json!(["."]);
+    assert!(said(own(), ("bank", own())).is_empty());
+    assert!(said(json!(["~"]), ("bank", json!(null))).is_empty());
+    assert!(said(json!(["bank"]), ("shop", own())).is_empty());
+    let in_bank = said(json!(["bank", "vault"]), ("bank", own()));
+    assert_eq!(in_bank.len(), 1, "{in_bank:?}");
+    assert!(in_bank[0].ends_with("as seen from bank"), "{in_bank:?}");
+    let in_both = said(json!(["bank", "vault"]), ("shop", json!(["*"])));
+    assert!(
+        in_both.len() == 1 && in_both[0].ends_with("as seen from bank, vault"),
+        "{in_both:?}"
+    );
+    let everywhere = said(json!(["*"]), ("shop", json!(null)));
+    assert!(
+        everywhere.len() == 1 && everywhere[0].ends_with("on the sidecars"),
+        "{everywhere:?}"
+    );
+}
