@@ -1,6 +1,6 @@
 //! Which installation of Linkerd facts show, whoever made it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
@@ -18,15 +18,13 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECT, INJECTOR, ISSUER, PROXY_VERSION,
-    TRUST_ROOTS, VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECTOR, ISSUER, PROXY_VERSION, TRUST_ROOTS,
+    VALIDATORS, WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, cni, config, trust, versions, webhook_certificate};
+use crate::{MESH, cni, config, membership, trust, versions, webhook_certificate};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
-/// How many names a finding lists.
-const LISTED: usize = 5;
 
 pub fn needs() -> Vec<Need> {
     let of_linkerd = |group, kind, detail| need::everywhere(group, kind, CONTROL_PLANE_NS, detail);
@@ -151,10 +149,8 @@ impl Found<'_> {
         health = worse(health, self.parts(facts, of_namespace, &mut findings));
         let sources = self.sources(facts, of_namespace, &components);
         let version = Self::version(&sources, &mut findings);
-        let (namespaces, with_proxies) = in_mesh(facts, of_namespace);
-        findings.extend(proxied(facts, of_namespace));
-        findings.extend(behind(facts, of_namespace, &version));
-        findings.extend(without_proxy(facts, of_namespace, &namespaces));
+        let (namespaces, with_proxies) = membership::of(facts, of_namespace);
+        findings.extend(membership::findings(facts, of_namespace, &version));
         findings.extend(trust::anchors(facts, of_namespace));
         findings.extend(trust::issuer(facts, of_namespace));
         findings.extend(trust::behind(facts, of_namespace));
@@ -239,7 +235,7 @@ impl Found<'_> {
             .iter()
             .filter_map(|(name, object)| {
                 if *name == INJECTOR {
-                    unanswered(facts, &in_mesh(facts, of_namespace).0, object)
+                    unanswered(facts, &membership::of(facts, of_namespace).0, object)
                 } else {
                     let found = webhook::unanswered(facts, object)?;
                     Some(found.validator("linkerd", webhook_ref(VALIDATING, name)))
@@ -359,21 +355,6 @@ pub fn proxies<'a>(facts: &'a Facts, of_namespace: &'a str) -> impl Iterator<Ite
     })
 }
 
-/// Namespaces in the mesh, by their annotation or by pods that have proxies; and how many pods those are.
-fn in_mesh(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
-    let mut names: BTreeSet<&str> = facts
-        .objects("", "Namespace")
-        .filter(|object| matches!(annotation(object, INJECT), Some("enabled" | "ingress")))
-        .map(name)
-        .collect();
-    let mut pods = 0;
-    for pod in proxies(facts, of_namespace) {
-        names.insert(namespace(pod));
-        pods += 1;
-    }
-    (names.into_iter().map(str::to_owned).collect(), pods)
-}
-
 /// What is let in besides mutual TLS, by the policy that counts where no other one does.
 fn mutual_tls(facts: &Facts, of_namespace: &str, with_proxies: usize) -> Finding {
     let values = config::find(facts, of_namespace).map_or("", |object| text(object, "/data/values"));
@@ -407,85 +388,6 @@ fn mutual_tls(facts: &Facts, of_namespace: &str, with_proxies: usize) -> Finding
         message = format!("{message}; {}", of_their_own.join(", "));
     }
     finding("linkerd-mtls", Severity::Info, message, "")
-}
-
-/// How many proxies each namespace has.
-fn proxied(facts: &Facts, of_namespace: &str) -> Option<Finding> {
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for pod in proxies(facts, of_namespace) {
-        *counts.entry(namespace(pod)).or_default() += 1;
-    }
-    if counts.is_empty() {
-        return None;
-    }
-    let counted: Vec<String> = counts
-        .iter()
-        .map(|(namespace, count)| format!("{count} in {namespace}"))
-        .collect();
-    let message = format!("proxies: {}", counted.join(", "));
-    Some(finding("linkerd-proxies", Severity::Info, message, ""))
-}
-
-/// Pods of the mesh's namespaces that are out of it, but for those that have declined, that are on their node's network, which
-/// no proxy is put into, or that are over.
-fn without_proxy(facts: &Facts, of_namespace: &str, members: &[String]) -> Vec<Finding> {
-    let members: HashSet<&str> = members.iter().map(String::as_str).collect();
-    let mut by_namespace = BTreeMap::<&str, Vec<&str>>::new();
-    for pod in facts.objects("", "Pod") {
-        let is_in = label(pod, CONTROL_PLANE_NS) == Some(of_namespace);
-        let stays_out = annotation(pod, INJECT) == Some("disabled")
-            || pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
-            || matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-        if !is_in && !stays_out && members.contains(namespace(pod)) {
-            by_namespace.entry(namespace(pod)).or_default().push(name(pod));
-        }
-    }
-    by_namespace
-        .into_iter()
-        .map(|(member, mut pods)| {
-            pods.sort_unstable();
-            let count = pods.len();
-            pods.truncate(LISTED);
-            let more = if count > LISTED { ", ..." } else { "" };
-            finding(
-                "linkerd-pods-without-proxy",
-                Severity::Warning,
-                format!(
-                    "{count} pods in namespace \"{member}\" are out of the mesh: {}{more}",
-                    pods.join(", ")
-                ),
-                "restart their workloads, if they are to be in it (operation restart)",
-            )
-        })
-        .collect()
-}
-
-/// Proxies of another version than the control plane's.
-fn behind(facts: &Facts, of_namespace: &str, version: &str) -> Option<Finding> {
-    let ours = Version::parse(version).ok()?;
-    let mut old = BTreeMap::<&str, usize>::new();
-    for pod in proxies(facts, of_namespace) {
-        let theirs = annotation(pod, PROXY_VERSION).and_then(versions::parse);
-        if theirs.is_some_and(|theirs| theirs != ours) {
-            *old.entry(namespace(pod)).or_default() += 1;
-        }
-    }
-    if old.is_empty() {
-        return None;
-    }
-    let (pods, of): (usize, usize) = (old.values().sum(), old.len());
-    let listed: Vec<&str> = old.keys().copied().take(LISTED).collect();
-    let more = if of > LISTED { ", ..." } else { "" };
-    Some(finding(
-        "linkerd-proxies-behind",
-        Severity::Warning,
-        format!(
-            "{pods} pods have proxies of another version than {}: in {}{more}",
-            versions::name(&ours),
-            listed.join(", ")
-        ),
-        "restart them, one namespace after the other (operation restart)",
-    ))
 }
 
 /// The worse of two; what is not known is worse than what works, and better than what does not.

@@ -18,6 +18,7 @@ mod identity;
 mod injection;
 mod install;
 mod issuer_secret;
+mod membership;
 mod prospect;
 mod recovery;
 mod releases;

@@ -260,6 +260,31 @@ fn pods_of_the_mesh_s_namespaces_without_a_proxy_are_named_but_for_those_that_st
 }
 
 #[test]
+fn pods_beside_a_workload_that_is_in_the_mesh_by_itself_are_not_said_to_need_a_restart() {
+    let beside = "- apiVersion: v1\n  kind: Pod\n  metadata: {name: batch-1, namespace: shop}\n";
+    let said = |namespace: serde_json::Value, pod: serde_json::Value| {
+        let cluster = Cluster::with("installed", beside)
+            .change("shop", |object| {
+                object["metadata"]["annotations"] = namespace.clone();
+            })
+            .change("batch-1", |object| {
+                object["metadata"]["annotations"] = pod.clone();
+            });
+        let found = cluster.detect().unwrap().remove(0);
+        assert_eq!(found.namespaces, ["shop"], "web-1 is in it");
+        let mut findings = found.findings.into_iter();
+        findings
+            .find(|finding| finding.code == "linkerd-pods-without-proxy")
+            .map(|finding| finding.message)
+    };
+    let enabled = || json!({"linkerd.io/inject": "enabled"});
+    assert_eq!(said(json!({}), json!({})), None);
+    assert!(said(enabled(), json!({})).unwrap().contains("batch-1"));
+    // One that asks by itself, and was made before.
+    assert!(said(json!({}), enabled()).unwrap().contains("batch-1"));
+}
+
+#[test]
 fn what_is_let_in_without_mutual_tls_is_told_by_the_default_policy() {
     let said = |values: &'static str, of_shop: &'static str| {
         let cluster = Cluster::of("installed")
