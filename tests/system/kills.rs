@@ -7,6 +7,7 @@
 mod adoption;
 pub mod boundaries;
 mod gated;
+mod kept;
 mod meshes;
 mod queue;
 mod upgrades;
@@ -75,6 +76,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::a_host_killed_while_a_release_takes_over_leaves_it_ours_or_theirs",
             adoption::at_its_points,
+        ),
+        trial(
+            "kills::a_host_killed_before_a_failure_that_is_kept_is_recorded_records_it",
+            kept::before_the_record,
         ),
     ];
     // Minutes; the trials of the two operations themselves kill the host at a gate of each.

@@ -11,6 +11,7 @@ mod hook_places;
 mod hooks;
 mod killed;
 mod taken_over;
+mod tested_late;
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -115,6 +116,10 @@ pub fn trials() -> Vec<Trial> {
             taken_over::for_good,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
+        trial(
+            "releases::tests_say_when_they_ran_and_nothing_else_of_a_release_that_helm_has_brought_further",
+            tested_late::nothing_else_is_said,
+        ),
         trial(
             "releases::a_record_that_no_secret_takes_is_refused_when_planned_and_history_is_bounded",
             bounds::of_records,

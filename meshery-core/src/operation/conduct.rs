@@ -282,19 +282,19 @@ impl Conduct {
         if is_stale(&problem) && !history.has_written() {
             return self.state(OperationState::Stale, Some(problem), None).await;
         }
-        self.skip().await?;
+        let keep = self.record.policy.on_failure == OnFailure::Keep;
         let (state, problem) = if cancelled {
             (OperationState::Cancelled, None)
         } else {
             (OperationState::Failed, Some(problem))
         };
-        let keep = self.record.policy.on_failure == OnFailure::Keep;
+        if keep {
+            // Before it has ended: nobody goes on with what has.
+            self.record_failure(problem.as_ref(), &history, tenure).await;
+        }
+        self.skip().await?;
         if keep || !history.has_written() {
-            self.state(state, problem, None).await?;
-            if keep {
-                self.record_failure(&history, tenure).await;
-            }
-            return Ok(());
+            return self.state(state, problem, None).await;
         }
         // In one breath: who looks never sees an end that is none.
         let entries = vec![
@@ -314,8 +314,8 @@ impl Conduct {
     }
 
     /// Tells Helm that releases whose objects stay as they are have failed.
-    async fn record_failure(&self, history: &History, tenure: &Tenure) {
-        let why = self.live.record().error.map_or_else(
+    async fn record_failure(&self, why: Option<&Problem>, history: &History, tenure: &Tenure) {
+        let why: String = why.map_or_else(
             || "cancelled".to_owned(),
             |problem| problem.message.chars().take(500).collect(),
         );
@@ -326,8 +326,12 @@ impl Conduct {
                 let store = &self.engine.store;
                 let runs = hook_runs(store, self.live.id(), &plan, &failure.hooks).await?;
                 let cluster = self.fenced_cluster(tenure).await?;
-                let standing = (Status::of(&failure.status), why.as_str());
-                cluster.set_release_status(secret, None, standing, &runs).await?;
+                if failure.of_release {
+                    let standing = (Status::Failed, why.as_str());
+                    cluster.set_release_status(secret, None, standing, &runs).await?;
+                } else {
+                    cluster.set_last_runs(secret, None, &runs).await?;
+                }
                 Ok::<_, Problem>(())
             };
             if let Err(problem) = recorded.await {

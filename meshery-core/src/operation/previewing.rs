@@ -206,16 +206,16 @@ impl Previewing<'_> {
                 // The last word on the record that this plan makes says nothing new.
                 let of_others = changes.iter().filter(|change| !self.plan.makes(&change.secret));
                 let changed = of_others.map(|change| {
-                    let note = if change.hooks.is_empty() {
-                        format!("Helm's record says {}", change.status)
-                    } else {
-                        "Helm's record says when the tests ran".to_owned()
-                    };
+                    let note = format!("Helm's record says {}", change.status);
                     (&change.secret, Change::Update, note)
                 });
                 made.chain(changed)
                     .map(|(secret, change, note)| Ok(noted(step, secret, change, Certainty::Local, note)))
                     .collect()
+            }
+            Work::TestRuns { secret, .. } => {
+                let note = "Helm's record says when the tests ran".to_owned();
+                vec![Ok(noted(step, secret, Change::Update, Certainty::Local, note))]
             }
             Work::Hooks {
                 event,

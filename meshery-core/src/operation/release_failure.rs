@@ -1,35 +1,39 @@
 //! What Helm's records are told when an operation has failed and everything stays as it is.
 
-use super::history::History;
-use super::stored_plan::{StatusChange, StoredPlan, StoredStep, Work};
-use super::undo::of_plan;
-use crate::cluster::release::Status;
+use meshery_plugin_api::message::object_ref::ObjectRef;
 
-/// The records that are to change: those of releases that were being brought further have failed; where tests have, it is said
-/// of the tests.
-pub(super) fn failures(plan: &StoredPlan, history: &History) -> Vec<StatusChange> {
-    let mut failures = Vec::new();
-    for step in &plan.steps {
-        let Work::Record { makes, changes } = &step.work else {
-            continue;
-        };
-        if let Some(new) = makes
-            && history.created(&new.secret)
-        {
-            failures.push(StatusChange {
-                secret: new.secret.clone(),
-                status: Status::Failed.to_string(),
-                description: String::new(),
-                hooks: hooks_of(plan, step),
-            });
+use super::history::History;
+use super::stored_plan::{StoredPlan, StoredStep, Work};
+use super::undo::of_plan;
+
+/// A record that is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub secret: ObjectRef,
+    /// The release has failed; else its tests have only run, which says nothing about how it stands.
+    pub of_release: bool,
+    /// Steps whose hooks it is told of.
+    pub hooks: Vec<String>,
+}
+
+/// The records of the releases that were being brought further, and of those whose tests have begun.
+pub(super) fn failures(plan: &StoredPlan, history: &History) -> Vec<Failure> {
+    let of = |step: &StoredStep| match &step.work {
+        Work::Record { makes: Some(new), .. } if history.created(&new.secret) => Some(Failure {
+            secret: new.secret.clone(),
+            of_release: true,
+            hooks: hooks_of(plan, step),
+        }),
+        Work::TestRuns { secret, hooks } if hooks.iter().any(|step| history.step(step).is_some()) => {
+            Some(Failure {
+                secret: secret.clone(),
+                of_release: false,
+                hooks: hooks.clone(),
+            })
         }
-        let of_tests = changes
-            .iter()
-            .filter(|change| !change.hooks.is_empty() && !plan.makes(&change.secret))
-            .filter(|change| change.hooks.iter().any(|step| history.step(step).is_some()));
-        failures.extend(of_tests.cloned());
-    }
-    failures
+        _ => None,
+    };
+    plan.steps.iter().filter_map(of).collect()
 }
 
 /// The steps of the same release that run hooks.

@@ -7,7 +7,7 @@ use meshery_plugin_api::message::plan::TestRelease;
 use super::release_existing::{Existing, no_release};
 use super::release_steps::Chain;
 use super::resolve::{Resolved, Resolver};
-use super::stored_plan::{ReleaseName, StatusChange, Work};
+use super::stored_plan::{ReleaseName, Work};
 use crate::cluster::chart::{Hook, recorded};
 use crate::problem::{Problem, ProblemKind};
 
@@ -44,15 +44,9 @@ impl Resolver<'_> {
         let title = chain.title.clone();
         chain.add("tests", title, work);
         chain.title = format!("Record when the tests of release {} ran", name.name);
-        let change = StatusChange {
+        Ok(Some(Work::TestRuns {
             secret: latest.secret.clone(),
-            status: latest.status.to_string(),
-            description: String::new(),
             hooks: chain.hooks(),
-        };
-        Ok(Some(Work::Record {
-            makes: None,
-            changes: vec![change],
         }))
     }
 }

@@ -63,6 +63,7 @@ impl Run {
                         waves.iter().flatten().map(|target| &target.object).collect()
                     }
                     Work::Record { .. }
+                    | Work::TestRuns { .. }
                     | Work::Hooks { .. }
                     | Work::Wait { .. }
                     | Work::Probe { .. }

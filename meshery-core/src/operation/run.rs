@@ -227,6 +227,7 @@ impl Run {
                 ..
             } => step_run.apply(manager, content, release.as_ref(), uses).await,
             Work::Record { makes, changes } => step_run.record(makes.as_ref(), changes).await,
+            Work::TestRuns { secret, hooks } => step_run.record_tests(secret, hooks).await,
             Work::Hooks {
                 event,
                 content,

@@ -308,6 +308,7 @@ impl Undo {
                     self.recorded(object, changes).await.map(Some)
                 }
                 Work::Record { .. } => self.applied(object, None, deadline).await.map(Some),
+                Work::TestRuns { hooks, .. } => self.tested(object, hooks).await.map(Some),
                 Work::Hooks { .. } => self.hook(object, deadline).await.map(Some),
                 Work::Wait { .. }
                 | Work::Probe { .. }

@@ -224,7 +224,12 @@ impl Record {
             && hooks.len() == standing.last_runs.len()
         {
             for (hook, run) in hooks.iter_mut().zip(&standing.last_runs) {
-                if let (Some(hook), false) = (hook.as_object_mut(), run.is_null()) {
+                let Some(hook) = hook.as_object_mut() else {
+                    continue;
+                };
+                if run.is_null() {
+                    hook.remove("last_run");
+                } else {
                     hook.insert("last_run".into(), run.clone());
                 }
             }

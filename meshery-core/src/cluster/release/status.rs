@@ -9,7 +9,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::hook_run::{HookRun, last_runs};
+use super::hook_run::{HookRun, last_runs, runs_before};
 use super::marks::TextMap as _;
 use super::record::{Record, RecordFault, Status};
 use crate::cluster::object::Patch;
@@ -106,6 +106,13 @@ impl ReadRecord {
     pub(crate) fn standing(&self) -> Standing {
         Standing::of(&self.record, &self.secret)
     }
+
+    /// Whether it says of one of these runs what was written of it.
+    pub(crate) fn says_any(&self, runs: &[HookRun]) -> bool {
+        let hooks = self.record.hooks();
+        runs.iter()
+            .any(|run| hooks.iter().any(|hook| run.is_said_by(hook)))
+    }
 }
 
 impl Cluster {
@@ -128,7 +135,7 @@ impl Cluster {
         self.set_standing(secret, read, |record, mut standing| {
             standing.last_runs = last_runs(&record.hooks(), runs);
             standing.modified_at = Some(now.as_second().to_string());
-            // Tests change nothing else.
+            // It said so before a crash already.
             if standing.status == status.as_str() {
                 return standing;
             }
@@ -138,6 +145,40 @@ impl Cluster {
             }
             if matches!(status, Status::Deployed | Status::Failed) {
                 standing.last_deployed = now.to_string();
+            }
+            standing
+        })
+        .await
+    }
+
+    /// Says in a record when hooks ran, and leaves how the release stands as it is, whatever has become of it meanwhile.
+    /// Returns the uid of its Secret, or nothing when that is gone. It is read first, unless it was already.
+    pub(crate) async fn set_last_runs(
+        &self,
+        secret: &ObjectRef,
+        read: Option<ReadRecord>,
+        runs: &[HookRun],
+    ) -> Result<Option<String>, ClusterError> {
+        let now = Timestamp::now().as_second().to_string();
+        self.set_standing(secret, read, |record, mut standing| {
+            standing.last_runs = last_runs(&record.hooks(), runs);
+            standing.modified_at = Some(now.clone());
+            standing
+        })
+        .await
+    }
+
+    /// Gives the hooks in a record what they ran before these runs, where nobody has run them since.
+    pub(crate) async fn restore_last_runs(
+        &self,
+        secret: &ObjectRef,
+        read: Option<ReadRecord>,
+        (runs, before): (&[HookRun], &Standing),
+    ) -> Result<Option<String>, ClusterError> {
+        self.set_standing(secret, read, |record, mut standing| {
+            standing.last_runs = runs_before(&record.hooks(), runs, &before.last_runs);
+            if (&standing.status, &standing.last_runs) == (&before.status, &before.last_runs) {
+                standing.modified_at.clone_from(&before.modified_at);
             }
             standing
         })
