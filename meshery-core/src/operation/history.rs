@@ -163,9 +163,10 @@ impl History {
                 let step = self.step_mut(&step);
                 step.latest = moment;
                 for intent in objects {
-                    // Written again: it was changed by others before the step came to it.
+                    // Written again: it was changed by others before the step came to it, or is a hook that is made once more.
                     if let Some(&at) = step.index.get(&intent.object) {
                         step.objects[at].before = intent.before;
+                        step.objects[at].discarded = false;
                         continue;
                     }
                     step.index.insert(intent.object.clone(), step.objects.len());

@@ -36,6 +36,12 @@ pub(super) struct HookPlan {
 /// The code of the error of a hook that finds something in its place which its policy does not let go.
 const IN_THE_WAY: &str = "hook-in-the-way";
 
+/// A hook that is in its place.
+struct Placed {
+    uid: String,
+    change: ObjectChange,
+}
+
 impl StepRun<'_> {
     pub async fn hooks(
         &self,
@@ -48,17 +54,22 @@ impl StepRun<'_> {
         let waves = load_waves(&run.store, &run.key, run.id(), content).await?;
         let manifests: Vec<Value> = waves.into_iter().flatten().collect();
         for (number, (hook, manifest)) in hooks.iter().zip(manifests).enumerate() {
-            let result = self.hook(release, hook, manifest).await;
+            let (made, result) = match self.place(release, hook, manifest).await {
+                Ok(None) => continue,
+                Ok(Some(placed)) => (true, self.await_end(hook, placed).await),
+                Err(problem) => (false, Err(problem)),
+            };
             let Err(mut problem) = result else { continue };
             if super::run::is_halt(&problem) {
                 return Err(problem);
             }
             let succeeded = hooks[..number]
                 .iter()
-                .filter(|hook| hook.deletes("hook-succeeded"));
-            for gone in succeeded.chain(hook.deletes("hook-failed").then_some(hook)) {
+                .filter(|hook| hook.deletes("hook-succeeded"))
+                .map(|hook| (hook, true));
+            for (gone, made) in succeeded.chain(hook.deletes("hook-failed").then_some((hook, made))) {
                 // What cannot be removed is no reason not to say why the hook has failed.
-                if let Err(stays) = self.discard(&gone.object).await {
+                if let Err(stays) = self.discard(&gone.object, made).await {
                     problem.message =
                         format!("{}; {} stays: {}", problem.message, gone.object, stays.message);
                 }
@@ -67,23 +78,24 @@ impl StepRun<'_> {
         }
         // Helm lets them stay until all of the event have succeeded.
         for hook in hooks.iter().filter(|hook| hook.deletes("hook-succeeded")) {
-            self.discard(&hook.object).await?;
+            self.discard(&hook.object, true).await?;
         }
         Ok(())
     }
 
-    async fn hook(
+    /// Puts a hook in its place; nothing when it was there, and came to its end, before an interruption.
+    async fn place(
         &self,
         release: Option<&ReleaseName>,
         hook: &HookPlan,
         mut manifest: Value,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Placed>, Problem> {
         self.go_on()?;
         let run = self.run;
         let object = &hook.object;
         let history = self.history.and_then(|history| history.object(object));
         if history.is_some_and(|history| history.outcome.is_some()) {
-            return Ok(());
+            return Ok(None);
         }
         let now = run.cluster.get_if_served(object).await?;
         let before: Option<Value> = match history {
@@ -111,6 +123,14 @@ impl StepRun<'_> {
             };
             self.write_intents(vec![intent]).await?;
         }
+        if let Some(history) = history.filter(|history| history.discarded) {
+            // It was gone again before the interruption, and is not once it was made anew.
+            let intent = Intent {
+                object: object.clone(),
+                before: history.before.clone(),
+            };
+            self.write_intents(vec![intent]).await?;
+        }
         if let Some(release) = release {
             mark_hook(&mut manifest, &release.namespace, &release.name);
         }
@@ -128,6 +148,20 @@ impl StepRun<'_> {
             Some(_) => return Err(appeared(object)),
             None => self.make(manifest).await?,
         };
+        let change = if before.is_some() {
+            ObjectChange::Recreated
+        } else {
+            ObjectChange::Created
+        };
+        Ok(Some(Placed {
+            uid: uid_of(&made).to_owned(),
+            change,
+        }))
+    }
+
+    /// Waits until a hook has come to its end.
+    async fn await_end(&self, hook: &HookPlan, placed: Placed) -> Result<(), Problem> {
+        let object = &hook.object;
         if let Some(rule) = hook.awaited() {
             let condition = Readiness {
                 object: object.clone(),
@@ -137,12 +171,7 @@ impl StepRun<'_> {
                 return Err(self.with_reason(object, problem).await);
             }
         }
-        let change = if before.is_some() {
-            ObjectChange::Recreated
-        } else {
-            ObjectChange::Created
-        };
-        self.outcome(object.clone(), change, uid_of(&made).to_owned(), Stored::Nothing)
+        self.outcome(object.clone(), placed.change, placed.uid, Stored::Nothing)
             .await
     }
 
@@ -170,18 +199,16 @@ impl StepRun<'_> {
         problem
     }
 
-    /// Removes a hook's object if it is the one of this run.
-    async fn discard(&self, object: &ObjectRef) -> Result<(), Problem> {
+    /// Removes a hook's object if it is the one of this run, which may have `made` it just now.
+    async fn discard(&self, object: &ObjectRef, made: bool) -> Result<(), Problem> {
         let history = self.history.and_then(|history| history.object(object));
-        if history.is_some_and(|history| history.discarded) {
-            return Ok(());
-        }
         match self.run.cluster.get_if_served(object).await? {
             Some(now) if operation_of(&now) == Some(self.run.id()) => {
                 self.remove(object, uid_of(&now)).await?;
             }
             // Somebody else's, which is none of our business.
             Some(_) => return Ok(()),
+            None if is_known_gone(history, made) => return Ok(()),
             // It was removed just before the host was killed, or by somebody else: it is gone either way.
             None => {}
         }
@@ -202,9 +229,6 @@ impl Undo {
     /// Takes back what a hook was: its own object goes, and what made room for it is there again, unless that would
     /// run once more.
     pub(super) async fn hook(&self, object: &ObjectHistory, deadline: Instant) -> Result<Taken, Problem> {
-        if object.discarded && object.before.is_none() {
-            return Ok(Taken::Back(Reversal::Unchanged, None));
-        }
         let Some(before) = object.before.clone() else {
             return self.applied(object, None, deadline).await;
         };
@@ -265,6 +289,14 @@ impl HookPlan {
 
     fn deletes(&self, policy: &str) -> bool {
         self.delete_policies.iter().any(|given| given == policy)
+    }
+}
+
+/// Whether nothing is to be said of a hook that is not there: it never was, or the journal has it already.
+fn is_known_gone(history: Option<&ObjectHistory>, made: bool) -> bool {
+    match history {
+        None => !made,
+        Some(history) => history.discarded && (!made || history.outcome.is_some()),
     }
 }
 
