@@ -124,6 +124,14 @@ pub fn trials() -> Vec<Trial> {
             "releases::a_record_that_no_secret_takes_is_refused_when_planned_and_history_is_bounded",
             bounds::of_records,
         ),
+        trial(
+            "releases::one_with_more_records_than_a_page_is_read_to_its_newest",
+            bounds::of_long_history,
+        ),
+        trial(
+            "releases::one_that_helm_keeps_in_config_maps_is_refused",
+            bounds::of_other_drivers,
+        ),
         trial("releases::mistyped_and_wrong_values_are_named", bounds::of_values),
         trial(
             "releases::one_that_failed_and_was_kept_says_so_and_is_installed_again",

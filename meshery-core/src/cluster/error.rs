@@ -134,6 +134,24 @@ pub enum ClusterError {
         /// The limit that was met.
         message: String,
     },
+    /// Releases have more records than are looked at.
+    #[error("there are more than {most} records of Helm releases ({selector}) in {place}")]
+    LongHistory {
+        /// Which records, by their labels.
+        selector: String,
+        /// Namespace, in words.
+        place: String,
+        /// How many are looked at.
+        most: usize,
+    },
+    /// Helm keeps the records of a release where we do not.
+    #[error("the records of release {release} in namespace {namespace} are in ConfigMaps")]
+    OtherDriver {
+        /// Name of the release.
+        release: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// The namespace, or the definition of the kind, is on its way out.
     #[error("{object} cannot be made because {what} is being deleted")]
     Terminating {
@@ -429,6 +447,8 @@ impl ClusterError {
             Self::WebhookFailed { .. } => (K::Unavailable, WEBHOOK_FAILED, true),
             Self::Quota { .. } => (K::Forbidden, "quota-exceeded", false),
             Self::TooLarge { .. } => (K::TooLarge, "object-too-large", false),
+            Self::LongHistory { .. } => (K::TooLarge, "release-history-too-long", false),
+            Self::OtherDriver { .. } => (K::Conflict, "release-driver", false),
             Self::Terminating { .. } => (K::Conflict, "being-deleted", true),
             Self::NotServed { .. } => (K::NotFound, "kind-not-served", false),
             Self::Timeout { .. } => (K::Timeout, CLUSTER_TIMEOUT, true),

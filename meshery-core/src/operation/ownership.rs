@@ -178,8 +178,8 @@ pub(super) async fn objection_to_deletion(
         Ok(revisions) => revisions
             .last()
             .is_some_and(|revision| revision.status != Status::Uninstalled),
-        // Whoever may not see the records goes by the marks.
-        Err(ClusterError::Forbidden { .. }) => true,
+        // Whoever cannot see the records goes by the marks.
+        Err(ClusterError::Forbidden { .. } | ClusterError::OtherDriver { .. }) => true,
         Err(error) => return Err(error.into()),
     };
     let why = format!("it belongs to the Helm release {name} in namespace {namespace}");

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{Ground, Helm, config, hook, id, job};
+use super::{Ground, Helm, config, hook, id, job, previewed};
 use crate::invented::{LIMIT, request};
 use crate::namespace::succeeded;
 
@@ -66,6 +66,82 @@ pub fn of_records() -> anyhow::Result<()> {
     ground.perform(&back, "succeeded")?;
     ensure!(ground.data("piece")?["a"] == "11");
     ground.perform(&ground.on_release("release-remove"), "succeeded")?;
+    before.await_same(&ground.cluster)
+}
+
+/// Helm keeps every revision where it is told so, and lists them by name: the newest is not among the first 500.
+pub fn of_long_history() -> anyhow::Result<()> {
+    let ground = Ground::new("release-long")?;
+    let archive = ground.chart("pieces.tgz")?;
+    let file = ground.values(&json!({"objects": [config("piece", json!({}))]}))?;
+    ground.helm(Helm::Four, &["install", "demo", &archive, "-f", &file])?;
+    let first = "sh.helm.release.v1.demo.v1";
+    let record = ground.get("secret", first)?.context("helm's record")?;
+    let revision = |number: u32, status: &str| {
+        let mut revision = record.clone();
+        revision["metadata"] = json!({"name": format!("sh.helm.release.v1.demo.v{number}"), "labels": {
+            "owner": "helm", "name": "demo", "version": number.to_string(), "status": status}});
+        if status != "deployed" {
+            revision["data"] = json!({});
+        }
+        revision
+    };
+    let mut revisions: Vec<Value> = (1000..1500)
+        .map(|number| revision(number, "superseded"))
+        .collect();
+    revisions.push(revision(9999, "deployed"));
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": revisions});
+    let file = ground.cluster.dir().join("release-long.json");
+    std::fs::write(&file, list.to_string())?;
+    ground.kubectl(&["create", "-f", &file.to_string_lossy()])?;
+    ground.kubectl(&["delete", "secret", first])?;
+
+    let wanted = ground.pieces(&[config("piece", json!({"a": "1"}))]);
+    let preview = ground.preview(&ground.host.plan(&wanted)?)?;
+    let made = previewed(&preview, "sh.helm.release.v1.demo.v10000")?;
+    ensure!(made["change"] == "create", "{made:#}");
+    let replaced = previewed(&preview, "sh.helm.release.v1.demo.v9999")?;
+    ensure!(replaced["change"] == "update", "{replaced:#}");
+    Ok(())
+}
+
+/// A release that helm keeps elsewhere is there all the same.
+pub fn of_other_drivers() -> anyhow::Result<()> {
+    let ground = Ground::new("release-driver")?;
+    let archive = ground.chart("pieces.tgz")?;
+    let file = ground.values(&json!({"objects": [config("piece", json!({"a": "1"}))]}))?;
+    let installed = ground
+        .cluster
+        .command(&ground.cluster.helm3()?)
+        .env("HELM_DRIVER", "configmap")
+        .args([
+            "install",
+            "demo",
+            &archive,
+            "-f",
+            &file,
+            "--namespace",
+            &ground.space,
+        ])
+        .output()?;
+    succeeded(installed)?;
+    let before = Snapshot::take(&ground.cluster)?;
+    for wanted in [
+        ground.pieces(&[config("piece", json!({"a": "2"}))]),
+        ground.on_release("release-rollback"),
+        ground.on_release("release-remove"),
+    ] {
+        let problem = ground
+            .host
+            .post("/api/v1/operations", &wanted)?
+            .problem(409, "release-driver")?;
+        ensure!(
+            problem["remedy"]
+                .as_str()
+                .is_some_and(|remedy| remedy.contains("helm uninstall demo")),
+            "{problem:#}"
+        );
+    }
     before.await_same(&ground.cluster)
 }
 

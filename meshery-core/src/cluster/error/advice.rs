@@ -22,6 +22,12 @@ impl ClusterError {
                  the number of fields; ConfigMaps and Secrets may hold 1 MiB, and a request 3 MiB"
                     .into()
             }
+            Self::LongHistory { .. } => "somebody lets helm keep the records of all revisions (`--history-max 0`)".into(),
+            Self::OtherDriver { .. } => {
+                "helm was run with HELM_DRIVER=configmap; records are read in Secrets only, where helm keeps them unless \
+                 it is told otherwise"
+                    .into()
+            }
             Self::NotGone { .. } => {
                 "what is to be done before it goes (a finalizer) is not done, mostly because the controller for it \
                  does not run any more"
@@ -89,6 +95,15 @@ impl ClusterError {
             Self::NotFound { what } => format!("make {what}, or name one that is there, and plan again"),
             Self::AlreadyExists { .. } => "look at what is there and plan again".into(),
             Self::TooLarge { .. } => "make it smaller, or spread what it holds over several".into(),
+            Self::LongHistory { .. } => {
+                "delete Secrets with records of old revisions, the superseded ones, and let helm keep fewer \
+                 (`--history-max`)"
+                    .into()
+            }
+            Self::OtherDriver { release, namespace } => format!(
+                "go on with helm and HELM_DRIVER=configmap, or remove the release with it (`helm uninstall {release} \
+                 --namespace {namespace}`) and plan again"
+            ),
             Self::NotGone { object, .. } => format!(
                 "make the controller of what holds it run; if there is none any more, take the finalizer out by hand \
                  (`kubectl edit {} {}{}`), then try again",

@@ -60,6 +60,12 @@ impl Cluster {
             .iter()
             .filter_map(|secret| revision_of(namespace, secret))
             .collect();
+        if revisions.is_empty() && self.is_in_config_maps(namespace, &selector).await? {
+            return Err(ClusterError::OtherDriver {
+                release: release.to_owned(),
+                namespace: namespace.to_owned(),
+            });
+        }
         revisions.sort_by_key(|revision| revision.number);
         Ok(revisions)
     }
@@ -101,6 +107,18 @@ impl Cluster {
         Ok(latest.collect())
     }
 
+    /// Whether helm keeps such records in ConfigMaps; no when those may not be seen.
+    async fn is_in_config_maps(&self, namespace: &str, selector: &str) -> Result<bool, ClusterError> {
+        let kind = self.resolve("", "v1", "ConfigMap").await?;
+        let listed = self
+            .list(&kind, Some(namespace), selector, Detail::Metadata, 1)
+            .await;
+        match listed {
+            Err(ClusterError::Forbidden { .. }) => Ok(false),
+            listed => Ok(!listed?.items.is_empty()),
+        }
+    }
+
     /// The metadata of Secrets with records.
     async fn records(&self, namespace: Option<&str>, selector: &str) -> Result<Vec<Value>, ClusterError> {
         let secrets = self.resolve("", "v1", "Secret").await?;
@@ -108,12 +126,12 @@ impl Cluster {
             .list(&secrets, namespace, selector, Detail::Metadata, MOST)
             .await?;
         if listed.truncated {
-            return Err(ClusterError::TooLarge {
-                what: format!(
-                    "the history of releases ({selector}) in {}",
-                    namespace.unwrap_or("all namespaces")
-                ),
-                message: format!("there are more than {MOST} records"),
+            return Err(ClusterError::LongHistory {
+                selector: selector.to_owned(),
+                place: namespace.map_or("all namespaces".to_owned(), |namespace| {
+                    format!("namespace {namespace}")
+                }),
+                most: MOST,
             });
         }
         Ok(listed.items)
