@@ -245,6 +245,10 @@ fn gitops(labels: &impl TextMap, annotations: &impl TextMap, by_argo: bool) -> O
     if let Some(application) = application {
         return Some(format!("Argo CD (Application {application})"));
     }
+    // Its label may be any other, as whoever runs it says.
+    if by_argo {
+        return Some("Argo CD (Application unknown)".to_owned());
+    }
     [
         ("Kustomization", "kustomize.toolkit.fluxcd.io"),
         ("HelmRelease", "helm.toolkit.fluxcd.io"),
@@ -340,6 +344,14 @@ mod tests {
                 Some("Argo CD (Application shop)"),
             ),
             (json!({"labels": instance, "managedFields": by("helm")}), None),
+            (
+                json!({"labels": {"example.io/app": "shop"}, "managedFields": by("argocd-controller")}),
+                Some("Argo CD (Application unknown)"),
+            ),
+            (
+                json!({"labels": {"example.io/app": "shop"}, "managedFields": by("kubectl")}),
+                None,
+            ),
             (
                 json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps",
                     "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}}),

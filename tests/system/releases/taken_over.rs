@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::forced::managed;
-use super::{Ground, accepting, annotated, config, id, previewed};
+use super::{Ground, accepting, config, id, previewed};
 use crate::invented::LIMIT;
 
 const THERE: &str = "ConfigMap/release-taken-over/there";
@@ -119,21 +119,14 @@ pub fn for_good() -> anyhow::Result<()> {
     ground.host.take_back(id(&adopted)?, "undone", LIMIT)?;
     ensure!(ports()? == json!([80]), "{}", ports()?);
 
-    // What Argo CD minds takes its own word, and the one for what is of no release.
-    let tracked = [(
-        "argocd.argoproj.io/tracking-id",
-        "shop:/ConfigMap:release-taken-over/there",
-    )];
+    // What Argo CD minds takes its own word, and the one for what is of no release; that it has written it is enough, as its
+    // label may be any.
     let argo = &["--server-side", "--field-manager=argocd-controller"];
-    made(
-        &ground,
-        &annotated(config("there", theirs.clone()), &tracked),
-        argo,
-    )?;
+    made(&ground, &config("there", theirs.clone()), argo)?;
     let before = managed(&ground)?;
     let wanted = ground.pieces(&[config("there", json!({"a": "ours"}))]);
     for (given, missing) in [
-        ("adopt", "Argo CD (Application shop)"),
+        ("adopt", "Argo CD (Application unknown)"),
         ("foreign", "no part of release demo"),
     ] {
         let wanted = accepting(wanted.clone(), &[given]);
