@@ -135,8 +135,7 @@ impl StepRun<'_> {
             mark_hook(&mut manifest, &release.namespace, &release.name);
         }
         let made = match now {
-            Some(now) if operation_of(&now) == Some(run.id()) => now,
-            // What an earlier run has left makes room.
+            // What an earlier run has left makes room, also one at an earlier moment of this operation.
             Some(now)
                 if before
                     .as_ref()
@@ -145,6 +144,7 @@ impl StepRun<'_> {
                 self.remove(object, uid_of(&now)).await?;
                 self.make(manifest).await?
             }
+            Some(now) if operation_of(&now) == Some(run.id()) => now,
             Some(_) => return Err(appeared(object)),
             None => self.make(manifest).await?,
         };
@@ -248,6 +248,10 @@ impl Undo {
             self.cluster
                 .delete_and_wait(&object.object, uid_of(now), deadline)
                 .await?;
+        }
+        // It was one of an earlier moment of this operation, and goes with that.
+        if operation_of(&before) == Some(self.live.id()) {
+            return Ok(Taken::Back(Reversal::Removed, None));
         }
         if runs(&object.object) {
             let why = "the one before it has run, and would run again if it were made again";

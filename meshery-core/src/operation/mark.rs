@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_is_of_the_release_that_made_it_and_of_no_other() {
+        let mut manifest = json!({"metadata": {"name": "a", "annotations": {"helm.sh/hook": "pre-install"}}});
+        assert!(!is_hook_of(&manifest, "space", "demo"));
+        mark_hook(&mut manifest, "space", "demo");
+        assert!(is_hook_of(&manifest, "space", "demo"));
+        assert!(!is_hook_of(&manifest, "space", "other") && !is_hook_of(&manifest, "other", "demo"));
+    }
+
+    #[test]
     fn what_a_release_takes_over_says_from_whom_and_goes_on_saying_it() {
         let from = |manifest: &Value, before: Option<&Value>| {
             let marked = marked(manifest.clone(), before, "new");

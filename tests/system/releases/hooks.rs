@@ -20,6 +20,7 @@ pub fn in_order() -> anyhow::Result<()> {
         hook(job("second-more", "0"), MOMENTS, "0", ""),
         hook(job("second", "0"), MOMENTS, "0", ""),
         hook(job("last", "0"), "post-install,test", "-9", "hook-failed"),
+        hook(job("twice", "0"), "pre-install,post-install", "9", ""),
     ]);
     let installed = ground.perform(&pieces, "succeeded")?;
     let story = record(&ground, id(&installed)?)?;
@@ -31,14 +32,29 @@ pub fn in_order() -> anyhow::Result<()> {
         .filter(|name| !name.starts_with("sh.helm."))
         .collect();
     ensure!(
-        made == ["first", "second", "second-more", "third", "piece", "last"],
+        made == [
+            "first",
+            "second",
+            "second-more",
+            "third",
+            "twice",
+            "piece",
+            "last",
+            "twice"
+        ],
         "{made:?}: {}",
         ground.host.story(id(&installed)?)
     );
     ensure!(ground.get("job", "first")?.is_none(), "hook-succeeded");
     let second = ground.get("job", "second")?.context("second stays")?;
     let third = ground.get("job", "third")?.context("third stays")?;
+    let last = ground.get("job", "last")?.context("last stays")?;
+    let twice = ground.get("job", "twice")?.context("twice stays")?;
     let time = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    ensure!(
+        time(&last["status"]["completionTime"]) <= time(&twice["metadata"]["creationTimestamp"]),
+        "a hook of two moments runs at both: {twice:#}"
+    );
     ensure!(
         time(&second["status"]["completionTime"]) <= time(&third["metadata"]["creationTimestamp"]),
         "the third does not begin before the second has ended: {second:#}"
