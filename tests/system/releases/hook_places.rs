@@ -110,25 +110,22 @@ pub fn of_earlier_runs() -> anyhow::Result<()> {
         let there = ground.get("job", "there")?.context("the hook is there")?;
         Ok(there["metadata"]["uid"].clone())
     };
-    // One that helm's revision before has left, one of ours, and one of a release that is gone, ours or helm's.
-    for helm in [Helm::Three, Helm::Four] {
-        ground.helm(helm, &["install", "demo", &archive, "-f", &file])?;
-        for _ in 0..2 {
-            let before = uid()?;
-            remade_without_a_word(&ground, &wanted)?;
-            ensure!(uid()? != before);
-        }
-        ground.helm(helm, &["uninstall", "demo"])?;
+    // One that helm's revision before has left, one of ours, and one of ours of a release that is gone.
+    ground.helm(Helm::Three, &["install", "demo", &archive, "-f", &file])?;
+    for _ in 0..2 {
+        let before = uid()?;
         remade_without_a_word(&ground, &wanted)?;
-        ground.perform(&ground.on_release("release-remove"), "succeeded")?;
-        ground.helm(helm, &["install", "demo", &archive, "-f", &file])?;
-        ground.helm(helm, &["uninstall", "demo"])?;
-        let left_by_helm = uid()?;
-        remade_without_a_word(&ground, &wanted)?;
-        ensure!(uid()? != left_by_helm);
-        ground.perform(&ground.on_release("release-remove"), "succeeded")?;
-        ground.kubectl(&["delete", "job", "there"])?;
+        ensure!(uid()? != before);
     }
+    ground.helm(Helm::Three, &["uninstall", "demo"])?;
+    remade_without_a_word(&ground, &wanted)?;
+    ground.perform(&ground.on_release("release-remove"), "succeeded")?;
+    // One that helm has left of a release that is gone: nothing says any more whose it was.
+    ground.helm(Helm::Four, &["install", "demo", &archive, "-f", &file])?;
+    ground.helm(Helm::Four, &["uninstall", "demo"])?;
+    let left_by_helm = uid()?;
+    remade_without_a_word(&ground, &wanted)?;
+    ensure!(uid()? != left_by_helm);
     Ok(())
 }
 
