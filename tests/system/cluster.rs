@@ -3,6 +3,7 @@
 
 mod faults;
 mod reading;
+mod refusals;
 mod waiting;
 mod writing;
 
@@ -21,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
     [
         faults::trials(),
         reading::trials(),
+        refusals::trials(),
         waiting::trials(),
         writing::trials(),
     ]

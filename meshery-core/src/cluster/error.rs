@@ -1,6 +1,7 @@
 //! The ways in which a cluster, or the way to it, says no.
 
 mod advice;
+mod webhook;
 
 use std::fmt;
 use std::time::Duration;

@@ -13,6 +13,8 @@ use super::request::Subject;
 
 /// Longer messages are cut in the middle: some carry a whole object as Go prints it.
 const SHOWN: usize = 600;
+/// Who refuses pods that may do more than their namespace allows.
+pub(super) const POD_SECURITY: &str = "PodSecurity";
 
 /// An answer that is not a success.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -79,7 +81,11 @@ impl Refusal {
             .or_else(|| self.message.split_once("conversion webhook for "))?;
         let converts = self.message.contains("conversion webhook for ");
         let (name, reason) = if converts {
-            let (kind, reason) = rest.split_once(" failed: ").unwrap_or((rest, ""));
+            // `... failed: why`, or `... returned 2 objects, expected 1`.
+            let (kind, reason) = rest
+                .split_once(" failed: ")
+                .or_else(|| rest.find(" returned ").map(|at| (&rest[..at], &rest[at + 1..])))
+                .unwrap_or((rest, ""));
             (format!("that converts {kind}"), reason)
         } else {
             let (name, reason) = rest.split_once('"').unwrap_or((rest, ""));
@@ -189,7 +195,7 @@ impl Refusal {
             return Some((format!("the ValidatingAdmissionPolicy {name}"), cut(message)));
         }
         let (_, rest) = self.message.split_once("violates PodSecurity ")?;
-        Some(("PodSecurity".to_owned(), cut(rest)))
+        Some((POD_SECURITY.to_owned(), cut(rest)))
     }
 
     fn forbidden(self, subject: &Subject) -> ClusterError {

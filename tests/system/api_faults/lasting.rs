@@ -23,7 +23,7 @@ enum Times {
     More,
 }
 
-const LASTING: [Lasting; 22] = [
+const LASTING: [Lasting; 25] = [
     (
         "400",
         || refusal::status(400, "BadRequest", "the object is not what the URL says"),
@@ -58,6 +58,36 @@ const LASTING: [Lasting; 22] = [
         },
         "object-not-found",
         &["namespace elsewhere"],
+        Times::Once,
+    ),
+    (
+        "403 of a namespace that allows its pods less",
+        || {
+            let message = "pods \"object-00001\" is forbidden: violates PodSecurity \"restricted:latest\": \
+                           allowPrivilegeEscalation != false";
+            refusal::status(403, "Forbidden", message)
+        },
+        "webhook-denied",
+        &[
+            "object-00001",
+            "refused by PodSecurity",
+            "allowPrivilegeEscalation",
+            "pod-security.kubernetes.io/enforce",
+        ],
+        Times::Once,
+    ),
+    (
+        "403 of a definition that is going",
+        || {
+            let message = "create not allowed while custom resource definition is terminating";
+            refusal::status(403, "Forbidden", message)
+        },
+        "being-deleted",
+        &[
+            "object-00001",
+            "the definition of ConfigMap is being deleted",
+            "wait until",
+        ],
         Times::Once,
     ),
     (
@@ -132,6 +162,23 @@ const LASTING: [Lasting; 22] = [
         },
         "object-invalid",
         &["object-00001", "data.value", "must be y"],
+        Times::Once,
+    ),
+    (
+        "422 of a policy",
+        || {
+            let message = "configmaps \"object-00001\" is forbidden: ValidatingAdmissionPolicy 'vp' with binding 'vp' \
+                           denied request: no vapx here";
+            let details =
+                json!({"name": "object-00001", "kind": "configmaps", "causes": [{"message": message}]});
+            refusal::with_details(422, "Invalid", message, &details)
+        },
+        "webhook-denied",
+        &[
+            "object-00001",
+            "ValidatingAdmissionPolicy vp: no vapx here",
+            "change the object",
+        ],
         Times::Once,
     ),
     (

@@ -28,7 +28,7 @@ const STARTING: &str =
     "the request has been made before all known HTTP paths have been installed, please try again";
 
 /// Each strikes an object of its own.
-const PASSING: [Passing; 18] = [
+const PASSING: [Passing; 20] = [
     ("429 that says when", 1, ALL, || refusal::too_many(Some(1))),
     ("429 that does not", 2, ALL, || refusal::too_many(None)),
     ("429 of a kind that is being made ready", 2, ALL, || {
@@ -50,12 +50,30 @@ const PASSING: [Passing; 18] = [
         refusal::text(503, "apiserver is shutting down").with_header("retry-after", "1")
     }),
     ("504 of its own", 2, ALL, refusal::timed_out),
+    ("504 of a server that has not come as far", 2, ALL, || {
+        let message = "Too large resource version: 99999999, current: 2865";
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        let details = json!({"causes": [cause], "retryAfterSeconds": 1});
+        refusal::with_details(504, "Timeout", message, &details).with_header("retry-after", "1")
+    }),
     ("504 of something before it", 2, ALL, || {
         refusal::text(504, "<html>Gateway Time-out</html>")
     }),
     ("409, somebody was faster", 2, WRITTEN, || {
         refusal::status(409, "Conflict", MODIFIED)
     }),
+    (
+        "404 of a kind that is not served yet",
+        2,
+        &[Method::PATCH],
+        || {
+            refusal::status(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
+        },
+    ),
     ("a token that has just expired", 1, ALL, || {
         refusal::status(401, "Unauthorized", "Unauthorized")
     }),

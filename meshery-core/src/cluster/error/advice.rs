@@ -1,7 +1,7 @@
 //! What probably lies behind a cluster's no, and what to do about it.
 
-use super::super::refusal::is_full_store;
-use super::ClusterError;
+use super::super::refusal::{POD_SECURITY, is_full_store};
+use super::{ClusterError, webhook};
 
 impl ClusterError {
     pub(super) fn cause(&self) -> String {
@@ -12,8 +12,18 @@ impl ClusterError {
                     .into()
             }
             Self::Unauthorized { .. } => "the token or certificate is wrong or has expired".into(),
-            Self::WebhookFailed { .. } => "the program behind the webhook is not running, or not yet".into(),
+            Self::NotFound { .. } => "it was never made here, or has been deleted".into(),
+            Self::ApplyConflict { .. } => "others have set those fields before, to something else".into(),
+            Self::ObjectChanged { .. } => "somebody else works on the same object".into(),
+            Self::AlreadyExists { .. } => "somebody else has made it".into(),
+            Self::Denied { by, .. } => {
+                format!("whoever runs the cluster, or a program in it, has {by} look at such objects")
+            }
+            Self::WebhookFailed { reason, .. } => webhook::cause(reason).into(),
+            Self::Quota { .. } => "a ResourceQuota limits what the namespace may have".into(),
+            Self::Terminating { .. } => "somebody has deleted it, and what is in it is not gone yet".into(),
             Self::Invalid { causes, message, .. } if !causes.is_empty() => message.clone(),
+            Self::Invalid { .. } => "the cluster's version of that kind has another form".into(),
             Self::NotServed { .. } => {
                 "its definition is not installed, or the server is too old or too new for that version".into()
             }
@@ -70,10 +80,15 @@ impl ClusterError {
                 "that field cannot be changed in place: delete the object and make it anew".into()
             }
             Self::Invalid { .. } => "correct the fields that are named".into(),
+            Self::Denied { by, .. } if by == POD_SECURITY => {
+                "change the pods to what PodSecurity asks for, or allow them more by the namespace's label \
+                 `pod-security.kubernetes.io/enforce`"
+                    .into()
+            }
             Self::Denied { by, .. } => format!("change the object to what {by} asks for, or change {by}"),
-            Self::WebhookFailed { webhook, .. } => format!(
-                "make the program behind {webhook} run, or remove its webhook configuration if nothing needs it"
-            ),
+            Self::WebhookFailed {
+                webhook, reason, ..
+            } => webhook::remedy(webhook, reason),
             Self::Quota { .. } => "raise the quota or make room".into(),
             Self::Terminating { what, .. } => format!("wait until {what} is gone"),
             Self::NotServed { kind, .. } => {
@@ -163,6 +178,10 @@ fn unusual(status: u16, message: &str) -> (&'static str, &'static str) {
         429 => (
             "the API server has more requests than it takes",
             "try again when there are fewer; a priority level of one's own keeps others' requests out of the way",
+        ),
+        504 if message.contains("Too large resource version") => (
+            "the API server has not come as far as what was seen before: its store was restored, or it is another one",
+            "see what is behind the server's address, and try again when it is what it was",
         ),
         503 => (
             "the server behind that kind, or the API server itself, does not work",

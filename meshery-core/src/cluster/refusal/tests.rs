@@ -127,6 +127,108 @@ fn a_webhook_that_denies_is_recognised_whatever_code_it_chose() {
 }
 
 #[test]
+fn policies_and_pod_security_deny_as_webhooks_do_and_are_named() {
+    let policy = error(
+        422,
+        &json!({"reason": "Invalid", "message": "configmaps \"vapx\" is forbidden: ValidatingAdmissionPolicy 'vp' with binding 'vb' denied request: no vapx here",
+            "details": {"name": "vapx", "kind": "configmaps", "causes": [{"message": "ValidatingAdmissionPolicy 'vp' with binding 'vb' denied request: no vapx here"}]}}),
+    );
+    assert_eq!(policy.code(), "webhook-denied");
+    assert_eq!(
+        policy.to_string(),
+        "v1/ConfigMap/ns/a was refused by the ValidatingAdmissionPolicy vp: no vapx here"
+    );
+    let pods = error_of(
+        &subject("patch", "", "Pod", "pods"),
+        403,
+        &json!({"reason": "Forbidden", "message": "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false)",
+            "details": {"name": "a", "kind": "pods"}}),
+    );
+    assert_eq!(pods.code(), "webhook-denied");
+    let said = pods.to_string();
+    assert!(
+        said.starts_with(
+            "v1/Pod/ns/a was refused by PodSecurity: \"restricted:latest\": allowPrivilegeEscalation"
+        ),
+        "{said}"
+    );
+    let problem = crate::problem::Problem::from(pods);
+    assert!(
+        problem.remedy.contains("pod-security.kubernetes.io/enforce"),
+        "{problem:?}"
+    );
+}
+
+#[test]
+fn a_denial_without_explanation_says_that_there_is_none() {
+    let error = error(
+        400,
+        &json!({"message": "admission webhook \"wh.acme.io\" denied the request without explanation"}),
+    );
+    assert_eq!(error.code(), "webhook-denied");
+    assert!(
+        error
+            .to_string()
+            .ends_with("refused by the webhook wh.acme.io: without explanation"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_way_in_which_a_webhook_fails_is_told_with_cause_and_remedy() {
+    for (rest, cause) in [
+        (
+            "failed to call webhook: Post \"https://s.wht.svc:443/?timeout=3s\": dial tcp 127.96.68.163:443: connect: connection refused",
+            "not running",
+        ),
+        (
+            "failed to call webhook: Post \"https://nosvc.wht.svc:443/?timeout=3s\": service \"nosvc\" not found",
+            "Service",
+        ),
+        (
+            "failed to call webhook: Post \"https://s.wht.svc:444/?timeout=3s\": no service port 444 found for service \"s\"",
+            "port",
+        ),
+        (
+            "failed to call webhook: Post \"https://s.wht.svc:443/?timeout=3s\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "caBundle",
+        ),
+        (
+            "failed to call webhook: Post \"https://s.wht.svc:443/?timeout=3s\": context deadline exceeded",
+            "timeoutSeconds",
+        ),
+        (
+            "failed to call webhook: an error on the server (\"unknown\") has prevented the request from succeeding",
+            "an error",
+        ),
+        (
+            "failed to call webhook: couldn't get version/kind; json parse error: invalid character 'g' looking for beginning of value",
+            "another version",
+        ),
+        (
+            "received invalid webhook response: expected response.uid=\"5e\", got \"zz\"",
+            "another version",
+        ),
+    ] {
+        let message = format!("Internal error occurred: failed calling webhook \"wh.acme.io\": {rest}");
+        let error = error(
+            500,
+            &json!({"reason": "InternalError", "message": message,
+            "details": {"causes": [{"message": message}]}}),
+        );
+        let problem = crate::problem::Problem::from(error);
+        assert_eq!(problem.code, "webhook-failed", "{rest}");
+        let said = problem.message.as_str();
+        assert!(
+            said.starts_with("v1/ConfigMap/ns/a ") && said.contains("the webhook wh.acme.io "),
+            "{said}"
+        );
+        assert!(problem.cause.contains(cause), "{rest}: {problem:?}");
+        assert!(problem.remedy.contains("the webhook wh.acme.io"), "{problem:?}");
+    }
+}
+
+#[test]
 fn a_webhook_that_cannot_be_called_is_named_with_the_reason() {
     let error = error(
         500,
@@ -155,8 +257,75 @@ fn a_broken_conversion_is_a_broken_webhook_also_behind_429() {
 }
 
 #[test]
+fn a_conversion_that_fails_says_for_which_kind_and_why() {
+    let refused =
+        "Post \"https://x.svc:443/?timeout=30s\": dial tcp 10.0.0.1:443: connect: connection refused";
+    for (said, why) in [
+        (format!("failed: {refused}"), refused),
+        (
+            "returned 0 objects, expected 1".to_owned(),
+            "returned 0 objects, expected 1",
+        ),
+    ] {
+        let message = format!("conversion webhook for cv.io/v1, Kind=Cv {said}");
+        let error = error_of(
+            &subject("patch", "cv.io", "Cv", "cvs"),
+            500,
+            &json!({"message": message}),
+        );
+        let ClusterError::WebhookFailed { webhook, reason, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(
+            (webhook.as_str(), reason.as_str()),
+            ("that converts cv.io/v1, Kind=Cv", why)
+        );
+        let problem = crate::problem::Problem::from(error);
+        assert!(problem.remedy.contains("spec.conversion"), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_definition_that_is_going_is_not_a_missing_right() {
+    let error = error_of(
+        &subject("patch", "cv.io", "Cv", "cvs"),
+        403,
+        &json!({"reason": "Forbidden", "message": "cvs.cv.io \"a\" is forbidden: create not allowed while custom resource definition is terminating",
+            "details": {"name": "a", "group": "cv.io", "kind": "cvs"}}),
+    );
+    assert_eq!(error.code(), "being-deleted");
+    assert_eq!(
+        error.to_string(),
+        "cv.io/v1/Cv/ns/a cannot be made because the definition of Cv is being deleted"
+    );
+}
+
+#[test]
+fn a_server_that_has_not_come_as_far_leaves_open_what_was_done() {
+    let error = error(
+        504,
+        &json!({"reason": "Timeout", "message": "Too large resource version: 99999999, current: 2865",
+            "details": {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}}),
+    );
+    assert!(
+        error.code() == "cluster-answer" && error.leaves_open(),
+        "{error:?}"
+    );
+    let problem = crate::problem::Problem::from(error);
+    assert!(
+        problem.message.contains("99999999") && problem.cause.contains("not come as far"),
+        "{problem:?}"
+    );
+}
+
+#[test]
 fn an_unknown_kind_a_missing_namespace_and_a_missing_object_are_three_things() {
     assert_eq!(text(404, "404 page not found\n").code(), "kind-not-served");
+    let version = error(
+        404,
+        &json!({"reason": "NotFound", "message": "the server could not find the requested resource", "details": {}}),
+    );
+    assert_eq!(version.to_string(), "the cluster does not serve ConfigMap of v1");
     let namespace = error(
         404,
         &json!({"reason": "NotFound", "message": "namespaces \"nope\" not found", "details": {"name": "nope", "kind": "namespaces"}}),
