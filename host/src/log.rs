@@ -7,7 +7,7 @@ use tracing_subscriber::fmt;
 
 use crate::settings::{Log, LogFormat};
 
-/// Starts the log, and makes panics part of it.
+/// Starts the log.
 pub fn start(settings: &Log) {
     let filter = EnvFilter::new(&settings.level);
     let builder = fmt()
@@ -21,7 +21,4 @@ pub fn start(settings: &Log) {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(%panic, "a panic: a fault in this program");
-    }));
 }

@@ -8,6 +8,7 @@ mod failure;
 mod host;
 mod log;
 mod metrics;
+mod panics;
 mod report;
 mod request;
 mod rest;
@@ -37,7 +38,13 @@ fn main() -> ExitCode {
         report::print(&effective);
         return ExitCode::SUCCESS;
     }
+    if !effective.settings.core_dumps
+        && let Err(error) = meshery_core::core_dumps::switch_off()
+    {
+        return failed(&anyhow::Error::from(error).context("switching core dumps off"));
+    }
     log::start(&effective.settings.log);
+    panics::log_them();
     let key = KeyChange {
         accept: flags.accept_key,
         rotate: flags.rotate_key,

@@ -40,6 +40,8 @@ pub struct Settings {
     pub helm: PathBuf,
     /// Whether nothing may be fetched from chart repositories.
     pub offline: bool,
+    /// Whether a crash may leave a copy of the memory, which has secrets in it, and debuggers may read it.
+    pub core_dumps: bool,
     /// What the addresses of chart repositories must begin with; any public https address when empty.
     pub repositories: Vec<String>,
     /// Where images come from, and what pods pull them with, unless an operation says otherwise.
@@ -182,6 +184,7 @@ impl Default for Settings {
             mirror: PathBuf::new(),
             helm: PathBuf::new(),
             offline: false,
+            core_dumps: false,
             repositories: Vec::new(),
             images: ImageSource::default(),
             downloads: Downloads::default(),

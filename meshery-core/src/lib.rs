@@ -5,6 +5,7 @@ pub mod applications;
 pub mod bundle;
 pub mod cluster;
 mod confidential;
+pub mod core_dumps;
 mod host_identity;
 pub mod images;
 mod meshery;

@@ -1,5 +1,6 @@
 //! A secret that goes through everything is found nowhere but where it belongs.
 
+mod core_dumps;
 mod kubeconfigs;
 mod marker;
 mod plugins;
@@ -43,6 +44,7 @@ pub fn trials() -> Vec<Trial> {
     own.into_iter()
         .chain(plugins::trials())
         .chain(kubeconfigs::trials())
+        .chain(core_dumps::trials())
         .collect()
 }
 

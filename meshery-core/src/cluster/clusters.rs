@@ -406,7 +406,10 @@ impl Inner {
         match tokio::time::timeout(self.settings.request, making).await {
             Ok(Ok(Ok(client))) => Ok(Made { client, hidden }),
             Ok(Ok(Err(error))) => Err(error.without(&hidden)),
-            Ok(Err(panicked)) => Err(failed(format!("making a client failed: {panicked}"))),
+            // Its message may repeat what it stumbled over.
+            Ok(Err(_)) => Err(failed(
+                "making a client failed by a fault in this program".to_owned(),
+            )),
             Err(_) => Err(failed(format!(
                 "its plugin did not end within {} s",
                 self.settings.request.as_secs()

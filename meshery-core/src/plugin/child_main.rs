@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::LoadFault;
 use super::instance::{Instance, result};
 use super::library;
+use crate::core_dumps;
 use host_side::{ChildHost, HostCalls};
 use waiting::{Cancel, wait};
 
@@ -139,7 +140,7 @@ impl Child {
         let input = UnixStream::from(socket);
         let output = input.try_clone().map_err(|e| e.to_string())?;
         limit(Resource::As, memory).map_err(|e| format!("its memory cannot be limited: {e}"))?;
-        limit(Resource::Core, 0).map_err(|e| format!("core dumps cannot be switched off: {e}"))?;
+        core_dumps::switch_off().map_err(|e| format!("core dumps cannot be switched off: {e}"))?;
         let child = Self {
             file,
             input: Mutex::new(Input {
