@@ -10,11 +10,11 @@ pub(super) fn remedy(webhook: &str, reason: &str) -> String {
     let first = Fault::read(reason).told().1;
     // As it is named when it is one of a definition.
     let other = if webhook.starts_with("that converts ") {
-        "the definition says where it is called (`spec.conversion`)"
+        "; the definition says where it is called (`spec.conversion`)"
     } else {
-        "or remove its webhook configuration if nothing needs it"
+        ", or remove its webhook configuration if nothing needs it"
     };
-    format!("{first} the webhook {webhook}, {other}")
+    format!("{first} the webhook {webhook}{other}")
 }
 
 enum Fault {
@@ -150,7 +150,7 @@ mod tests {
         let remedy = remedy("that converts cv.io/v1, Kind=Cv", "connect: connection refused");
         assert_eq!(
             remedy,
-            "make the program run that is behind the webhook that converts cv.io/v1, Kind=Cv, the definition says where \
+            "make the program run that is behind the webhook that converts cv.io/v1, Kind=Cv; the definition says where \
              it is called (`spec.conversion`)"
         );
     }
