@@ -5,9 +5,7 @@ use meshery_mesh_kit::application::{Application, clashes};
 use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::{
-    cut_off as losing, dropped, namespace, parameter, precheck, rollout, unreleased, webhook,
-};
+use meshery_mesh_kit::{cut_off as losing, dropped, namespace, parameter, rollout, unreleased, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
@@ -21,7 +19,7 @@ use crate::releases::{Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
     MESH, ambient, authority, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
-    remove as removal, tag, versions,
+    remove as removal, room, tag, versions,
 };
 
 /// Where more is written about findings, by their codes.
@@ -99,9 +97,6 @@ pub const PAGES: Pages = &[
 /// About all else.
 pub const PAGE: &str = "https://istio.io/latest/docs/setup/install/helm/";
 
-/// What the chart asks for by itself: thousandths of a processor, and MiB of memory.
-const ISTIOD_REQUESTS: (u64, u64) = (500, 2048);
-
 fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
     Finding {
         code: code.into(),
@@ -123,8 +118,7 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     if wish.cni {
         findings.extend(pod_security::of_nodes(facts, wish.plane.namespace));
     }
-    let namespaces: Vec<&str> = wish.namespaces.iter().map(String::as_str).collect();
-    findings.extend(room(request, &namespaces, wish.cni));
+    findings.extend(room::of_installation(request, &wish));
     findings.extend(gaps(facts));
     match detect::installations(facts) {
         Ok(installations) => {
@@ -157,28 +151,6 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 /// Webhooks of others without which no new pod is let in, and which cannot be called.
 pub fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
     webhook::of_others(facts, |object| label(object, REVISION_LABEL).is_some())
-}
-
-/// Whether there is room for a control plane as its chart asks for it, unless somebody has said how much it is to ask for.
-pub fn room(request: &PlanRequest, namespaces: &[&str], uses_cni: bool) -> Vec<Finding> {
-    let said = request.parameters.get("values").is_some_and(|values| {
-        ["/istiod/resources", "/istiod/pilot/resources"]
-            .iter()
-            .any(|path| values.pointer(path).is_some())
-    });
-    let small = said
-        || request
-            .parameters
-            .get("profile")
-            .is_some_and(|profile| profile == "demo");
-    let (cpu_m, memory_mib) = if small { (10, 100) } else { ISTIOD_REQUESTS };
-    let wish = precheck::Wish {
-        namespaces,
-        cpu_m,
-        memory_mib,
-        uses_cni,
-    };
-    precheck::findings(&request.facts, &wish)
 }
 
 pub fn there(found: &Installation) -> String {

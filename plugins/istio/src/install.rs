@@ -308,6 +308,8 @@ pub struct Wish<'a> {
     pub plane: Plane<'a>,
     /// Whether it puts a plugin into the nodes' network.
     pub cni: bool,
+    /// Whether each node gets a proxy.
+    pub ztunnel: bool,
     pub namespaces: Vec<String>,
     /// The gateways, by their releases.
     pub gateways: Vec<ReleaseId>,
@@ -327,6 +329,7 @@ pub fn wish(request: &PlanRequest) -> Result<Wish<'_>, PluginError> {
         namespaces,
         gateways,
         cni,
+        ztunnel: install.parts.profile.ambient,
         plane: install.parts.plane,
         version: chosen.version,
     })

@@ -32,6 +32,7 @@ mod proxies;
 mod releases;
 mod remove;
 mod rollback;
+mod room;
 mod sample;
 mod skew;
 mod tag;

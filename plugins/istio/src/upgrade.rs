@@ -329,7 +329,7 @@ pub fn checked(
             remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
         });
     }
-    findings.extend(crate::check::room(request, &[&installed.namespace], false));
+    findings.extend(crate::room::of_control_plane(request, &installed.namespace));
     findings.extend(crate::check::webhooks_of_others(facts));
     findings.extend(crate::check::of_others(request, installed)?);
     findings.extend(crate::maker::of_operator(installed));

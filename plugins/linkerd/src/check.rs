@@ -18,7 +18,7 @@ use semver::Version;
 use crate::control_plane::{CNI, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
 use crate::extension::{self, Extension};
 use crate::{
-    MESH, cli, cni, detect, injection, install, remove as removal, trust, versions, webhook_certificate,
+    MESH, cli, cni, detect, injection, install, remove as removal, room, trust, versions, webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.
@@ -155,15 +155,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let wish = install::wish(request)?;
     let mut findings: Vec<Finding> = wish.skew.clone().into_iter().collect();
     findings.extend(namespace::terminating(facts, &wish.namespace));
-    // Only with high availability does the chart say what its pods ask for.
-    let (cpu_m, memory_mib) = if wish.ha { (100, 50) } else { (0, 0) };
-    let room = precheck::Wish {
-        namespaces: &[&wish.namespace],
-        cpu_m,
-        memory_mib,
-        uses_cni: wish.cni,
-    };
-    findings.extend(precheck::findings(facts, &room));
+    findings.extend(room::of_installation(facts, &wish));
     findings.extend(wish.ha.then(|| nodes_for_replicas(facts)).flatten());
     findings.extend(unprovable(facts, wish.cni));
     findings.extend(cni::of_openshift(wish.platform, wish.cni));

@@ -3,6 +3,7 @@
 use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::ownership::ReleaseId;
+use meshery_mesh_kit::precheck::{self, Pods};
 use meshery_mesh_kit::step::{apply, delete, holds, release, remove_release, wait};
 use meshery_mesh_kit::{adoption, application, need, parameter, schema};
 use meshery_plugin_api::PluginError;
@@ -101,7 +102,10 @@ pub fn install_operation(extension: &Extension) -> Operation {
         category: Category::Configure,
         description: format!("Add-on: {} ({})", extension.name, extension.title),
         parameters: schema::object(parameters, &[]),
-        needs: needs(),
+        needs: needs()
+            .into_iter()
+            .chain([precheck::quota_need("{namespace}")])
+            .collect(),
     }
 }
 
@@ -146,6 +150,13 @@ fn installed_version(request: &PlanRequest) -> Result<String, PluginError> {
 pub fn check_install(request: &PlanRequest, extension: &Extension) -> Result<Vec<Finding>, PluginError> {
     let mut findings = check::beside_control_plane(request)?;
     findings.extend(adoption::changed(request, &wanted(request, extension)?)?);
+    // By their charts these ask for nothing but a place.
+    let pods = Pods {
+        namespace: parameter::namespace(request, "namespace", extension.chart)?,
+        count: extension.deployments.len() as u64,
+        ..Pods::default()
+    };
+    findings.extend(precheck::quotas(&request.facts, &[pods]));
     let installed = installed_version(request)?;
     // SMI's versions are its own.
     if extension.part == Part::Smi {

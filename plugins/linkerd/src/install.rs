@@ -71,7 +71,7 @@ fn needs() -> Vec<Need> {
     needs.extend(webhook_certificate::needs());
     needs.extend(webhook::needs());
     needs.push(need::namespace(PROOF_NAMESPACE));
-    needs.extend(precheck::needs(&["{namespace}"]));
+    needs.extend(precheck::needs(&["{namespace}", CNI]));
     needs
 }
 

@@ -25,6 +25,7 @@ mod releases;
 mod remove;
 mod restart;
 mod rollback;
+mod room;
 mod rotation;
 mod sample;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //!
 //! Whether the identity may write what the plan writes is the preview's to say, object by object: the server itself is asked.
 
+use std::collections::BTreeSet;
+
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
@@ -19,11 +21,24 @@ const NODE_LEASES: &str = "kube-node-lease";
 /// Where Cilium says how it deals with other plugins of the nodes' network.
 const CILIUM: (&str, &str) = ("kube-system", "cilium-config");
 
+/// The pods that come into a namespace, and what they ask for all together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pods<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// How many they are.
+    pub count: u64,
+    /// Thousandths of a processor.
+    pub cpu_m: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+}
+
 /// What an installation asks for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
-    /// Namespaces that get pods.
-    pub namespaces: &'a [&'a str],
+    /// Its pods; those of a namespace may be in several parts.
+    pub pods: &'a [Pods<'a>],
     /// What its largest pod asks for: thousandths of a processor.
     pub cpu_m: u64,
     /// The same for memory, in MiB.
@@ -39,19 +54,20 @@ pub fn needs(namespaces: &[&str]) -> Vec<Need> {
         need::within(NODE_LEASES, "coordination.k8s.io", "Lease", "", Detail::Full),
         need::one(CILIUM.0, "", "ConfigMap", CILIUM.1, Detail::Full),
     ];
-    needs.extend(
-        namespaces
-            .iter()
-            .map(|namespace| need::within(namespace, "", "ResourceQuota", "", Detail::Full)),
-    );
+    needs.extend(namespaces.iter().map(|namespace| quota_need(namespace)));
     needs
+}
+
+/// What has to be read for the quotas of a namespace alone.
+pub fn quota_need(namespace: &str) -> Need {
+    need::within(namespace, "", "ResourceQuota", "", Detail::Full)
 }
 
 /// What speaks against it. Of what could not be read nothing is said here.
 pub fn findings(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(room(facts, wish));
-    findings.extend(quotas(facts, wish));
+    findings.extend(quotas(facts, wish.pods));
     findings.extend(wish.uses_cni.then(|| network(facts)).flatten());
     findings.extend(clocks(facts));
     findings.extend(servers_clock(facts));
@@ -72,6 +88,11 @@ fn finding(
         object,
         remedy: remedy.into(),
     }
+}
+
+/// How many nodes are seen: of what runs on each of them there are as many pods.
+pub fn nodes(facts: &Facts) -> u64 {
+    facts.objects("", "Node").count() as u64
 }
 
 /// On how many nodes new pods may be put; nothing where none is seen: a cluster may get nodes when pods ask.
@@ -134,10 +155,21 @@ fn takes_pods(node: &Value) -> bool {
 }
 
 /// What is left of quotas, and whether they refuse pods that name no limits.
-fn quotas(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
+pub fn quotas(facts: &Facts, pods: &[Pods<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let of_wish = |quota: &&Value| wish.namespaces.contains(&namespace_of(quota));
-    for quota in facts.objects("", "ResourceQuota").filter(of_wish) {
+    // Several needs may have asked for one.
+    let mut seen = BTreeSet::new();
+    for quota in facts.objects("", "ResourceQuota") {
+        let of_namespace = || pods.iter().filter(|pods| pods.namespace == namespace_of(quota));
+        let sum = |of: fn(&Pods<'_>) -> u64| of_namespace().map(of).sum::<u64>();
+        let (count, cpu_m, memory_mib) = (
+            sum(|pods| pods.count),
+            sum(|pods| pods.cpu_m),
+            sum(|pods| pods.memory_mib),
+        );
+        if count == 0 || !seen.insert((namespace_of(quota), name(quota))) {
+            continue;
+        }
         let object = ObjectRef::new("v1", "ResourceQuota", namespace_of(quota), name(quota));
         let left = |what: &str| {
             let value = |part: &str| {
@@ -146,12 +178,14 @@ fn quotas(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
             };
             Some(value("hard")?.saturating_sub(value("used").unwrap_or(0)))
         };
+        let (count_milli, memory_milli) = (u128::from(count) * 1_000, (u128::from(memory_mib) << 20) * 1_000);
         let short: Vec<&str> = [
-            ("pods", 1_000),
-            ("cpu", u128::from(wish.cpu_m)),
-            ("requests.cpu", u128::from(wish.cpu_m)),
-            ("memory", (u128::from(wish.memory_mib) << 20) * 1_000),
-            ("requests.memory", (u128::from(wish.memory_mib) << 20) * 1_000),
+            ("pods", count_milli),
+            ("count/pods", count_milli),
+            ("cpu", u128::from(cpu_m)),
+            ("requests.cpu", u128::from(cpu_m)),
+            ("memory", memory_milli),
+            ("requests.memory", memory_milli),
         ]
         .into_iter()
         .filter(|(what, wanted)| left(what).is_some_and(|left| left < *wanted))
@@ -162,7 +196,11 @@ fn quotas(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
                 "quota-exceeded",
                 Severity::Warning,
                 Some(object.clone()),
-                format!("{object} has too little left of {}", short.join(", ")),
+                format!(
+                    "{object} has too little left of {} for what comes: pods: {count}, with requests for {cpu_m} m of \
+                     processors and {memory_mib} MiB of memory",
+                    short.join(", ")
+                ),
                 "raise it, or choose another namespace; see https://kubernetes.io/docs/concepts/policy/resource-quotas/",
             ));
         }
@@ -286,7 +324,26 @@ mod tests {
     }
 
     const WISH: Wish<'_> = Wish {
-        namespaces: &["mesh"],
+        pods: &[
+            Pods {
+                namespace: "mesh",
+                count: 2,
+                cpu_m: 1_000,
+                memory_mib: 1_024,
+            },
+            Pods {
+                namespace: "mesh",
+                count: 1,
+                cpu_m: 500,
+                memory_mib: 1_024,
+            },
+            Pods {
+                namespace: "edge",
+                count: 1,
+                cpu_m: 100,
+                memory_mib: 128,
+            },
+        ],
         cpu_m: 500,
         memory_mib: 2048,
         uses_cni: true,
@@ -331,6 +388,32 @@ mod tests {
         assert_eq!(codes(&[quota("mesh", "3Gi", "")]), ["quota-exceeded"]);
         assert_eq!(codes(&[quota("mesh", "0", "limits.cpu")]), ["quota-wants-limits"]);
         assert!(codes(&[quota("other", "4Gi", "limits.cpu")]).is_empty());
+    }
+
+    #[test]
+    fn a_quota_is_held_against_all_pods_of_its_namespace_and_what_they_ask_for_together() {
+        let quota = |namespace: &str, what: &str, hard: &str| {
+            let hard = json!({what: hard});
+            let quota = json!({"metadata": {"name": "q", "namespace": namespace}, "spec": {"hard": hard},
+                "status": {"hard": hard, "used": {what: "0"}}});
+            ("", "ResourceQuota", quota)
+        };
+        for (what, enough, short) in [
+            ("pods", "3", "2"),
+            ("count/pods", "3", "2"),
+            ("requests.cpu", "1500m", "1499m"),
+            ("requests.memory", "2Gi", "2047Mi"),
+        ] {
+            assert!(codes(&[quota("mesh", what, enough)]).is_empty(), "{what}");
+            assert_eq!(codes(&[quota("mesh", what, short)]), ["quota-exceeded"], "{what}");
+            // Another namespace gets fewer.
+            assert!(codes(&[quota("edge", what, short)]).is_empty(), "{what}");
+        }
+        let said = findings(&facts(&[quota("mesh", "pods", "2")]), &WISH);
+        assert!(
+            said[0].message.contains("left of pods for what comes: pods: 3"),
+            "{said:?}"
+        );
     }
 
     #[test]

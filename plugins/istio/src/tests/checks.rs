@@ -304,3 +304,34 @@ fn a_cluster_without_room_is_told_of_before_the_installation() {
         "{ambient:?}"
     );
 }
+
+#[test]
+fn a_quota_is_held_against_what_its_own_namespace_gets() {
+    let said = |in_namespace: &'static str, hard: Value, given: Value| {
+        let cluster = Cluster::of("cramped").change("limits", move |quota| {
+            quota["metadata"]["namespace"] = in_namespace.into();
+            quota["spec"]["hard"] = hard.clone();
+            quota["status"]["hard"] = hard.clone();
+        });
+        let codes = found(&cluster, "install", given).into_iter();
+        codes.filter(|(code, _)| code == "quota-exceeded").count()
+    };
+    let given = || json!({"version": "1.30.2"});
+    let memory = |hard: &str| json!({"requests.memory": hard});
+    assert_eq!(said("istio-system", memory("1Gi"), given()), 1);
+    assert_eq!(said("istio-system", memory("2Gi"), given()), 0);
+    // A gateway asks for less than istiod.
+    assert_eq!(said("istio-ingress", memory("1Gi"), given()), 0);
+    assert_eq!(said("istio-ingress", memory("100Mi"), given()), 1);
+    let less =
+        json!({"version": "1.30.2", "values": {"gateway": {"resources": {"requests": {"memory": "50Mi"}}}}});
+    assert_eq!(said("istio-ingress", memory("100Mi"), less), 0);
+    // Both gateways in one namespace are two pods; in ambient mode the one node gets two beside istiod.
+    let together = json!({"version": "1.30.2", "profile": "demo", "egress_namespace": "istio-ingress"});
+    let pods = |hard: &str| json!({"pods": hard});
+    assert_eq!(said("istio-ingress", pods("1"), together.clone()), 1);
+    assert_eq!(said("istio-ingress", pods("2"), together), 0);
+    let ambient = json!({"version": "1.30.2", "profile": "ambient"});
+    assert_eq!(said("istio-system", pods("2"), ambient.clone()), 1);
+    assert_eq!(said("istio-system", pods("3"), ambient), 0);
+}

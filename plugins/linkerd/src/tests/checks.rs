@@ -560,3 +560,26 @@ fn a_dead_webhook_of_others_is_told_before_an_inject_that_restarts() {
     assert!(told(json!({"namespace": "shop", "restart": true})));
     assert!(!told(json!({"namespace": "shop"})), "no pod is made");
 }
+
+#[test]
+fn a_quota_is_held_against_all_pods_of_its_namespace() {
+    let said = |in_namespace: &'static str, hard: serde_json::Value, operation: &str, given| {
+        let cluster = Cluster::of("given").now(NOW).change("shop", move |object| {
+            *object = json!({"apiVersion": "v1", "kind": "ResourceQuota",
+                "metadata": {"name": "few", "namespace": in_namespace},
+                "spec": {"hard": hard}, "status": {"hard": hard}});
+        });
+        codes(&cluster.check(operation, given), Severity::Warning).contains(&"quota-exceeded")
+    };
+    let pods = |hard: &str| json!({"pods": hard});
+    assert!(said("linkerd", pods("2"), "install", json!({})));
+    assert!(!said("linkerd", pods("3"), "install", json!({})));
+    let ha = || json!({"ha": true});
+    assert!(said("linkerd", pods("8"), "install", ha()));
+    assert!(!said("linkerd", pods("9"), "install", ha()));
+    let cpu = |hard: &str| json!({"requests.cpu": hard});
+    assert!(said("linkerd", cpu("2"), "install", ha()));
+    assert!(!said("linkerd", cpu("2100m"), "install", ha()));
+    assert!(said("linkerd-viz", pods("4"), "install-viz", json!({})));
+    assert!(!said("linkerd-viz", pods("5"), "install-viz", json!({})));
+}
