@@ -302,6 +302,8 @@ pub(crate) const LEASE_LOST: &str = "lease-lost";
 pub(crate) const WEBHOOK_FAILED: &str = "webhook-failed";
 /// The code of [`ClusterError::Server`].
 pub(crate) const CLUSTER_ANSWER: &str = "cluster-answer";
+/// The verb of [`ClusterError::Forbidden`] where a role would grant what its maker does not have.
+pub(crate) const ESCALATE: &str = "escalate";
 /// The code of a request that was not answered in time.
 pub(crate) const CLUSTER_TIMEOUT: &str = "cluster-timeout";
 

@@ -8,7 +8,7 @@ use http::StatusCode;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::Deserialize;
 
-use super::error::{ClusterError, FieldConflict, InvalidField, says_immutable};
+use super::error::{ClusterError, ESCALATE, FieldConflict, InvalidField, says_immutable};
 use super::request::Subject;
 
 /// Longer messages are cut in the middle: some carry a whole object as Go prints it.
@@ -225,7 +225,7 @@ impl Refusal {
         let escalates = self.message.contains("is attempting to grant RBAC permissions");
         ClusterError::Forbidden {
             verb: match said.verb {
-                _ if escalates => "escalate".to_owned(),
+                _ if escalates => ESCALATE.to_owned(),
                 "" => subject.verb.to_owned(),
                 verb => verb.to_owned(),
             },

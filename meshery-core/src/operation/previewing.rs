@@ -24,7 +24,7 @@ use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use super::{restart, risk};
 use crate::cluster::apply::{Applied, ApplyOptions};
 use crate::cluster::diff::diff;
-use crate::cluster::error::FieldConflict;
+use crate::cluster::error::{ESCALATE, FieldConflict};
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 use crate::provider::Store;
@@ -404,7 +404,7 @@ impl Previewing<'_> {
     }
 
     /// Asks the server about an object's form by a dry run in a namespace that is there. Whatever it says about that
-    /// namespace (rights, quotas, policies) means nothing for the object's own.
+    /// namespace (rights, quotas, policies) means nothing for the object's own, but for rights that a role would grant.
     async fn check_form(
         &self,
         manifest: &Value,
@@ -428,6 +428,25 @@ impl Previewing<'_> {
                 previewed.error = Some(error.into());
             }
             Err(error) if error.is_connection() => return Err(error.into()),
+            // Nobody holds more rights in a namespace that is not there yet, and so may grant more in it.
+            Err(ClusterError::Forbidden {
+                verb,
+                resource,
+                name,
+                message,
+                ..
+            }) if verb == ESCALATE => {
+                previewed.change = Change::Error;
+                let namespace = previewed.object.namespace.clone();
+                let refused = ClusterError::Forbidden {
+                    verb,
+                    resource,
+                    namespace,
+                    name,
+                    message,
+                };
+                previewed.error = Some(refused.into());
+            }
             Err(_) => {
                 previewed.note = Some(format!(
                     "its namespace {} comes with this plan; its form could not be checked",

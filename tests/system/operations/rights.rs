@@ -19,7 +19,7 @@ use crate::mesheryctl::{ctl, has};
 use crate::namespace::succeeded;
 
 /// Kinds of the plan that the user may not write.
-const REFUSED: [&str; 4] = ["Deployment", "Greeting", "Route", "Secret"];
+const REFUSED: [&str; 5] = ["Deployment", "Greeting", "Role", "Route", "Secret"];
 
 /// Somebody who may make namespaces, definitions and some of what is inside, and not the rest, is told so by the preview,
 /// and nothing is begun; who has a role that names an object is not told of that one.
@@ -40,7 +40,8 @@ fn roles_of_limited() -> Value {
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
     let writes = ["create", "patch", "delete"];
     let rules = json!([
-        rule(&["*"], &["*"], &["get", "list", "watch"]),
+        // The chart's role grants to watch as well, which nobody may who does not have it.
+        rule(&["*"], &["*"], &["get", "list"]),
         rule(
             &[""],
             &["namespaces", "serviceaccounts", "services", "configmaps"],
@@ -109,6 +110,11 @@ fn seen_by_limited(cluster: &Cluster) -> anyhow::Result<()> {
             "namespace rights-limited",
             "a ClusterRole",
         ],
+    )?;
+    let granted = error_of("/Role/rights-limited/invented")?;
+    has(
+        &granted.to_string(),
+        &["not allowed to escalate", "namespace rights-limited"],
     )?;
     // A role names this one, for one of the verbs.
     let named = error_of("/Deployment/rights-limited/invented-controller")?;
