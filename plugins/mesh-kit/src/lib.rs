@@ -18,6 +18,7 @@ pub mod custom;
 pub mod cut_off;
 pub mod documentation;
 pub mod dropped;
+pub mod example;
 pub mod expiry;
 pub mod injection;
 pub mod injection_proof;

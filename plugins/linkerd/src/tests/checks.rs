@@ -1,10 +1,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::testkit;
 use serde_json::json;
 
 use super::cluster::Cluster;
-use super::every_operation::extended;
 use crate::Linkerd;
 
 const NOW: &str = "2026-06-01T12:00:00Z";
@@ -219,6 +219,20 @@ fn a_cni_plugin_that_helm_has_installed_is_taken_over_on_explicit_word_only() {
         (said(false), said(true)),
         (Some(Severity::Error), Some(Severity::Warning))
     );
+}
+
+/// A cluster with the release of an extension, by one of its objects with an annotation that tells who made it.
+fn extended(extension: &str, mark: &str) -> testkit::Cluster {
+    let chart = format!("linkerd-{extension}");
+    let of_release = json!([
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": chart}, "status": {"phase": "Active"}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {
+            "name": extension, "namespace": chart,
+            "labels": {"app.kubernetes.io/managed-by": "Helm", "linkerd.io/extension": extension},
+            "annotations": {"meta.helm.sh/release-name": chart, "meta.helm.sh/release-namespace": chart,
+                mark: "01J"}}},
+    ]);
+    testkit::Cluster::from_yaml(&of_release.to_string()).unwrap()
 }
 
 #[test]
