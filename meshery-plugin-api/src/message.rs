@@ -12,6 +12,7 @@ pub mod facts;
 pub mod finding;
 pub mod journal;
 pub mod material;
+pub mod member;
 pub mod object_ref;
 pub mod plan;
 pub mod withheld;

@@ -246,6 +246,21 @@ fn whole_life(charts: &Path) -> anyhow::Result<()> {
         &json!({"namespace": "shop", "inject": true}),
     )?;
     bench.all_have("shop", &["linkerd-proxy"])?;
+    let found = bench.installation()?.context("an installation")?;
+    let first = &found["members"]["namespaces"][0];
+    let told = |list: &str| {
+        first[list]["names"]
+            .as_array()
+            .map(|names| names.contains(&json!("Deployment/web")))
+    };
+    ensure!(
+        first["namespace"] == "shop" && first["joined"] == "by-namespace",
+        "{found:#}"
+    );
+    ensure!(
+        (told("in"), told("out")) == (Some(true), Some(false)),
+        "{found:#}"
+    );
     in_and_out(&bench)?;
 
     let issuer = bench.get(&["secret", "linkerd-identity-issuer", "--namespace", SYSTEM])?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::member::Members;
 use super::object_ref::ObjectRef;
 
 /// Something worth telling a person.
@@ -58,6 +59,8 @@ pub struct Installation {
     pub components: Vec<Component>,
     /// Namespaces that are in the mesh.
     pub namespaces: Vec<String>,
+    /// Which workloads of which namespaces are in the mesh and which are out of it, as far as pods show.
+    pub members: Members,
     /// What is noteworthy about it.
     pub findings: Vec<Finding>,
     /// Which version each source gives: `image`, `label`, `chart`. They agree, or there is a finding.

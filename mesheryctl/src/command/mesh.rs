@@ -1,10 +1,13 @@
 //! `mesh`: a mesh as a whole.
 
+mod members;
+
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::members::Members;
 use super::change::{plan, plan_and_run};
 use super::{bundle, images};
 use crate::adapter::Adapter;
@@ -106,6 +109,7 @@ struct Installation {
     findings: Vec<Finding>,
     versions: Vec<SourceVersion>,
     prospects: Vec<Prospect>,
+    members: Members,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -258,6 +262,10 @@ async fn detect(
     }
     if !components.is_empty() {
         let _ = write!(text, "\n\n{}", components.lines(paint));
+    }
+    let who = items.iter().map(|item| (item.place(), &item.members));
+    if let Some(members) = members::lines(who, paint) {
+        let _ = write!(text, "\n\n{members}");
     }
     let mut prospects = Table::new(&[
         "OF",

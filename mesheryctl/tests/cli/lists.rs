@@ -167,6 +167,9 @@ fn detected_installations_are_shown_with_their_parts_and_findings() {
         "health": "degraded", "installed_by": "meshery", "adopted_from": "helm", "namespaces": ["shop"],
         "components": [{"ref": "apps/v1/Deployment/lattice-system/control", "health": "degraded",
             "reason": "0 of 1 replicas available"}],
+        "members": {"rest": 3, "namespaces": [{"namespace": "bank", "joined": "by-workload",
+            "in": {"count": 1, "names": ["Deployment/till"]},
+            "out": {"count": 7, "names": ["Pod/a", "Pod/b", "Pod/c", "Pod/d", "Pod/e", "Pod/f", "Pod/g"]}}]},
         "findings": [{"code": "version-mismatch", "severity": "warning", "message": "two versions"}]}]});
     host.on("GET /clusters/prod/detect?adapter=lattice", found);
     host.on("GET /clusters/-/detect?adapter=lattice", json!({"items": []}));
@@ -177,6 +180,11 @@ fn detected_installations_are_shown_with_their_parts_and_findings() {
             "meshery (from helm)",
             "shop",
             "0 of 1 replicas available",
+            "bank",
+            "by-workload",
+            "1: Deployment/till",
+            "7: Pod/a, Pod/b, Pod/c, Pod/d, Pod/e, ...",
+            "and 3 more namespaces",
             "warning[version-mismatch]: two versions",
         ]);
     ctl(&host, &["mesh", "detect", "lattice"])

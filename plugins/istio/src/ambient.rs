@@ -77,6 +77,11 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// Whether a namespace asks for it.
+    pub fn asks(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
+    }
+
     /// Whether a pod is among them: its own label counts more than its namespace's. One with a sidecar, or on the network of
     /// its node, is left out.
     pub fn has(&self, pod: &Value) -> bool {

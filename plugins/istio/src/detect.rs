@@ -13,6 +13,7 @@ use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{
     Component, Finding, Health, Installation, Severity, SourceVersion,
 };
+use meshery_plugin_api::message::member::Members;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use semver::Version;
 use serde_json::Value;
@@ -198,18 +199,17 @@ impl Found<'_> {
             adopted_from: self.objects().next().map_or("", adopted_from).into(),
             components,
             namespaces: injected(facts, revision),
+            members: Members::default(),
             findings: Vec::new(),
             versions,
             prospects: Vec::new(),
         };
+        // The nodes' proxies are of one of them.
+        let has_nodes = keys.first() == Some(key);
+        installation.members = membership::members(facts, &installation, has_nodes);
         findings.extend(of_operator(&installation));
         findings.extend(membership::findings(facts, &installation));
-        // The nodes' proxies are of one of them.
-        findings.extend(
-            (keys.first() == Some(key))
-                .then(|| ambient::told(facts))
-                .flatten(),
-        );
+        findings.extend(has_nodes.then(|| ambient::told(facts)).flatten());
         installation.findings = findings;
         installation
     }

@@ -249,7 +249,15 @@ impl MeshAdapter for Istio {
             ],
             support_ends: versions::CATALOGUE.support_ends(),
             operations: OPERATIONS.describe(),
-            detect_needs: [detect::needs(), vec![detect::endpoints(), authority::need("")]].concat(),
+            detect_needs: [
+                detect::needs(),
+                vec![
+                    detect::endpoints(),
+                    authority::need(""),
+                    membership::need_of_namespaces(),
+                ],
+            ]
+            .concat(),
             analyze_needs: vet::needs(),
             rights: Rights {
                 namespaces: vec!["*".into()],

@@ -2,23 +2,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use meshery_mesh_kit::members::{self, Place};
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{name, namespace, text};
 use meshery_mesh_kit::readable::kind_is_whole;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::member::Members;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use semver::Version;
 use serde_json::Value;
 
 use crate::policy::SECURITY;
-use crate::{proxies, skew};
+use crate::{ambient, proxies, skew};
 
 /// How many pods are named at most.
 const NAMED: usize = 5;
 
 pub fn need() -> Need {
     need::everywhere(SECURITY, "PeerAuthentication", "", Detail::Full)
+}
+
+/// All namespaces: those that are out of the mesh bear no mark of it.
+pub fn need_of_namespaces() -> Need {
+    need::everywhere("", "Namespace", "", Detail::Metadata)
 }
 
 /// What is to be said about an installation's proxies, its mutual TLS and the addresses of its gateways.
@@ -30,6 +37,34 @@ pub fn findings(facts: &Facts, installation: &Installation) -> Vec<Finding> {
     findings.extend(mutual_tls(facts, installation));
     findings.extend(addresses(facts, installation));
     findings
+}
+
+/// Which workloads are in the mesh, and which are out of it. The nodes' proxies are of one installation only.
+pub fn members(facts: &Facts, installation: &Installation, has_nodes: bool) -> Members {
+    let plane = Version::parse(&installation.version).ok();
+    let injected: HashSet<&str> = installation.namespaces.iter().map(String::as_str).collect();
+    let ambient = ambient::Members::of(facts);
+    let pods = facts.objects("", "Pod").map(|pod| {
+        let place = match proxies::of_pod(pod) {
+            _ if proxies::is_over(pod) => Place::Elsewhere,
+            Some(proxy) if proxy.revision != installation.revision => Place::Elsewhere,
+            Some(proxy) if proxy.version.is_some() && plane.is_some() && proxy.version != plane => {
+                Place::Behind
+            }
+            Some(_) => Place::Inside,
+            None if !ambient.has(pod) => Place::Out,
+            None if has_nodes => Place::Inside,
+            None => Place::Elsewhere,
+        };
+        (pod, place)
+    });
+    let namespaces = facts.objects("", "Namespace").map(name);
+    let asks = |name: &str| injected.contains(name) || (has_nodes && ambient.asks(name));
+    members::of(
+        &installation.namespace,
+        namespaces.map(|name| (name, asks(name))),
+        pods,
+    )
 }
 
 fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {

@@ -171,6 +171,7 @@ impl Found<'_> {
         Installation {
             mesh: MESH.into(),
             namespace: of_namespace.into(),
+            members: membership::members(facts, of_namespace, &version),
             version,
             revision: String::new(),
             health,

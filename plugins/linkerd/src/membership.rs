@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use meshery_mesh_kit::members::{self, Place};
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::member::Members;
 use semver::Version;
 use serde_json::Value;
 
@@ -50,6 +52,33 @@ pub fn of(facts: &Facts, of_namespace: &str) -> (Vec<String>, usize) {
         pods += 1;
     }
     (names.into_iter().map(str::to_owned).collect(), pods)
+}
+
+/// Which workloads are in the mesh, and which are out of it.
+pub fn members(facts: &Facts, of_namespace: &str, version: &str) -> Members {
+    let ours = Version::parse(version).ok();
+    let annotated = annotated(facts);
+    let namespaces = facts.objects("", "Namespace").map(name);
+    let pods = facts.objects("", "Pod").map(|pod| {
+        let place = if is_over(pod) {
+            Place::Elsewhere
+        } else if label(pod, CONTROL_PLANE_NS) != Some(of_namespace) {
+            Place::Out
+        } else if is_of_another(pod, ours.as_ref()) {
+            Place::Behind
+        } else {
+            Place::Inside
+        };
+        (pod, place)
+    });
+    let namespaces = namespaces.map(|name| (name, annotated.contains(name)));
+    members::of(of_namespace, namespaces, pods)
+}
+
+/// Whether a proxy is of another version than the control plane, as far as both are known.
+fn is_of_another(pod: &Value, ours: Option<&Version>) -> bool {
+    let theirs = annotation(pod, PROXY_VERSION).and_then(versions::parse);
+    matches!((ours, theirs), (Some(ours), Some(theirs)) if theirs != *ours)
 }
 
 /// How many proxies each namespace has.
@@ -107,8 +136,7 @@ fn behind(facts: &Facts, of_namespace: &str, version: &str) -> Option<Finding> {
     let ours = Version::parse(version).ok()?;
     let mut old = BTreeMap::<&str, usize>::new();
     for pod in proxies(facts, of_namespace) {
-        let theirs = annotation(pod, PROXY_VERSION).and_then(versions::parse);
-        if theirs.is_some_and(|theirs| theirs != ours) {
+        if is_of_another(pod, Some(&ours)) {
             *old.entry(namespace(pod)).or_default() += 1;
         }
     }

@@ -3,7 +3,8 @@
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use serde_json::Value;
 
-use crate::object::{label, name, namespace};
+use crate::object::namespace;
+use crate::owner::{self, Owner};
 
 /// How many workloads are named: all of them, but for meshes whose list nobody would read.
 const NAMED: usize = 500;
@@ -17,22 +18,8 @@ pub fn workloads<'a>(pods: impl Iterator<Item = &'a Value>) -> Vec<String> {
 }
 
 fn workload(pod: &Value) -> String {
-    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let owner = owners
-        .into_iter()
-        .flatten()
-        .find(|owner| owner["controller"] == true);
-    let of = namespace(pod);
-    let Some(owner) = owner else {
-        return format!("Pod {of}/{}", name(pod));
-    };
-    let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
-    // A Deployment's ReplicaSet has its name, a dash and the hash that the pod is labelled with.
-    let hash = label(pod, "pod-template-hash").map(|hash| format!("-{hash}"));
-    match hash.and_then(|hash| text("name").strip_suffix(hash.as_str())) {
-        Some(deployment) if text("kind") == "ReplicaSet" => format!("Deployment {of}/{deployment}"),
-        _ => format!("{} {of}/{}", text("kind"), text("name")),
-    }
+    let Owner { kind, name } = owner::of(pod);
+    format!("{kind} {}/{name}", namespace(pod))
 }
 
 /// The same in words, and how many there are beyond those that are named; nothing when there are none.

@@ -1,4 +1,5 @@
 use meshery_plugin_api::message::finding::{Finding, Health, Installation};
+use meshery_plugin_api::message::member::Workloads;
 use meshery_plugin_api::testkit;
 use serde_json::json;
 
@@ -77,6 +78,45 @@ fn what_meshery_installed_is_healthy_and_whole() {
             ),
         ]
     );
+}
+
+#[test]
+fn workloads_are_told_in_the_mesh_out_of_it_and_behind() {
+    let told = |cluster: &Cluster| -> Vec<String> {
+        let found = only(cluster);
+        let words = |workloads: &Workloads| format!("{} {}", workloads.count, workloads.names.join(" "));
+        let namespaces = found.members.namespaces.iter();
+        namespaces
+            .map(|of| {
+                let lists = [&of.inside, &of.out, &of.behind].map(words);
+                format!("{} {:?}: {}", of.namespace, of.joined, lists.join(" | "))
+            })
+            .collect()
+    };
+    let of_bank = "\
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: bank}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: till-1, namespace: bank}
+  spec: {containers: [{name: till}]}
+";
+    let cluster = Cluster::with("installed", of_bank);
+    assert_eq!(
+        told(&cluster),
+        [
+            "shop ByNamespace: 2 ReplicaSet/cart-77c4 ReplicaSet/web-5d8f | 3 Pod/agent-1 Pod/declined-1 StatefulSet/old | \
+             1 ReplicaSet/cart-77c4",
+            "bank Nothing: 0  | 1 Pod/till-1 | 0 ",
+            "istio-ingress Nothing: 0  | 0  | 0 ",
+        ]
+    );
+    // By the nodes' proxies, without a sidecar.
+    let ambient = cluster.change("bank", |namespace| {
+        namespace["metadata"]["labels"] = json!({"istio.io/dataplane-mode": "ambient"});
+    });
+    assert_eq!(told(&ambient)[0], "bank ByNamespace: 1 Pod/till-1 | 0  | 0 ");
 }
 
 #[test]

@@ -285,6 +285,41 @@ fn pods_beside_a_workload_that_is_in_the_mesh_by_itself_are_not_said_to_need_a_r
 }
 
 #[test]
+fn workloads_are_told_in_the_mesh_out_of_it_and_behind() {
+    let more = "\
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: bank}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: till-1, namespace: bank}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: over, namespace: bank}
+  status: {phase: Succeeded}
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    name: db-0
+    namespace: shop
+    annotations: {linkerd.io/inject: disabled}
+    ownerReferences: [{kind: StatefulSet, name: db, controller: true}]
+";
+    let found = Cluster::with("installed", more).detect().unwrap().remove(0);
+    let told = serde_json::to_value(&found.members).unwrap();
+    let none = json!({"count": 0, "names": []});
+    let one = |name: &str| json!({"count": 1, "names": [name]});
+    assert_eq!(
+        told,
+        json!({"rest": 0, "namespaces": [
+            {"namespace": "shop", "joined": "by-namespace",
+                "in": one("Pod/web-1"), "out": one("StatefulSet/db"), "behind": one("Pod/web-1")},
+            {"namespace": "bank", "joined": "nothing", "in": none, "out": one("Pod/till-1"), "behind": none},
+        ]})
+    );
+}
+
+#[test]
 fn what_is_let_in_without_mutual_tls_is_told_by_the_default_policy() {
     let said = |values: &'static str, of_shop: &'static str| {
         let cluster = Cluster::of("installed")
