@@ -40,6 +40,27 @@ pub fn assert_placed(plan: &Plan, cluster_wide: &[&str]) {
     }
 }
 
+/// That a README's table of the names of before leads to operations that there are.
+pub fn assert_renamed(readme: &str, adapter: &impl MeshAdapter) {
+    let operations = adapter.describe().operations;
+    let (_, section) = readme
+        .split_once("\n## Names that Meshery's own adapter has\n")
+        .unwrap();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    // Code in the second column; what has a space or an equals sign is no name.
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| !name.contains([' ', '=']))
+        .collect();
+    assert!(!named.is_empty(), "no table of names");
+    for name in named {
+        let is_there = operations.iter().any(|operation| operation.name == name);
+        assert!(is_there, "\"{name}\" is no operation");
+    }
+}
+
 fn written(plan: &Plan) -> Vec<ObjectRef> {
     let mut objects = Vec::new();
     for step in plan.steps.iter().chain(&plan.verify) {

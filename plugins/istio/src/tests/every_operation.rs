@@ -1,6 +1,6 @@
 //! That each operation has a snapshot of a plan: an operation that is added without one fails here.
 
-use meshery_mesh_kit::contract::assert_summary;
+use meshery_mesh_kit::contract::{assert_renamed, assert_summary};
 use meshery_mesh_kit::example::Examples;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
@@ -54,4 +54,9 @@ fn a_removal_says_that_it_removes_and_nothing_else_does() {
     for entry in OPERATIONS.entries() {
         assert_summary(entry.name, &plan(entry.name).summary);
     }
+}
+
+#[test]
+fn the_names_of_before_lead_to_operations_that_there_are() {
+    assert_renamed(include_str!("../../README.md"), &Istio);
 }

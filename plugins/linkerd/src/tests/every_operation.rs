@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use meshery_mesh_kit::contract::assert_summary;
+use meshery_mesh_kit::contract::{assert_renamed, assert_summary};
 use meshery_mesh_kit::example::Examples;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::message::plan::Plan;
@@ -56,4 +56,9 @@ fn a_removal_says_that_it_removes_and_nothing_else_does() {
     for entry in OPERATIONS.entries().filter(|entry| entry.name != "jaeger-addon") {
         assert_summary(entry.name, &plan(entry.name).unwrap().summary);
     }
+}
+
+#[test]
+fn the_names_of_before_lead_to_operations_that_there_are() {
+    assert_renamed(include_str!("../../README.md"), &Linkerd);
 }
