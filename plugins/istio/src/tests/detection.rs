@@ -109,6 +109,7 @@ fn workloads_are_told_in_the_mesh_out_of_it_and_behind() {
             "shop ByNamespace: 2 ReplicaSet/cart-77c4 ReplicaSet/web-5d8f | 3 Pod/agent-1 Pod/declined-1 StatefulSet/old | \
              1 ReplicaSet/cart-77c4",
             "bank Nothing: 0  | 1 Pod/till-1 | 0 ",
+            "default Nothing: 0  | 0  | 0 ",
             "istio-ingress Nothing: 0  | 0  | 0 ",
         ]
     );
