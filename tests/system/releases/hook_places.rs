@@ -21,8 +21,6 @@ pub fn of_others() -> anyhow::Result<()> {
         ],
     );
     of_release["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm".into();
-    let mut of_flux = theirs();
-    of_flux["metadata"]["labels"]["helm.toolkit.fluxcd.io/name"] = "somebody".into();
     let tracked = [(
         "argocd.argoproj.io/tracking-id",
         "shop:/ConfigMap:hook-others/there",
@@ -39,7 +37,6 @@ pub fn of_others() -> anyhow::Result<()> {
             &["foreign", "adopt"][..],
             "Argo CD (Application shop)",
         ),
-        (of_flux, &["foreign", "adopt"][..], "Flux (HelmRelease somebody)"),
         // As Argo CD makes the hooks of a chart.
         (
             annotated(hook(theirs(), MOMENTS, "0", ""), &tracked),
