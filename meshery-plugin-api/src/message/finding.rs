@@ -113,7 +113,7 @@ pub enum Verdict {
     Unknown,
 }
 
-/// A workload of a mesh's control plane or a gateway.
+/// A workload of a mesh: of its control plane, a gateway, or what was added to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Component {
     /// The workload.
@@ -128,6 +128,9 @@ pub struct Component {
     /// Why it has that health: "0 of 1 replicas available".
     #[serde(default)]
     pub reason: String,
+    /// Who made it, of what is added to an installation and may be somebody else's; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub installed_by: String,
 }
 
 /// Whether something works.

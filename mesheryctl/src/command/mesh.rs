@@ -160,6 +160,7 @@ struct Component {
     version: String,
     health: String,
     reason: String,
+    installed_by: String,
 }
 
 impl Installation {
@@ -251,12 +252,13 @@ async fn detect(
     for item in items.iter().filter(|item| !item.versions.is_empty()) {
         let _ = write!(text, "\n{}: {}", plain(&item.place()), plain(&item.agreement()));
     }
-    let mut components = Table::new(&["COMPONENT", "VERSION", "HEALTH", "REASON"]);
+    let mut components = Table::new(&["COMPONENT", "VERSION", "HEALTH", "INSTALLED BY", "REASON"]);
     for component in items.iter().flat_map(|item| &item.components) {
         components.row([
             &component.object,
             &component.version,
             &component.health,
+            &component.installed_by,
             &component.reason,
         ]);
     }

@@ -165,7 +165,7 @@ fn detected_installations_are_shown_with_their_parts_and_findings() {
     let host = host();
     let found = json!({"items": [{"mesh": "Lattice", "namespace": "lattice-system", "version": "2.0.1",
         "health": "degraded", "installed_by": "meshery", "adopted_from": "helm", "namespaces": ["shop"],
-        "components": [{"ref": "apps/v1/Deployment/lattice-system/control", "health": "degraded",
+        "components": [{"ref": "apps/v1/Deployment/lattice-system/control", "health": "degraded", "installed_by": "fleet",
             "reason": "0 of 1 replicas available"}],
         "members": {"rest": 3, "namespaces": [{"namespace": "bank", "joined": "by-workload",
             "in": {"count": 1, "names": ["Deployment/till"]},
@@ -180,6 +180,7 @@ fn detected_installations_are_shown_with_their_parts_and_findings() {
             "meshery (from helm)",
             "shop",
             "0 of 1 replicas available",
+            "fleet",
             "bank",
             "by-workload",
             "1: Deployment/till",

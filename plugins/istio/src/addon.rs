@@ -1,21 +1,24 @@
 //! Add-ons: what shows a mesh to people. Own small manifests with pinned images, compiled in, for inside the cluster unless
 //! somebody asks for more.
 
-use meshery_mesh_kit::object::{label, name, namespace as namespace_of};
+use std::collections::BTreeMap;
+
+use meshery_mesh_kit::object::{label, name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::step::{apply, delete, wait};
-use meshery_mesh_kit::workload::{deployments_ready, services_answer};
+use meshery_mesh_kit::workload::{deployment_health, deployment_ref, deployments_ready, services_answer};
 use meshery_mesh_kit::{application, manifest, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::facts::{Detail, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::facts::{Detail, Facts, Need};
+use meshery_plugin_api::message::finding::{Component, Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::Value;
 
 use crate::control_plane::NAMESPACE;
 use crate::detect;
+use crate::maker::maker;
 
 /// Label that all objects of an add-on carry.
 const PART_OF: &str = "app.kubernetes.io/part-of";
@@ -99,6 +102,62 @@ impl Addon {
                 object
             })
             .collect())
+    }
+}
+
+const ALL: [&Addon; 5] = [&PROMETHEUS, &GRAFANA, &KIALI, &JAEGER, &ZIPKIN];
+
+/// What shows add-ons, ours and the project's own, which have these names too.
+pub fn needs_everywhere() -> Vec<Need> {
+    ALL.map(|addon| need::one("", "apps", "Deployment", addon.name, Detail::Full))
+        .into()
+}
+
+/// Whether a Deployment has the name of an add-on, and no mark of a part of the mesh.
+pub fn is_one(deployment: &Value) -> bool {
+    label(deployment, "istio").is_none() && ALL.iter().any(|addon| addon.name == name(deployment))
+}
+
+/// The add-ons of a control plane: those beside it, whoever made them, and ours anywhere. A Prometheus elsewhere is for something
+/// else, or serves the mesh in a way that is not seen.
+pub fn components(facts: &Facts, in_namespace: &str) -> Vec<Component> {
+    let is_ours = |deployment: &Value| {
+        label(deployment, PART_OF) == Some(format!("meshery-{}", name(deployment)).as_str())
+    };
+    let mut found = BTreeMap::new();
+    for deployment in facts
+        .objects("apps", "Deployment")
+        .filter(|object| is_one(object))
+    {
+        if namespace_of(deployment) == in_namespace || is_ours(deployment) {
+            found.insert((namespace_of(deployment), name(deployment)), deployment);
+        }
+    }
+    found.into_values().map(component).collect()
+}
+
+fn component(deployment: &Value) -> Component {
+    let (health, reason) = deployment_health(deployment);
+    // They count versions of their own, by the image of the container that is called like them, or of the first one.
+    let containers = deployment.pointer("/spec/template/spec/containers");
+    let containers = containers
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let named = containers
+        .iter()
+        .find(|container| container["name"] == name(deployment));
+    let image = named
+        .or(containers.first())
+        .map_or("", |container| text(container, "/image"));
+    let tag = image.split('@').next().unwrap_or_default().rsplit_once(':');
+    let version = tag.map_or("", |(_, tag)| tag).trim_start_matches('v');
+    Component {
+        object: deployment_ref(deployment),
+        version: if version.contains('/') { "" } else { version }.into(),
+        health,
+        reason,
+        installed_by: maker(deployment).into(),
     }
 }
 

@@ -7,7 +7,9 @@ use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
 use meshery_mesh_kit::ownership::{adopted_from, chart_of};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook::{self, Webhooks};
-use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image, image_version};
+use meshery_mesh_kit::workload::{
+    daemon_set_health, deployment_health, deployment_ref, image, image_version,
+};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{
@@ -24,7 +26,7 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{ambient, authority, membership, nodes, proxies, tag};
+use crate::{addon, ambient, authority, membership, nodes, proxies, tag};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -168,7 +170,7 @@ impl Found<'_> {
         findings.extend(authority);
         for deployment in unique(facts, "apps", "Deployment")
             .into_iter()
-            .filter(|d| !is_istiod(d))
+            .filter(|d| !is_istiod(d) && !addon::is_one(d))
         {
             if of_this(deployment, key, keys) {
                 components.push(component(deployment, "istio-proxy"));
@@ -189,6 +191,8 @@ impl Found<'_> {
             findings.extend(CATALOGUE.ended(&version, &facts.now));
             findings.extend(nodes::told(facts, revision, &version));
         }
+        // What is added shows the mesh, and is no reason to call it anything else than healthy.
+        components.extend(addon::components(facts, in_namespace));
         let mut installation = Installation {
             mesh: crate::MESH.into(),
             namespace: in_namespace.clone(),
@@ -457,25 +461,12 @@ fn component(deployment: &Value, container: &str) -> Component {
         version,
         health,
         reason,
+        installed_by: String::new(),
     }
 }
 
 fn daemon_set(object: &Value) -> Component {
-    let number = |pointer| object.pointer(pointer).and_then(Value::as_u64);
-    let (health, reason) = match (
-        number("/status/desiredNumberScheduled"),
-        number("/status/numberReady"),
-    ) {
-        (Some(wanted), Some(ready)) => (
-            if ready < wanted {
-                Health::Degraded
-            } else {
-                Health::Healthy
-            },
-            format!("{ready} of {wanted} nodes ready"),
-        ),
-        _ => (Health::Unknown, "its status was not read".into()),
-    };
+    let (health, reason) = daemon_set_health(object);
     Component {
         object: ObjectRef::new("apps/v1", "DaemonSet", namespace(object), name(object)),
         version: chart_of(object)
@@ -483,6 +474,7 @@ fn daemon_set(object: &Value) -> Component {
             .unwrap_or_default(),
         health,
         reason,
+        installed_by: String::new(),
     }
 }
 

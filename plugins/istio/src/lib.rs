@@ -256,6 +256,7 @@ impl MeshAdapter for Istio {
                     authority::need(""),
                     membership::need_of_namespaces(),
                 ],
+                addon::needs_everywhere(),
             ]
             .concat(),
             analyze_needs: vet::needs(),

@@ -70,19 +70,17 @@ pub fn of_openshift(platform: Option<&str>, with_plugin: bool) -> Option<Finding
 
 /// What tells whether the plugin is there.
 pub fn need() -> Need {
-    need::everywhere(
-        "apps",
-        "DaemonSet",
-        &format!("{OF_PLUGIN}=true"),
-        Detail::Metadata,
-    )
+    need::everywhere("apps", "DaemonSet", &format!("{OF_PLUGIN}=true"), Detail::Full)
 }
 
 /// Whether the plugin is seen.
 pub fn is_there(facts: &Facts) -> bool {
-    facts
-        .objects("apps", "DaemonSet")
-        .any(|object| label(object, OF_PLUGIN) == Some("true") || name(object) == CNI)
+    facts.objects("apps", "DaemonSet").any(is_plugin)
+}
+
+/// Whether a `DaemonSet` is it.
+pub fn is_plugin(object: &Value) -> bool {
+    label(object, OF_PLUGIN) == Some("true") || name(object) == CNI
 }
 
 #[cfg(test)]

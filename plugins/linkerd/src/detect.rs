@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::{adopted_from, chart_of, installed_by};
+use meshery_mesh_kit::ownership::{adopted_from, chart_of};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook;
-use meshery_mesh_kit::workload::{deployment_health, deployment_ref, image};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{
@@ -18,10 +17,10 @@ use serde_json::Value;
 
 use crate::check::finding;
 use crate::control_plane::{
-    CONTROL_PLANE_NS, CREATED_BY, DEPLOYMENTS, INBOUND_POLICY, INJECTOR, ISSUER, PROXY_VERSION, TRUST_ROOTS,
-    VALIDATORS, WEBHOOKS, webhook as webhook_ref,
+    CONTROL_PLANE_NS, DEPLOYMENTS, INBOUND_POLICY, INJECTOR, ISSUER, PROXY_VERSION, TRUST_ROOTS, VALIDATORS,
+    WEBHOOKS, webhook as webhook_ref,
 };
-use crate::{MESH, cni, config, membership, trust, versions, webhook_certificate};
+use crate::{MESH, cni, component, config, membership, trust, versions, webhook_certificate};
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -137,10 +136,10 @@ pub fn not_installed(installations: &[Installation], in_namespace: &str) -> Plug
 impl Found<'_> {
     fn installation(&self, facts: &Facts, of_namespace: &str) -> Installation {
         let mut findings = gaps(facts);
-        let components: Vec<Component> = self
+        let mut components: Vec<Component> = self
             .deployments
             .values()
-            .map(|object| component(object))
+            .map(|object| component::of_control_plane(object))
             .collect();
         let mut health = components
             .iter()
@@ -148,6 +147,8 @@ impl Found<'_> {
             .fold(Health::Healthy, worse);
         health = worse(health, self.parts(facts, of_namespace, &mut findings));
         let sources = self.sources(facts, of_namespace, &components);
+        // What is added has a health of its own.
+        components.extend(component::added(facts));
         let version = Self::version(&sources, &mut findings);
         let (namespaces, with_proxies) = membership::of(facts, of_namespace);
         findings.extend(membership::findings(facts, of_namespace, &version));
@@ -192,14 +193,7 @@ impl Found<'_> {
     }
 
     fn installed_by(&self) -> &'static str {
-        let Some(object) = self.telling() else {
-            return "unknown";
-        };
-        let by_cli = annotation(object, CREATED_BY).is_some_and(|by| by.starts_with("linkerd/cli"));
-        match installed_by(object) {
-            "unknown" if by_cli => "linkerd",
-            maker => maker,
-        }
+        self.telling().map_or("unknown", component::maker)
     }
 
     /// What of the control plane is missing or does not work.
@@ -328,22 +322,6 @@ impl Found<'_> {
             ));
         }
         version
-    }
-}
-
-fn component(deployment: &Value) -> Component {
-    let (health, reason) = deployment_health(deployment);
-    let container = name(deployment).strip_prefix("linkerd-").unwrap_or_default();
-    let version = image(deployment, container)
-        .and_then(|image| image.split('@').next()?.rsplit_once(':'))
-        .and_then(|(_, tag)| versions::parse(tag))
-        .map(|version| version.to_string())
-        .unwrap_or_default();
-    Component {
-        object: deployment_ref(deployment),
-        version,
-        health,
-        reason,
     }
 }
 

@@ -8,6 +8,7 @@
 mod check;
 mod cli;
 mod cni;
+mod component;
 mod config;
 mod control_plane;
 mod detect;
@@ -242,7 +243,7 @@ impl MeshAdapter for Linkerd {
             analyze_needs: Vec::new(),
             detect_needs: [
                 detect::needs(),
-                vec![detect::endpoints()],
+                vec![detect::endpoints(), component::need()],
                 webhook_certificate::needs().into(),
             ]
             .concat(),

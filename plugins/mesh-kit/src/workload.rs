@@ -112,6 +112,23 @@ pub fn services_answer<'a>(namespace: &str, names: impl IntoIterator<Item = &'a 
         .collect()
 }
 
+/// Whether a `DaemonSet` runs on each node that it is for, and why not.
+pub fn daemon_set_health(object: &Value) -> (Health, String) {
+    let number = |pointer| object.pointer(pointer).and_then(Value::as_u64);
+    let (Some(wanted), Some(ready)) = (
+        number("/status/desiredNumberScheduled"),
+        number("/status/numberReady"),
+    ) else {
+        return (Health::Unknown, "its status was not read".into());
+    };
+    let health = if ready < wanted {
+        Health::Degraded
+    } else {
+        Health::Healthy
+    };
+    (health, format!("{ready} of {wanted} nodes ready"))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -121,6 +121,57 @@ fn workloads_are_told_in_the_mesh_out_of_it_and_behind() {
 }
 
 #[test]
+fn addons_are_parts_of_the_control_plane_that_they_stand_beside_or_that_meshery_put_anywhere() {
+    let addon = |name: &str, namespace: &str, image: &str, labels: &str| {
+        format!(
+            "- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}}}\n  \
+             spec: {{template: {{spec: {{containers: [{{name: x, image: '{image}'}}]}}}}}}\n"
+        )
+    };
+    let more = [
+        addon("kiali", "istio-system", "quay.io/kiali/kiali:v2.27", "app: kiali"),
+        addon(
+            "grafana",
+            "shop",
+            "docker.io/grafana/grafana:12.0.1",
+            "app: grafana, app.kubernetes.io/part-of: meshery-grafana",
+        ),
+        addon(
+            "prometheus",
+            "monitoring",
+            "prom/prometheus:v3.0.0",
+            "app: prometheus",
+        ),
+    ];
+    let found = only(&Cluster::with("installed", &more.concat()));
+    let addons: Vec<_> = found
+        .components
+        .iter()
+        .skip(2)
+        .map(|part| {
+            (
+                part.object.to_string(),
+                part.version.as_str(),
+                part.installed_by.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        addons,
+        [
+            (
+                "apps/v1/Deployment/istio-system/kiali".to_owned(),
+                "2.27",
+                "unknown"
+            ),
+            ("apps/v1/Deployment/shop/grafana".to_owned(), "12.0.1", "unknown"),
+        ]
+    );
+    // What shows a mesh is not what makes it work.
+    assert_eq!(found.health, Health::Healthy);
+}
+
+#[test]
 fn what_helm_installed_is_told_from_what_meshery_installed() {
     let cluster = Cluster::of("installed").change("istiod", |object| {
         object["metadata"]["annotations"]

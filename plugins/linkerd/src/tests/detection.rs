@@ -320,6 +320,64 @@ fn workloads_are_told_in_the_mesh_out_of_it_and_behind() {
 }
 
 #[test]
+fn extensions_and_the_cni_plugin_are_parts_with_version_and_maker() {
+    let more = "\
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    name: web
+    namespace: linkerd-viz
+    generation: 1
+    labels: {linkerd.io/extension: viz, app.kubernetes.io/version: edge-25.10.7, app.kubernetes.io/managed-by: Helm}
+    annotations: {meta.helm.sh/release-name: linkerd-viz, meta.helm.sh/release-namespace: linkerd-viz}
+  spec: {replicas: 1}
+  status: {observedGeneration: 1}
+- apiVersion: apps/v1
+  kind: DaemonSet
+  metadata:
+    name: linkerd-cni
+    namespace: linkerd-cni
+    labels: {linkerd.io/cni-resource: 'true'}
+    annotations: {linkerd.io/created-by: linkerd/cli edge-25.10.7}
+  status: {desiredNumberScheduled: 2, numberReady: 2}
+";
+    let found = Cluster::with("installed", more).detect().unwrap().remove(0);
+    let added: Vec<_> = found
+        .components
+        .iter()
+        .skip(3)
+        .map(|part| {
+            (
+                part.object.to_string(),
+                part.version.as_str(),
+                part.health,
+                part.installed_by.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        added,
+        [
+            (
+                "apps/v1/DaemonSet/linkerd-cni/linkerd-cni".to_owned(),
+                "2025.10.7",
+                Health::Healthy,
+                "linkerd"
+            ),
+            (
+                "apps/v1/Deployment/linkerd-viz/web".to_owned(),
+                "2025.10.7",
+                Health::Degraded,
+                "helm"
+            ),
+        ]
+    );
+    // A dashboard that does not run is not the mesh.
+    assert_eq!(found.health, Health::Healthy);
+    assert_eq!(found.version, "2025.10.7");
+}
+
+#[test]
 fn what_is_let_in_without_mutual_tls_is_told_by_the_default_policy() {
     let said = |values: &'static str, of_shop: &'static str| {
         let cluster = Cluster::of("installed")
