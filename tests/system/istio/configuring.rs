@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use meshery_tests::istiod::Istiod;
 use meshery_tests::snapshot::Snapshot;
+use meshery_tests::trust::Trust;
 use serde_json::json;
 
 use super::{Bench, SYSTEM, VERSION};
@@ -51,6 +52,9 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     let strict = json!({"policy": "strict", "namespace": "shop"});
     bench.there_and_back(("set-policy", &strict), ("remove-policy", &strict))?;
 
+    added_and_ended(&bench)?;
+    before.await_same(&bench.cluster).context("an add-on")?;
+
     for sample in ["httpbin", "emojivoto"] {
         exposed(&bench, &istiod, sample)?;
         bench.perform(&format!("remove-{sample}"), &json!({}))?;
@@ -88,5 +92,45 @@ fn exposed(bench: &Bench, istiod: &Istiod, sample: &str) -> anyhow::Result<()> {
         let resource = format!("{}s.networking.istio.io", kind.to_lowercase());
         bench.get(&[&resource, name, "--namespace", sample])?;
     }
+    Ok(())
+}
+
+/// What detection says of an add-on, of a namespace that is out of the mesh, and of a plugged-in authority that has ended.
+fn added_and_ended(bench: &Bench) -> anyhow::Result<()> {
+    let of_shop = json!({"namespace": "shop"});
+    bench.perform("add-grafana", &of_shop)?;
+    let ended = Trust::until(2020)?.values();
+    let file = bench.cluster.dir().join("ended.pem");
+    std::fs::write(
+        &file,
+        ended["identityTrustAnchorsPEM"].as_str().context("an anchor")?,
+    )?;
+    let file = format!("--from-file=ca-cert.pem={}", file.display());
+    let in_system = format!("--namespace={SYSTEM}");
+    bench.kubectl(&["create", "secret", "generic", "cacerts", &in_system, &file])?;
+
+    let found = &bench.installations()?[0];
+    let named = |list: &str, wanted: &str| {
+        let mut all = found[list].as_array().into_iter().flatten();
+        all.find(|one| one.to_string().contains(wanted)).cloned()
+    };
+    let grafana = named("components", "Deployment/shop/grafana").with_context(|| format!("{found:#}"))?;
+    ensure!(
+        grafana["installed_by"] == "meshery" && grafana["version"] != "",
+        "{grafana:#}"
+    );
+    ensure!(
+        found["health"] == "degraded" && named("findings", "istio-ca-expired").is_some(),
+        "{found:#}"
+    );
+    let mut namespaces = found["members"]["namespaces"].as_array().into_iter().flatten();
+    let shop = namespaces.find(|of| of["namespace"] == "shop").context("shop")?;
+    ensure!(
+        shop["joined"] == "nothing" && shop["out"]["names"] == json!(["Deployment/grafana"]),
+        "{shop:#}"
+    );
+
+    bench.kubectl(&["delete", "secret", "cacerts", &in_system])?;
+    bench.perform("remove-grafana", &of_shop)?;
     Ok(())
 }
