@@ -15,10 +15,13 @@ use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
 use meshery_plugin_api::message::plan::PlanRequest;
 use semver::Version;
 
-use crate::control_plane::{CNI, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED};
+use crate::control_plane::{
+    CNI, CONTROL_PLANE, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED,
+};
 use crate::extension::{self, Extension};
 use crate::{
-    MESH, cli, cni, detect, injection, install, remove as removal, room, trust, versions, webhook_certificate,
+    MESH, cli, cni, detect, injection, install, networks, remove as removal, room, trust, versions,
+    webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.
@@ -107,6 +110,11 @@ pub const PAGES: Pages = &[
         "linkerd-gateway-api-missing",
         "https://linkerd.io/2-edge/features/gateway-api/",
     ),
+    (
+        "linkerd-cluster-networks",
+        "https://linkerd.io/2-edge/reference/cluster-configuration/",
+    ),
+    ("linkerd-cni-nodes", "https://linkerd.io/2-edge/features/cni/"),
     ("linkerd-ha-nodes", "https://linkerd.io/2-edge/features/ha/"),
     ("linkerd-stable-ended", "https://linkerd.io/releases/"),
     (
@@ -158,6 +166,10 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     findings.extend(room::of_installation(facts, &wish));
     findings.extend(wish.ha.then(|| nodes_for_replicas(facts)).flatten());
     findings.extend(unprovable(facts, wish.cni));
+    let networks = request.parameters.get("values");
+    let networks = networks.and_then(|values| values.get(CONTROL_PLANE)?.get("clusterNetworks"));
+    findings.extend(networks::outside(facts, &wish.namespace, networks));
+    findings.extend(cni::missing_on_nodes(facts));
     findings.extend(cni::of_openshift(wish.platform, wish.cni));
     if wish.cni {
         findings.extend(adoption::changed(request, &ReleaseId::new(CNI, CNI))?);
@@ -388,6 +400,7 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     findings.extend(injector(facts, target));
     if parameter::text(request, "mode", "")? != "disabled" {
         findings.extend(init_refused(facts, target));
+        findings.extend(cni::missing_on_nodes(facts));
     }
     findings.extend(annotations(facts, target));
     // Pods of one workload are made again without being asked for.
@@ -506,6 +519,7 @@ fn application(request: &PlanRequest, application: &Application) -> Result<Vec<F
     if parameter::flag(request, "inject", false)? {
         findings.extend(injector(facts, target));
         findings.extend(init_refused(facts, target));
+        findings.extend(cni::missing_on_nodes(facts));
         findings.extend(annotations(facts, target));
     }
     findings.extend(clashes(facts, application));

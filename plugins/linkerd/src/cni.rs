@@ -1,8 +1,8 @@
 //! The CNI plugin: where it finds the network's own on the nodes of a platform, and whether it is there.
 
-use meshery_mesh_kit::need;
-use meshery_mesh_kit::object::{label, name};
+use meshery_mesh_kit::object::{label, name, namespace};
 use meshery_mesh_kit::platform::recognised;
+use meshery_mesh_kit::{need, precheck};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use serde_json::{Value, json};
@@ -83,8 +83,35 @@ pub fn is_plugin(object: &Value) -> bool {
     label(object, OF_PLUGIN) == Some("true") || name(object) == CNI
 }
 
+/// The plugin is there and not on every node: where it is not, pods with a proxy do not start.
+pub fn missing_on_nodes(facts: &Facts) -> Option<Finding> {
+    let plugin = facts
+        .objects("apps", "DaemonSet")
+        .find(|object| is_plugin(object))?;
+    let count = |what: &str| plugin.pointer(&format!("/status/{what}")).and_then(Value::as_u64);
+    let ready = count("numberReady").unwrap_or(0);
+    // It may be kept from nodes by a selector or by taints, as far as nodes were read.
+    let wanted = count("desiredNumberScheduled")?.max(precheck::nodes(facts));
+    (ready < wanted).then(|| {
+        finding(
+            "linkerd-cni-nodes",
+            Severity::Warning,
+            format!(
+                "the CNI plugin is ready on {ready} of {wanted} nodes: on the others pods with a proxy do not start"
+            ),
+            format!(
+                "`kubectl get pods --namespace {} --output wide` says on which it is not; its taints and selectors are values of chart \
+                 linkerd2-cni",
+                namespace(plugin)
+            ),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use meshery_plugin_api::message::facts::KindFacts;
+
     use super::*;
 
     #[test]
@@ -113,5 +140,34 @@ mod tests {
                 .remedy
                 .contains("cni")
         );
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_ready_on_every_node_is_told() {
+        let said = |status: Value, nodes: usize| {
+            let plugin = json!({"metadata": {"name": CNI, "namespace": CNI}, "status": status});
+            let kinds = [
+                ("apps", "DaemonSet", vec![plugin]),
+                ("", "Node", vec![json!({}); nodes]),
+            ];
+            let kinds = kinds.into_iter().map(|(group, kind, objects)| KindFacts {
+                need: need::everywhere(group, kind, "", Detail::Full),
+                objects,
+                ..KindFacts::default()
+            });
+            let facts = Facts {
+                kinds: kinds.collect(),
+                ..Facts::default()
+            };
+            missing_on_nodes(&facts).map(|finding| finding.message)
+        };
+        let status = |ready: u64| json!({"desiredNumberScheduled": 2, "numberReady": ready});
+        assert_eq!(said(status(2), 0), None);
+        assert_eq!(said(status(2), 2), None);
+        let told = said(status(1), 0);
+        assert!(told.is_some_and(|told| told.contains("ready on 1 of 2 nodes")));
+        let kept_from_one = said(status(2), 3);
+        assert!(kept_from_one.is_some_and(|told| told.contains("ready on 2 of 3 nodes")));
+        assert!(missing_on_nodes(&Facts::default()).is_none());
     }
 }

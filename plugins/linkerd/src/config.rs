@@ -32,14 +32,17 @@ pub fn has(facts: &Facts, in_namespace: &str, option: &str) -> bool {
     lines(facts, in_namespace).any(|line| line == option)
 }
 
+/// One of the options that are a line of their own; nothing where it is not set.
+pub fn value<'a>(facts: &'a Facts, in_namespace: &str, key: &str) -> Option<&'a str> {
+    lines(facts, in_namespace)
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+        .map(|value| value.trim_matches(['"', '\'']))
+        .find(|value| !value.is_empty())
+}
+
 /// The domain that identities end in: that of the cluster, unless it was set apart from that.
 pub fn trust_domain<'a>(facts: &'a Facts, in_namespace: &str) -> &'a str {
-    let value = |key: &str| {
-        lines(facts, in_namespace)
-            .filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
-            .map(|value| value.trim_matches(['"', '\'']))
-            .find(|value| !value.is_empty())
-    };
+    let value = |key: &str| value(facts, in_namespace, key);
     value("identityTrustDomain")
         .or_else(|| value("clusterDomain"))
         .unwrap_or(USUAL_DOMAIN)

@@ -19,7 +19,7 @@ use crate::control_plane::{
 use crate::releases::{Part, of_linkerd};
 use crate::values::{self, VALUES};
 use crate::versions::{self, LINES, Release, STABLE_ENDED};
-use crate::{MESH, cni, config, detect, gateway_api, issuer_secret, trust, webhook_certificate};
+use crate::{MESH, cni, config, detect, gateway_api, issuer_secret, networks, trust, webhook_certificate};
 
 const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
@@ -71,6 +71,7 @@ fn needs() -> Vec<Need> {
     needs.extend(webhook_certificate::needs());
     needs.extend(webhook::needs());
     needs.push(need::namespace(PROOF_NAMESPACE));
+    needs.push(networks::need());
     needs.extend(precheck::needs(&["{namespace}", CNI]));
     needs
 }

@@ -20,6 +20,7 @@ mod injection;
 mod install;
 mod issuer_secret;
 mod membership;
+mod networks;
 mod prospect;
 mod recovery;
 mod releases;

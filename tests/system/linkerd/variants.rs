@@ -151,5 +151,17 @@ pub fn told(charts: &Path) -> anyhow::Result<()> {
         let is_told = said["code"] == code || found.any(|finding| finding["code"] == code);
         ensure!(is_told, "{operation} {parameters}: {said:#}");
     }
+    // Services have addresses here that the chart takes for somebody else's.
+    let install = |networks: &str| {
+        let values = json!({"linkerd-control-plane": {"clusterNetworks": networks}});
+        answer("install", &json!({"version": NEWER, "values": values}))
+    };
+    for (networks, is_told) in [("10.0.0.0/8", true), ("10.0.0.0/8,127.0.0.0/8", false)] {
+        let said = install(networks)?.to_string();
+        ensure!(
+            said.contains("(Service default/kubernetes)") == is_told,
+            "{networks}: {said}"
+        );
+    }
     before.await_same(&bench.cluster)
 }
