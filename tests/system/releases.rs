@@ -1,11 +1,13 @@
 //! Helm releases that the engine writes, held against the real helm, 3 and 4, in both directions: what we install is
 //! Helm's, and what Helm has installed we upgrade, take back and remove. And what is done on explicit word only.
 
+mod begun;
 mod bounds;
 mod copies;
 mod explicit;
 mod for_good;
 mod forced;
+mod gone_back;
 mod helms;
 mod hook_places;
 mod hooks;
@@ -114,6 +116,14 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::what_was_made_otherwise_is_taken_over_with_its_fields_and_given_back",
             taken_over::for_good,
+        ),
+        trial(
+            "releases::of_what_is_taken_over_what_is_there_goes_on_and_what_is_not_is_begun",
+            begun::or_goes_on,
+        ),
+        trial(
+            "releases::one_that_has_gone_back_awaits_what_its_revision_has_and_nothing_that_it_lacks",
+            gone_back::awaited,
         ),
         trial("releases::tests_run_on_demand", hooks::tests),
         trial(
@@ -354,6 +364,17 @@ pub fn mirror(cluster: &Cluster) -> anyhow::Result<PathBuf> {
                 "{{- if hasPrefix \"mArKeR\" .Values.token }}{{ fail .Values.token }}{{ end }}\n\
                  apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: judged\ndata:\n  \
                  token: {{ printf \"a:%s\" .Values.token | b64enc }}\n",
+            ),
+        ),
+        (
+            // As charts of meshes do: a validator lets everything pass until somebody serves it.
+            "pieces-beginning.tgz",
+            pieces("version: 0.1.0-beginning").with(
+                "templates/beginning.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: moment\ndata:\n  \
+                 begins: {{ .Release.IsInstall | quote }}\n---\n\
+                 apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\n\
+                 metadata:\n  name: begun-validator\nwebhooks: []\n",
             ),
         ),
         (

@@ -9,13 +9,12 @@ use crate::confidential::{Confidential, TELLING};
 use crate::problem::{Problem, ProblemKind};
 
 impl Resolver<'_> {
-    /// Renders a chart, and puts into the request what its values refer to.
+    /// Renders a chart, and puts into the request what its values refer to. With the objects that would have that in the open.
     pub(super) async fn rendered(
         &self,
         chart: &Chart,
         request: &mut RenderRequest,
-        resolved: &mut Resolved,
-    ) -> Result<Rendered, Problem> {
+    ) -> Result<(Rendered, Vec<Exposure>), Problem> {
         let hidden = self.not_told(chart, request);
         let wanted = |placeholder: &str| {
             request
@@ -25,7 +24,8 @@ impl Resolver<'_> {
         };
         let values = self.references.read(self.cluster, wanted).await?;
         if values.is_empty() {
-            return Ok(self.charts.render_confidential(chart, request, &hidden).await?);
+            let rendered = self.charts.render_confidential(chart, request, &hidden).await?;
+            return Ok((rendered, Vec::new()));
         }
         let placeholders = request.clone();
         values.put_into_map(&mut request.values);
@@ -64,8 +64,7 @@ impl Resolver<'_> {
             .map(Sought::secret)
             .collect();
         look(&with, &by_value);
-        self.expose(exposures, &format!("chart {}", chart.name), resolved);
-        Ok(with)
+        Ok((with, exposures))
     }
 
     /// What of a chart's values nobody is told by an error: all that comes from people, unless it is said openly elsewhere.

@@ -101,10 +101,18 @@ impl Resolver<'_> {
             values: values.clone(),
             kube_version: self.cluster.version().to_owned(),
             api_versions: self.cluster.apis(),
-            // What is taken over is there: a chart that starts things in another way than it goes on is past that.
-            is_upgrade: existing.is_installed() || !release.adopted_from.is_empty(),
+            is_upgrade: existing.is_installed(),
         };
-        let mut rendered = self.rendered(&chart, &mut request, resolved).await?;
+        let asked = request.clone();
+        let (mut rendered, mut exposures) = self.rendered(&chart, &mut request).await?;
+        if !request.is_upgrade && !release.adopted_from.is_empty() && self.goes_on(&name, &rendered).await? {
+            request = RenderRequest {
+                is_upgrade: true,
+                ..asked
+            };
+            (rendered, exposures) = self.rendered(&chart, &mut request).await?;
+        }
+        self.expose(exposures, &format!("chart {}", chart.name), resolved);
         if !mover.is_idle() {
             rendered.rewrite(|object| mover.change(object));
         }

@@ -18,6 +18,7 @@ use super::ownership::minded;
 use super::release_removal::OfHelm;
 use super::release_steps::{Chain, Rendering};
 use super::release_tests;
+use super::revision_ready;
 use super::rights::{self, Bounds};
 use super::seal::HostKey;
 use super::secret_ref::References;
@@ -213,7 +214,15 @@ impl Resolver<'_> {
                 })
             }
             Action::Wait(wait) => Work::Wait {
-                conditions: wait.conditions.clone(),
+                conditions: revision_ready::conditions(wait.clone(), &resolved.plan.steps).ok_or_else(
+                    || {
+                        let what = format!(
+                            "\"{}\" is no step before it that takes a release back",
+                            wait.of_revision
+                        );
+                        invalid(&step.id, &what, "it is to wait for what that step brings")
+                    },
+                )?,
             },
             Action::Probe(probe) => {
                 let reference = reference_of(&step.id, &probe.object)?;
@@ -369,7 +378,7 @@ pub(super) fn reference_of(step: &str, object: &Value) -> Result<ObjectRef, Prob
 }
 
 /// Of each kind that the objects define, whether it lives in namespaces.
-fn scopes_of<'a>(objects: impl Iterator<Item = &'a Value>) -> HashMap<(String, String), bool> {
+pub(super) fn scopes_of<'a>(objects: impl Iterator<Item = &'a Value>) -> HashMap<(String, String), bool> {
     objects
         .filter(|object| object["kind"] == "CustomResourceDefinition")
         .map(|crd| {

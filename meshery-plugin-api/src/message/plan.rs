@@ -268,9 +268,10 @@ pub struct Release {
     #[serde(skip_serializing_if = "is_zero")]
     pub history: u32,
     /// Who has installed what this release takes over, in a word (`helm`, the name of an installer): objects of it that are
-    /// there, and were not made here, get the annotation `meshery.io/adopted-from` with it, and the chart is rendered as in
-    /// an upgrade. Nothing is taken over when empty. Whether objects of no release may become part of this one is the
-    /// policy's to say.
+    /// there, and were not made here, get the annotation `meshery.io/adopted-from` with it, and where some of them are there, and
+    /// none of its webhooks is missing, the chart is rendered as in an upgrade. That is all it says: whether objects may become
+    /// part of this release, and what becomes of their makers' fields, is the policy's to say, and without this word the
+    /// annotation names whoever owns most of an object.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub adopted_from: String,
 }
@@ -328,6 +329,11 @@ pub struct Wait {
     /// Each of these must hold.
     #[serde(rename = "for")]
     pub conditions: Vec<Readiness>,
+    /// The step that takes a release back ([`RollbackRelease`]), when this waits for what the revision gone back to has,
+    /// which no adapter sees: each of its workloads must be ready as well, and a condition on an object that it does not have
+    /// is left out. Nothing when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub of_revision: String,
 }
 
 /// One condition on one object.

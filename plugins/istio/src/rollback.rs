@@ -4,15 +4,14 @@ use meshery_mesh_kit::mesh_releases::MeshReleases;
 use meshery_mesh_kit::object::name;
 use meshery_mesh_kit::ownership::{ReleaseId, release_of};
 use meshery_mesh_kit::step::holds;
+use meshery_mesh_kit::webhook;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 
 use crate::control_plane::{
-    CNI_NODE, DEFAULT_VALIDATOR, ISTIOD, Plane, WEBHOOKS, ZTUNNEL, daemon_set, default_validator, deployment,
-    is_istiod, shown,
+    DEFAULT_REVISION, DEFAULT_VALIDATOR, WEBHOOKS, default_validator, is_istiod, revision,
 };
-use crate::parts::plane_works;
 use crate::releases::{Part, of_istio};
 use crate::{MESH, detect, proxies};
 
@@ -31,27 +30,32 @@ fn part(facts: &Facts, id: &ReleaseId) -> Option<Part> {
     releases.find(|release| release.id == *id).map(|found| found.part)
 }
 
-/// The control plane of a release, by the name that it gives it.
-fn plane(id: &ReleaseId) -> Plane<'_> {
-    let revision = id.name.strip_prefix(ISTIOD).unwrap_or_default();
-    Plane {
-        namespace: &id.namespace,
-        revision: revision.strip_prefix('-').unwrap_or_default(),
-    }
+/// The revision of the control plane that a release has made, whatever either is called.
+fn revision_of<'a>(facts: &'a Facts, id: &ReleaseId) -> &'a str {
+    let mut planes = facts
+        .objects("apps", "Deployment")
+        .filter(|object| is_istiod(object));
+    let plane = planes.find(|object| release_of(object).as_ref() == Some(id));
+    plane.map_or(DEFAULT_REVISION, revision)
 }
 
 fn ready(facts: &Facts, id: &ReleaseId) -> Vec<Readiness> {
     match part(facts, id) {
         // The validator that comes with the definitions is another release's.
-        Some(Part::Istiod) => plane_works(plane(id), false),
+        Some(Part::Istiod) => webhook::of_release(facts, id)
+            .flat_map(|configuration| {
+                // istiod lets everything pass until it can validate, then it closes the door itself.
+                let closes = configuration.kind == "ValidatingWebhookConfiguration";
+                let closed = closes.then(|| holds(Rule::FailsClosed, configuration.clone()));
+                [holds(Rule::Serving, configuration)].into_iter().chain(closed)
+            })
+            .collect(),
         Some(Part::Base) if has_default_validator(facts, id) => vec![
             holds(Rule::Serving, default_validator()),
             holds(Rule::FailsClosed, default_validator()),
         ],
-        Some(Part::Gateway) => vec![holds(Rule::Ready, deployment(&id.namespace, &id.name))],
-        Some(Part::Cni) => vec![holds(Rule::Ready, daemon_set(&id.namespace, CNI_NODE))],
-        Some(Part::Ztunnel) => vec![holds(Rule::Ready, daemon_set(&id.namespace, ZTUNNEL))],
-        Some(Part::Base) | None => Vec::new(),
+        // The workloads of the revision gone back to are awaited anyway.
+        Some(Part::Base | Part::Gateway | Part::Cni | Part::Ztunnel) | None => Vec::new(),
     }
 }
 
@@ -82,7 +86,7 @@ fn minds(facts: &Facts, id: &ReleaseId) -> Vec<Finding> {
             "take the control plane back before its definitions, and keep a copy of the custom resources",
         )],
         Some(Part::Istiod) => {
-            let running: Vec<String> = proxies::versions(facts, shown(plane(id).revision))
+            let running: Vec<String> = proxies::versions(facts, revision_of(facts, id))
                 .iter()
                 .map(|(version, namespaces)| format!("{version} ({})", proxies::counted(namespaces)))
                 .collect();

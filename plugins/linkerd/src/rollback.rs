@@ -1,17 +1,16 @@
 //! What a release of Linkerd's that goes back to an earlier revision must show, and what is to be minded about it.
 
 use meshery_mesh_kit::mesh_releases::MeshReleases;
-use meshery_mesh_kit::ownership::{ReleaseId, release_of};
+use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::holds;
-use meshery_mesh_kit::workload::deployment_ref;
+use meshery_mesh_kit::webhook;
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Severity};
-use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 
 use crate::check::finding;
 use crate::releases::{Part, of_linkerd};
-use crate::{MESH, control_plane, detect};
+use crate::{MESH, detect};
 
 /// Linkerd's releases, for the operations on one that is named.
 pub const RELEASES: MeshReleases = MeshReleases {
@@ -30,18 +29,11 @@ fn part(facts: &Facts, id: &ReleaseId) -> Option<Part> {
 
 fn ready(facts: &Facts, id: &ReleaseId) -> Vec<Readiness> {
     match part(facts, id) {
-        Some(Part::ControlPlane) => control_plane::ready(&id.namespace),
-        Some(Part::Cni) => {
-            let daemons = ObjectRef::new("apps/v1", "DaemonSet", &id.namespace, control_plane::CNI);
-            vec![holds(Rule::Ready, daemons)]
-        }
-        // An extension: what it has now.
-        Some(Part::Smi | Part::Multicluster | Part::Viz) => facts
-            .objects("apps", "Deployment")
-            .filter(|object| release_of(object).as_ref() == Some(id))
-            .map(|object| holds(Rule::Ready, deployment_ref(object)))
+        Some(Part::ControlPlane) => webhook::of_release(facts, id)
+            .map(|configuration| holds(Rule::Serving, configuration))
             .collect(),
-        Some(Part::Crds) | None => Vec::new(),
+        // The workloads of the revision gone back to are awaited anyway.
+        Some(Part::Cni | Part::Smi | Part::Multicluster | Part::Viz | Part::Crds) | None => Vec::new(),
     }
 }
 

@@ -53,7 +53,8 @@ pub fn remembered(
             // Some of its objects may be ours, and not the one that tells whose the installation is.
             Some(seen) if seen.ours && maker == OURS => continue,
             Some(_) => HELM.into(),
-            None if maker == OURS => continue,
+            // What Helm has made of a release shows which one it is: this is not what Helm has made.
+            None if maker == OURS || maker == HELM => continue,
             None => maker.clone(),
         };
     }
@@ -233,5 +234,6 @@ mod tests {
         request.parameters = json!({"adopt": true}).as_object().cloned().unwrap_or_default();
         assert_eq!(said(&request, "tool"), ["helm", "helm", "helm", "tool"]);
         assert_eq!(said(&request, "meshery"), ["", "", "helm", ""]);
+        assert_eq!(said(&request, "helm"), ["helm", "helm", "helm", ""]);
     }
 }

@@ -20,7 +20,7 @@ pub struct MeshReleases {
     pub demand_whole: fn(&Facts) -> Result<(), PluginError>,
     /// The releases that facts show, in the order of removal.
     pub all: fn(&Facts) -> Vec<ReleaseId>,
-    /// What holds when what a release has made works.
+    /// What holds, by what there is of a release now, when what it has made works; its workloads are awaited anyway.
     pub ready: fn(&Facts, &ReleaseId) -> Vec<Readiness>,
     /// What is to be minded when a release goes back to an earlier revision.
     pub minds: fn(&Facts, &ReleaseId) -> Vec<Finding>,

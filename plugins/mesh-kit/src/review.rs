@@ -99,7 +99,16 @@ fn step_text(text: &mut String, heading: &str, step: &Step) {
         Action::TestRelease(release) => {
             let _ = writeln!(text, "  test release {}/{}", release.namespace, release.name);
         }
-        Action::Wait(wait) => conditions(text, &wait.conditions),
+        Action::Wait(wait) => {
+            if !wait.of_revision.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "  wait for the workloads of the revision of step {}",
+                    wait.of_revision
+                );
+            }
+            conditions(text, &wait.conditions);
+        }
         Action::Gate(gate) => {
             let _ = writeln!(text, "  gate: {}", gate.reason);
             if gate.approval {

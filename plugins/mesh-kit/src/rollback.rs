@@ -13,11 +13,13 @@ use crate::application::{deadline, deadline_parameter};
 use crate::mesh_releases::{MeshReleases, namespace_parameter, release_parameter};
 use crate::object::{label, name, namespace};
 use crate::ownership::ReleaseId;
-use crate::step::{plan as in_order, step, wait};
+use crate::step::{plan as in_order, step, wait_for_revision};
 use crate::{adoption, need, parameter, readable, schema};
 
 /// Helm counts revisions in 32 bits.
 const LAST_REVISION: u64 = i32::MAX as u64;
+/// The step that does it.
+const ROLLBACK: &str = "rollback";
 /// What names of Helm's records begin with.
 const RECORD: &str = "sh.helm.release.v1.";
 
@@ -83,17 +85,19 @@ pub fn plan(releases: &MeshReleases, request: &PlanRequest) -> Result<Plan, Plug
         revision,
     });
     let title = format!("release {} in {}, back to {to}", id.name, id.namespace);
-    let ready = (releases.ready)(&request.facts, &id);
-    let mut verify = Vec::new();
-    if !ready.is_empty() {
-        verify.push(wait("ready", "what it has made works", deadline(request)?, ready));
-    }
+    let ready = (ROLLBACK, (releases.ready)(&request.facts, &id));
+    let verify = vec![wait_for_revision(
+        "ready",
+        "what it has made works",
+        deadline(request)?,
+        ready,
+    )];
     Ok(in_order(
         format!(
             "Roll back release {} of {} in namespace {} to {to}",
             id.name, releases.mesh, id.namespace
         ),
-        vec![step("rollback", title, action)],
+        vec![step(ROLLBACK, title, action)],
         verify,
         vec![
             "The values that were set since go with the revisions that had them; the other releases of the mesh stay as they are."

@@ -112,7 +112,31 @@ pub fn remove_release(id: &str, title: impl Into<String>, (namespace, name): (&s
 pub fn wait(id: &str, title: impl Into<String>, deadline_s: u32, conditions: Vec<Readiness>) -> Step {
     Step {
         deadline_s,
-        ..step(id, title, Action::Wait(Wait { conditions }))
+        ..step(
+            id,
+            title,
+            Action::Wait(Wait {
+                conditions,
+                ..Wait::default()
+            }),
+        )
+    }
+}
+
+/// Waits, for at most so many seconds, until what a release has gone back to is rolled out, and these hold of it.
+pub fn wait_for_revision(
+    id: &str,
+    title: impl Into<String>,
+    deadline_s: u32,
+    (rollback, conditions): (&str, Vec<Readiness>),
+) -> Step {
+    let wait = Wait {
+        conditions,
+        of_revision: rollback.into(),
+    };
+    Step {
+        deadline_s,
+        ..step(id, title, Action::Wait(wait))
     }
 }
 

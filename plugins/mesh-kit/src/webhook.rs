@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::need;
 use crate::object::{label, name, namespace, text};
+use crate::ownership::{ReleaseId, release_of};
 use crate::readable::kind_is_whole;
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -29,6 +30,16 @@ pub fn needs() -> [Need; 3] {
 /// Who answers at the Services that a selector finds: what Kubernetes makes of a Service bears its labels.
 pub fn endpoints(selector: &str) -> Need {
     need::everywhere(DISCOVERY, "EndpointSlice", selector, Detail::Full)
+}
+
+/// The configurations that bear the marks of a release.
+pub fn of_release<'a>(facts: &'a Facts, id: &'a ReleaseId) -> impl Iterator<Item = ObjectRef> + 'a {
+    KINDS.iter().flat_map(move |kind| {
+        facts
+            .objects(GROUP, kind)
+            .filter(move |object| release_of(object).as_ref() == Some(id))
+            .map(move |object| ObjectRef::new(&format!("{GROUP}/v1"), kind, "", name(object)))
+    })
 }
 
 /// The webhooks of one configuration, by what may be wrong with each.

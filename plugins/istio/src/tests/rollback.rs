@@ -75,6 +75,30 @@ fn definitions_go_back_until_their_validator_is_strict_again_where_there_is_who_
 }
 
 #[test]
+fn a_control_plane_goes_back_by_its_own_objects_whatever_its_release_is_called() {
+    let of_release = |object: &mut Value| {
+        object["metadata"]["annotations"]["meta.helm.sh/release-name"] = "istio-control".into();
+    };
+    let renamed = ["istiod", "istio-sidecar-injector", "istio-validator-istio-system"]
+        .iter()
+        .fold(Cluster::of("installed"), |cluster, name| {
+            cluster.change(name, of_release)
+        });
+    // What the records say is the engine's to see.
+    let request = renamed.request("rollback", json!({"release": "istio-control"}));
+    let text = plan_text(&Istio.plan(request).unwrap());
+    for awaited in [
+        "the workloads of the revision of step rollback",
+        "istio-sidecar-injector: serving",
+        "istio-validator-istio-system: serving",
+        "istio-validator-istio-system: fails-closed",
+    ] {
+        assert!(text.contains(awaited), "{awaited}: {text}");
+    }
+    assert!(!text.contains("Deployment"), "{text}");
+}
+
+#[test]
 fn a_release_of_others_goes_back_on_explicit_word_only() {
     let cluster = Cluster::of("installed").change("istiod", |object| {
         object["metadata"]["annotations"]

@@ -17,7 +17,10 @@ fn what_goes_back_with_a_release_and_what_does_not_is_said() {
     assert!(message.contains("certificates of the webhooks"), "{message}");
     let text = plan_text(&cluster.plan("rollback", given).unwrap());
     assert!(
-        text.contains("wait for apps/v1/Deployment/linkerd/linkerd-identity"),
+        text.contains("workloads of the revision of step rollback")
+            && text.contains("linkerd-proxy-injector-webhook-config: serving"),
         "{text}"
     );
+    // What it has now is not what that revision has, whatever it is called.
+    assert!(!text.contains("Deployment"), "{text}");
 }
