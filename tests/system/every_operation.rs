@@ -12,7 +12,7 @@ use meshery_tests::proven;
 use crate::{is_long, trial_with_charts};
 
 /// Operations that cannot be performed here, and why.
-const NOT_HERE: [(&str, &str, &str); 7] = [
+const NOT_HERE: [(&str, &str, &str); 8] = [
     ("linkerd", "install-viz", "its chart is not in the mirror"),
     ("linkerd", "remove-viz", "its chart is not in the mirror"),
     (
@@ -23,6 +23,7 @@ const NOT_HERE: [(&str, &str, &str); 7] = [
     ("linkerd", "remove-multicluster", "its chart is not in the mirror"),
     ("linkerd", "install-smi", "its chart is not in the mirror"),
     ("linkerd", "remove-smi", "its chart is not in the mirror"),
+    ("linkerd", "test", "none of its charts here brings tests"),
     ("linkerd", "jaeger-addon", "it says that the extension is gone"),
 ];
 
