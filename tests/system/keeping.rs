@@ -1,5 +1,7 @@
 //! How long operations stay, how they are given up, and that the same request twice is one operation.
 
+mod aged;
+
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use meshery_tests::cluster::Cluster;
@@ -20,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
             "keeping::old_operations_go_and_what_is_half_way_and_the_newest_stay",
             retention,
         ),
+        trial("keeping::what_was_done_long_ago_is_taken_back", aged::taken_back),
         trial(
             "keeping::an_operation_that_is_given_up_lists_what_it_leaves_behind",
             given_up,
