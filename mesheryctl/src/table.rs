@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use crate::console::{Paint, brief};
 
-/// Longest cell; the last column is not cut.
+/// Longest cell.
 const LONGEST: usize = 60;
+/// Longest cell where nothing should be cut: in the last column, and in one of names that people copy.
+const WHOLE: usize = 400;
 
 pub struct Table {
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    whole: Option<usize>,
 }
 
 impl Table {
@@ -17,12 +20,25 @@ impl Table {
         Self {
             head: head.to_vec(),
             rows: Vec::new(),
+            whole: None,
         }
+    }
+
+    /// Cuts nothing in a column either that is not the last one.
+    pub fn whole(mut self, column: usize) -> Self {
+        self.whole = Some(column);
+        self
     }
 
     pub fn row<const N: usize>(&mut self, cells: [&str; N]) {
         let last = N.saturating_sub(1);
-        let limit = |column| if column == last { 200 } else { LONGEST };
+        let limit = |column| {
+            if column == last || Some(column) == self.whole {
+                WHOLE
+            } else {
+                LONGEST
+            }
+        };
         self.rows.push(
             cells
                 .iter()
@@ -74,5 +90,18 @@ mod tests {
         table.row(["x\x1b[2J", ""]);
         let lines = table.lines(Paint::off());
         assert_eq!(lines, "NAME        VERSION\nlattice     1\nx\\u{1b}[2J");
+    }
+
+    #[test]
+    fn names_that_people_copy_are_not_cut() {
+        let name = "a".repeat(150);
+        for (table, is_whole) in [
+            (Table::new(&["IMAGE", "BY"]), false),
+            (Table::new(&["IMAGE", "BY"]).whole(0), true),
+        ] {
+            let mut table = table;
+            table.row([&name, "x"]);
+            assert_eq!(table.lines(Paint::off()).contains(&name), is_whole);
+        }
     }
 }

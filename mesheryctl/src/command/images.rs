@@ -11,7 +11,7 @@ pub fn show(console: &mut Console, answer: &Value) -> Result<(), Failure> {
     if !console.for_people() {
         return console.document(answer);
     }
-    let mut table = Table::new(&["IMAGE", "USED BY"]);
+    let mut table = Table::new(&["IMAGE", "USED BY"]).whole(0);
     for item in answer["items"].as_array().into_iter().flatten() {
         let image = plain(item["image"].as_str().unwrap_or(""));
         let uses = item["used_by"].as_array().into_iter().flatten();
