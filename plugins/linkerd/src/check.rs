@@ -239,7 +239,7 @@ fn nodes_for_replicas(facts: &Facts) -> Option<Finding> {
 
 /// The proof asks for a pod that gets a proxy. Where that would be refused, or no webhook sees it, a control plane that works
 /// would be taken for one that does not, and be taken back.
-fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
+pub fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
     let place = install::PROOF_NAMESPACE;
     let (key, why, instead) = if let Some(level) = namespace::refuses_proxies(facts, place, cni) {
         let why = format!("enforces PodSecurity \"{level}\", which refuses a pod with a proxy");
@@ -554,25 +554,37 @@ pub fn remove_extension(request: &PlanRequest, extension: &Extension) -> Result<
 }
 
 pub fn restart_all(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    anchors_of(request, NAMESPACE)
+    anchors_of(request)
 }
 
 /// A rotation restarts identity before it brings a new issuer: that has to work with the one that is there.
 pub fn rotate(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    let mut findings = anchors_of(request, NAMESPACE)?;
+    let mut findings = anchors_of(request)?;
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     findings.extend(trust::issuer(&request.facts, target));
     Ok(findings)
 }
 
 pub fn restart(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
-    anchors_of(request, "")
-}
-
-fn anchors_of(request: &PlanRequest, default: &str) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
-    let target = parameter::namespace(request, "namespace", default)?;
+    let target = parameter::namespace(request, "namespace", "")?;
     let mut findings = gaps(facts);
     findings.extend(trust::anchors(facts, target));
+    if detect::installations(facts)?
+        .iter()
+        .any(|found| found.namespace == target)
+    {
+        findings.extend(unprovable(facts, cni::is_there(facts)));
+    }
+    Ok(findings)
+}
+
+/// What is said of the anchors, and of the proof at the end, where a control plane is restarted.
+fn anchors_of(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
+    let facts = &request.facts;
+    let target = parameter::namespace(request, "namespace", NAMESPACE)?;
+    let mut findings = gaps(facts);
+    findings.extend(trust::anchors(facts, target));
+    findings.extend(unprovable(facts, cni::is_there(facts)));
     Ok(findings)
 }

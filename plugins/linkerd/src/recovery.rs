@@ -13,9 +13,9 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 use serde_json::Value;
 
-use crate::check::finding;
+use crate::check::{finding, unprovable};
 use crate::control_plane::{DEPLOYMENTS, NAMESPACE, deployment, ready};
-use crate::{MESH, detect, identity, install, rotation, trust};
+use crate::{MESH, cni, detect, identity, install, rotation, trust};
 
 /// Name of the operation.
 pub const REPLACE: &str = "replace-anchor";
@@ -185,6 +185,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         });
     }
     findings.extend(of_no_workload(facts, target));
+    findings.extend(unprovable(facts, cni::is_there(facts)));
     Ok(findings)
 }
 

@@ -325,6 +325,29 @@ fn a_place_where_injection_cannot_be_proved_is_told_before() {
     assert_eq!(disabled, ["linkerd-unprovable"]);
 }
 
+#[test]
+fn nothing_is_restarted_whose_proof_podsecurity_would_refuse() {
+    let cluster = Cluster::of("installed").now(NOW).change("shop", |object| {
+        object["metadata"]["name"] = "default".into();
+        object["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": "baseline"});
+    });
+    for (operation, given) in [
+        ("restart-all", json!({})),
+        ("rotate-anchor", json!({})),
+        ("replace-anchor", json!({"cut_off": true})),
+        ("restart", json!({"namespace": "linkerd"})),
+    ] {
+        let findings = cluster.check(operation, given);
+        assert_eq!(
+            codes(&findings, Severity::Error),
+            ["linkerd-unprovable"],
+            "{operation}"
+        );
+    }
+    let workloads = cluster.check("restart", json!({"namespace": "default"}));
+    assert!(codes(&workloads, Severity::Error).is_empty(), "{workloads:?}");
+}
+
 /// A mesh whose issuer has this certificate, in PEM.
 fn issued(cluster: Cluster, pem: &str) -> Cluster {
     cluster.change("linkerd-identity-issuer", |secret| {
