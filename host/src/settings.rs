@@ -340,12 +340,7 @@ impl Settings {
                 })
             })
             .or_else(|| {
-                let problem = self.images.check().err()?;
-                let key = match problem.message.as_str() {
-                    message if message.contains("digest") => "images.digests",
-                    message if message.contains("registry") => "images.registry",
-                    _ => "images.pull_secrets",
-                };
+                let (key, problem) = self.images.fault()?;
                 Some((key, format!("{problem}; {}", problem.remedy)))
             })
             .or_else(|| {

@@ -48,46 +48,51 @@ impl ImageSource {
 
     /// Whether it can be meant so.
     pub fn check(&self) -> Result<(), Problem> {
+        self.fault().map_or(Ok(()), |(_, problem)| Err(problem))
+    }
+
+    /// What is wrong with it, if anything is, and the key of the settings it is wrong in: `images.registry`.
+    pub fn fault(&self) -> Option<(&'static str, Problem)> {
         let refuse = |what: String, remedy: &str| {
             Problem::new(ProblemKind::Invalid, "bad-image-source", what).remedy(remedy)
         };
         if !self.registry.is_empty() && !reference::is_registry(&self.registry) {
-            return Err(refuse(
+            let problem = refuse(
                 format!("\"{}\" is no registry for images", self.registry.escape_debug()),
                 "write host[:port], and perhaps a path of lower-case words: registry.corp/mirror; no https://, no \
                  slash at the end",
-            ));
+            );
+            return Some(("images.registry", problem));
         }
         if let Some(wrong) = self.pull_secrets.iter().find(|name| !is_name(name)) {
-            return Err(refuse(
+            let problem = refuse(
                 format!("\"{}\" is no name of a Secret to pull with", wrong.escape_debug()),
                 "use lower-case letters, digits, dots and dashes",
-            ));
+            );
+            return Some(("images.pull_secrets", problem));
         }
         if self.pull_secrets.len() > MOST_SECRETS {
-            return Err(refuse(
-                format!(
-                    "{} Secrets to pull with; {MOST_SECRETS} is the limit",
-                    self.pull_secrets.len()
-                ),
+            let count = self.pull_secrets.len();
+            let problem = refuse(
+                format!("{count} Secrets to pull with; {MOST_SECRETS} is the limit"),
                 "name those that are needed",
-            ));
+            );
+            return Some(("images.pull_secrets", problem));
         }
         if self.digests.len() > MOST_DIGESTS {
-            return Err(refuse(
-                format!(
-                    "{} digests of images; {MOST_DIGESTS} is the limit",
-                    self.digests.len()
-                ),
+            let count = self.digests.len();
+            let problem = refuse(
+                format!("{count} digests of images; {MOST_DIGESTS} is the limit"),
                 "name those of the images that are installed",
-            ));
+            );
+            return Some(("images.digests", problem));
         }
-        Pins::of(&self.digests).map(drop).map_err(|wrong| {
-            refuse(
-                wrong,
-                "write name:tag@sha256:DIGEST, with 64 hexadecimal digits, and each image once",
-            )
-        })
+        let wrong = Pins::of(&self.digests).err()?;
+        let problem = refuse(
+            wrong,
+            "write name:tag@sha256:DIGEST, with 64 hexadecimal digits, and each image once",
+        );
+        Some(("images.digests", problem))
     }
 
     /// The same for an adapter.
@@ -148,6 +153,8 @@ mod tests {
                 "{problem:?}"
             );
         }
+        let (key, _) = source("", &["registry_digest"]).fault().unwrap();
+        assert_eq!(key, "images.pull_secrets", "not what the text is about");
         let pinned = |digests: &[String]| ImageSource {
             digests: digests.to_vec(),
             ..ImageSource::default()

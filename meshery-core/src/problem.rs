@@ -100,11 +100,12 @@ impl From<PluginError> for Problem {
     fn from(error: PluginError) -> Self {
         let kind = match error.code.as_str() {
             "store-full" => ProblemKind::Full,
+            "call-too-large" => ProblemKind::TooLarge,
             "revision-conflict" | "journal-conflict" | "store-locked" | "store-newer" | "store-not-empty"
             | "no-such-session" => ProblemKind::Conflict,
             "beyond-rights" => ProblemKind::Forbidden,
             "plugin-timeout" => ProblemKind::Timeout,
-            "plugin-unavailable" | "store-failed" | "store-busy" => ProblemKind::Unavailable,
+            "plugin-unavailable" | "plugin-busy" | "store-failed" | "store-busy" => ProblemKind::Unavailable,
             "plugin-panicked" | "plugin-protocol" | "store-corrupt" | "no-such-blob" => ProblemKind::Internal,
             _ => ProblemKind::Invalid,
         };
@@ -115,6 +116,27 @@ impl From<PluginError> for Problem {
             cause: error.cause,
             remedy: error.remedy,
             retryable: error.retryable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_of_its_plugin_is_not_the_fault_of_who_asked() {
+        let kind = |code: &str| Problem::from(PluginError::new(code, "")).kind;
+        for (code, expected) in [
+            ("plugin-busy", ProblemKind::Unavailable),
+            ("plugin-unavailable", ProblemKind::Unavailable),
+            ("plugin-timeout", ProblemKind::Timeout),
+            ("plugin-panicked", ProblemKind::Internal),
+            ("plugin-protocol", ProblemKind::Internal),
+            ("call-too-large", ProblemKind::TooLarge),
+            ("bad-parameter", ProblemKind::Invalid),
+        ] {
+            assert_eq!(kind(code), expected, "{code}");
         }
     }
 }

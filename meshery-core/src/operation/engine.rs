@@ -294,6 +294,14 @@ impl Engine {
         Ok(self.load(id).await?.record)
     }
 
+    /// The record as its journal has it: what an operation is shown as while the provider is away is no end of it.
+    pub async fn journaled_record(&self, id: &str) -> Result<OperationRecord, Problem> {
+        if let Some(live) = self.live(id) {
+            return Ok(live.journaled_record());
+        }
+        Ok(self.load(id).await?.record)
+    }
+
     /// The record of an operation that is at work, with what it waits for.
     pub fn shown(&self, live: &Live) -> OperationRecord {
         let mut record = live.record();

@@ -271,5 +271,7 @@ fn late(step: &str) -> Problem {
         "step-deadline",
         format!("step {step} was not expanded within {} s", DEADLINE.as_secs()),
     )
+    .cause("the cluster or the adapter answers slowly")
+    .remedy("resume the operation when both answer, or plan it again")
     .retryable(true)
 }

@@ -34,6 +34,10 @@ pub(super) struct History {
     pub expansions: Vec<(String, BlobRef)>,
 }
 
+/// The longest time between two entries that counts as work, in milliseconds. After a longer one nobody can tell a wait from
+/// a host that was stopped and went on, or a clock that was set; the step rather has too much time than none.
+const LONGEST_SILENCE: i64 = 30_000;
+
 /// What one step has done so far.
 #[derive(Debug, Default)]
 pub(super) struct StepHistory {
@@ -49,9 +53,9 @@ pub(super) struct StepHistory {
     pub settled: HashSet<ObjectRef>,
     index: HashMap<ObjectRef, usize>,
     first_began: Option<i64>,
-    began: Option<i64>,
+    /// When it was last heard of.
     latest: Option<i64>,
-    /// How long it was at work before the last interruption, in milliseconds.
+    /// How long it has been at work, in milliseconds.
     worked: i64,
 }
 
@@ -153,15 +157,14 @@ impl History {
                 step.state = Some(state);
                 if state == StepState::Running {
                     step.first_began = step.first_began.or(moment);
-                    step.worked = step.worked();
-                    step.began = moment;
+                    step.latest = moment;
                 }
-                step.latest = moment;
+                step.heard(moment);
             }
             Entry::Intent { step, objects } => {
                 self.has_paused = false;
                 let step = self.step_mut(&step);
-                step.latest = moment;
+                step.heard(moment);
                 for intent in objects {
                     // Written again: it was changed by others before the step came to it, or is a hook that is made once more.
                     if let Some(&at) = step.index.get(&intent.object) {
@@ -187,14 +190,14 @@ impl History {
                 ..
             } => {
                 let step = self.step_mut(&step);
-                step.latest = moment;
+                step.heard(moment);
                 if let Some(&at) = step.index.get(&object) {
                     step.objects[at].outcome = Some(ObjectOutcome { change, uid, fields });
                 }
             }
             Entry::Discarded { step, object } => {
                 let step = self.step_mut(&step);
-                step.latest = moment;
+                step.heard(moment);
                 if let Some(&at) = step.index.get(&object) {
                     step.objects[at].discarded = true;
                 }
@@ -227,7 +230,7 @@ impl History {
                     self.remade.insert(object, uid);
                 }
             }
-            Entry::Waiting { step, .. } => self.step_mut(&step).latest = moment,
+            Entry::Waiting { step, .. } => self.step_mut(&step).heard(moment),
             Entry::Approved { .. } | Entry::Left { .. } | Entry::Note { .. } => {}
         }
     }
@@ -264,13 +267,17 @@ impl StepHistory {
         self.first_began
     }
 
-    /// How long it has been at work, in milliseconds; times at which no host ran do not count.
+    /// How long it has been at work, in milliseconds; times at which no host ran, or the host stood still, do not count.
     pub fn worked(&self) -> i64 {
-        let now = match (self.began, self.latest) {
-            (Some(began), Some(latest)) => (latest - began).max(0),
-            _ => 0,
-        };
-        self.worked + now
+        self.worked
+    }
+
+    /// Counts the time since it was last heard of.
+    fn heard(&mut self, moment: Option<i64>) {
+        if let (Some(before), Some(now)) = (self.latest, moment) {
+            self.worked += (now - before).clamp(0, LONGEST_SILENCE);
+        }
+        self.latest = moment;
     }
 }
 
@@ -281,7 +288,7 @@ mod tests {
 
     fn at(second: u32, entry: Entry) -> Timed {
         Timed {
-            time: format!("2026-11-22T10:00:{second:02}.000Z"),
+            time: clock::later("2026-11-22T10:00:00.000Z", i64::from(second) * 1000),
             entry,
         }
     }
@@ -470,5 +477,21 @@ mod tests {
         assert_eq!(history.step("s").unwrap().worked(), 5_000);
         history.add(at(43, step(StepState::Failed)));
         assert_eq!(history.step("s").unwrap().worked(), 8_000);
+    }
+
+    #[test]
+    fn time_in_which_the_host_stood_still_or_its_clock_was_set_uses_up_no_deadline() {
+        let mut history = History::default();
+        let mut worked = |second, state| {
+            history.add(at(second, step(state)));
+            history.step("s").unwrap().worked()
+        };
+        worked(0, StepState::Running);
+        // It is stopped for an hour, goes on, and says so before it hears that it lost the cluster.
+        assert_eq!(worked(3_600, StepState::Failed), LONGEST_SILENCE);
+        worked(3_610, StepState::Running);
+        // The clock is set back, and forth again.
+        assert_eq!(worked(10, StepState::Failed), LONGEST_SILENCE);
+        assert_eq!(worked(3_612, StepState::Failed), 2 * LONGEST_SILENCE);
     }
 }

@@ -63,6 +63,11 @@ impl Live {
         self.seq.subscribe()
     }
 
+    /// The record as the journal has it.
+    pub fn journaled_record(&self) -> OperationRecord {
+        self.inner.lock().record.clone()
+    }
+
     /// The record as it is now.
     pub fn record(&self) -> OperationRecord {
         let inner = self.inner.lock();

@@ -44,6 +44,8 @@ impl StepRun<'_> {
                     "object-not-found",
                     format!("{workload} is not there and cannot be restarted"),
                 )
+                .cause("it was deleted since the operation was planned")
+                .remedy("plan the operation again")
             })?;
             if history.is_none() {
                 let intent = Intent {

@@ -87,6 +87,8 @@ pub(super) struct StepRun<'a> {
     pub run: &'a Run,
     pub step: &'a StoredStep,
     pub deadline: Instant,
+    /// How long the step has in all, interruptions apart.
+    pub whole: Duration,
     pub progress: Progress,
     /// What the step did before an interruption.
     pub history: Option<&'a StepHistory>,
@@ -214,6 +216,7 @@ impl Run {
         let step_run = StepRun {
             run: self,
             step,
+            whole,
             deadline: Instant::now() + left,
             progress: Progress::new(done, step.total()),
             history,
@@ -290,11 +293,17 @@ impl StepRun<'_> {
                 ProblemKind::Timeout,
                 "step-deadline",
                 format!(
-                    "step {} did not come to its end in time: {} of {} are done",
+                    "step {} did not come to its end within {} s: {} of {} are done",
                     self.step.id,
+                    self.whole.as_secs(),
                     self.progress.done(),
                     self.progress.total
                 ),
+            )
+            .cause("the cluster answers slowly, or the time is short for so many objects")
+            .remedy(
+                "look at the last objects (mesheryctl operation view ID --events) and at the API server's load; then \
+                 plan again, with a longer deadline where the operation takes one",
             )
             .retryable(true));
         }

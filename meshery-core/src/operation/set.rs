@@ -19,7 +19,7 @@ use super::preview::Preview;
 use super::record::OperationRecord;
 use super::state::OperationState;
 use crate::images::ImageSource;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -166,6 +166,14 @@ fn standing(record: Option<&OperationRecord>, could_not_begin: bool) -> Standing
         S::Cancelled if record.host.is_none() => Standing::Untouched,
         state if state.is_ended() => Standing::Failed,
         _ => Standing::AtWork,
+    }
+}
+
+/// What was found of a member; nothing when its operation is not kept any more.
+fn found(record: Result<OperationRecord, Problem>) -> Result<Option<OperationRecord>, Problem> {
+    match record {
+        Err(problem) if problem.kind == ProblemKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -45,16 +45,18 @@ impl StepRun<'_> {
         let mut told = 0;
         loop {
             tokio::select! {
-                result = &mut ready => return Ok(result?),
+                biased;
                 () = self.run.halt.cancelled() => return Err(halted()),
+                result = &mut ready => return Ok(result?),
                 Ok(()) = said.changed(), if told < MOST_ENTRIES => {
                     let waiting = said.borrow_and_update().clone();
                     if let Some(waiting) = waiting {
                         told += 1;
                         self.say(waiting).await?;
                         tokio::select! {
-                            result = &mut ready => return Ok(result?),
+                            biased;
                             () = self.run.halt.cancelled() => return Err(halted()),
+                            result = &mut ready => return Ok(result?),
                             () = tokio::time::sleep(EVERY) => {}
                         }
                     }

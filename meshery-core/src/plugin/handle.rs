@@ -70,8 +70,9 @@ impl PluginHandle {
     /// Calls a method with bytes and returns the bytes of its result.
     ///
     /// Besides what the plugin itself returns, an error may have the code `plugin-timeout` (no answer within the
-    /// deadline), `plugin-unavailable` (its process died, or is not there), `plugin-panicked` or `plugin-protocol`.
-    /// After the first two nobody knows whether the call was carried out. Dropping the future cancels the call.
+    /// deadline), `plugin-unavailable` (its process died, or is not there), `plugin-panicked`, `plugin-protocol`,
+    /// `plugin-busy` (its process can make no thread for the call) or `call-too-large`. After the first two nobody
+    /// knows whether the call was carried out; after the last two it was not. Dropping the future cancels the call.
     pub async fn call(
         &self,
         method: &str,

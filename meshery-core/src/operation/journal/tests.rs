@@ -111,6 +111,8 @@ async fn nothing_is_heard_of_an_entry_before_it_is_durable() {
     assert!(waited.is_err(), "an entry was acknowledged without a provider");
     assert!(bench.live.events_after(0, TAKEN).unwrap().is_empty());
     assert_eq!(bench.live.record().state, OperationState::Paused);
+    // What is shown meanwhile is nothing that a set may go by.
+    assert_eq!(bench.live.journaled_record().state, OperationState::Running);
 
     bench.memory.set_alive(true);
     write.await.unwrap();

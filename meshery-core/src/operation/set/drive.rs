@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stored::StoredSet;
-use super::{OnMemberFailure, Order, Standing, standing};
+use super::{OnMemberFailure, Order, Standing, found, standing};
 use crate::operation::engine::Engine;
 use crate::operation::operations::Operations;
 use crate::problem::{Problem, ProblemKind};
@@ -145,11 +145,7 @@ impl Operations {
 async fn look(engine: &Arc<Engine>, set: &StoredSet) -> Result<Vec<Seen>, Problem> {
     let mut seen = Vec::with_capacity(set.members.len());
     for (place, member) in set.members.iter().enumerate() {
-        let record = match engine.record(&member.operation).await {
-            Ok(record) => Some(record),
-            Err(problem) if problem.kind == ProblemKind::NotFound => None,
-            Err(problem) => return Err(problem),
-        };
+        let record = found(engine.journaled_record(&member.operation).await)?;
         seen.push(Seen {
             place,
             operation: member.operation.clone(),

@@ -6,7 +6,9 @@ use futures::StreamExt as _;
 use meshery_plugin_api::message::document::Query;
 
 use super::stored::{KIND, StoredMember, StoredSet};
-use super::{Member, MemberPreview, NewOperationSet, OperationSet, Order, Standing, standing, state_of};
+use super::{
+    Member, MemberPreview, NewOperationSet, OperationSet, Order, Standing, found, standing, state_of,
+};
 use crate::operation::clock;
 use crate::operation::once::Request;
 use crate::operation::operations::{Operations, Selection};
@@ -290,12 +292,11 @@ impl Operations {
         may: impl Fn(&StoredSet, &[Standing]) -> Result<(), Problem>,
     ) -> Result<OperationSet, Problem> {
         let now = StoredSet::load(&self.engine.store, id).await?;
-        let records = self.records_of(&now).await?;
-        let standings: Vec<Standing> = now
-            .members
-            .iter()
-            .map(|member| standing(records.get(&member.operation), false))
-            .collect();
+        let mut standings = Vec::with_capacity(now.members.len());
+        for member in &now.members {
+            let record = found(self.engine.journaled_record(&member.operation).await)?;
+            standings.push(standing(record.as_ref(), false));
+        }
         let failed = standings
             .iter()
             .filter(|standing| matches!(standing, Standing::Failed | Standing::Untouched))
@@ -314,10 +315,8 @@ impl Operations {
     async fn records_of(&self, set: &StoredSet) -> Result<HashMap<String, OperationRecord>, Problem> {
         let mut records = HashMap::new();
         for member in &set.members {
-            match self.engine.record(&member.operation).await {
-                Ok(record) => drop(records.insert(member.operation.clone(), record)),
-                Err(problem) if problem.kind == ProblemKind::NotFound => {}
-                Err(problem) => return Err(problem),
+            if let Some(record) = found(self.engine.record(&member.operation).await)? {
+                records.insert(member.operation.clone(), record);
             }
         }
         Ok(records)
