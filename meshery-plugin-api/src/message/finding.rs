@@ -6,6 +6,15 @@ use super::member::Members;
 use super::object_ref::ObjectRef;
 
 /// Something worth telling a person.
+///
+/// ```
+/// use meshery_plugin_api::message::finding::{Finding, Severity};
+/// use meshery_plugin_api::message::object_ref::ObjectRef;
+/// let finding = Finding::warning("namespace-in-mesh", "namespace \"shop\" is in another mesh")
+///     .about(ObjectRef::new("v1", "Namespace", "", "shop"))
+///     .remedy("take it out of one of the two");
+/// assert_eq!(finding.severity, Severity::Warning);
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Finding {
@@ -20,6 +29,45 @@ pub struct Finding {
     pub object: Option<ObjectRef>,
     /// What to do.
     pub remedy: String,
+}
+
+impl Finding {
+    /// A problem: an operation that was checked must not go on.
+    pub fn error(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, message)
+    }
+
+    /// What may become a problem.
+    pub fn warning(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message)
+    }
+
+    /// What is good to know.
+    pub fn info(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Info, code, message)
+    }
+
+    /// A finding with a severity that is found out.
+    pub fn new(severity: Severity, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            severity,
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the object that it is about, where there is one.
+    pub fn about(mut self, object: impl Into<Option<ObjectRef>>) -> Self {
+        self.object = object.into();
+        self
+    }
+
+    /// Adds what to do.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
 }
 
 /// How bad a finding is, the worst first.

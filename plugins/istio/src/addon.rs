@@ -11,7 +11,7 @@ use meshery_mesh_kit::{application, manifest, namespace, need, parameter, schema
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Component, Finding, Severity};
+use meshery_plugin_api::message::finding::{Component, Finding};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::Value;
@@ -325,31 +325,31 @@ pub fn check(request: &PlanRequest, addon: &Addon) -> Result<Vec<Finding>, Plugi
     let plane = plane(request, target)?;
     if addon.shows_plane() && !planes(request).contains(&plane) && kind_is_whole(facts, "apps", "Deployment")
     {
-        findings.push(Finding {
-            code: "addon-without-control-plane".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "{} would show the control plane in namespace \"{plane}\", and none is there",
-                addon.title
-            ),
-            object: None,
-            remedy: "install it first (operation install), or name the namespace of one (control_plane)"
-                .into(),
-        });
+        findings.push(
+            Finding::warning(
+                "addon-without-control-plane",
+                format!(
+                    "{} would show the control plane in namespace \"{plane}\", and none is there",
+                    addon.title
+                ),
+            )
+            .remedy("install it first (operation install), or name the namespace of one (control_plane)"),
+        );
     }
     for object in addon.manifests(target, &plane, service_type)? {
         if of_another(request, addon, &object) {
             let reference = ObjectRef::new("v1", "Service", target, name(&object));
-            findings.push(Finding {
-                code: "addon-clash".into(),
-                severity: Severity::Error,
-                message: format!(
-                    "{reference} is another add-on's, and {} needs that name too",
-                    addon.title
-                ),
-                object: Some(reference),
-                remedy: "remove the other one first, or choose another namespace".into(),
-            });
+            findings.push(
+                Finding::error(
+                    "addon-clash",
+                    format!(
+                        "{reference} is another add-on's, and {} needs that name too",
+                        addon.title
+                    ),
+                )
+                .about(reference)
+                .remedy("remove the other one first, or choose another namespace"),
+            );
         }
     }
     let has = |wanted: &str| {
@@ -358,28 +358,28 @@ pub fn check(request: &PlanRequest, addon: &Addon) -> Result<Vec<Finding>, Plugi
             .any(|service| name(service) == wanted)
     };
     if !addon.asks.is_empty() && !has(addon.asks) {
-        findings.push(Finding {
-            code: "addon-without-data".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "{} shows what {} has, which is not in namespace \"{target}\"",
-                addon.title, addon.asks
-            ),
-            object: None,
-            remedy: format!("add it too (operation add-{})", addon.asks),
-        });
+        findings.push(
+            Finding::warning(
+                "addon-without-data",
+                format!(
+                    "{} shows what {} has, which is not in namespace \"{target}\"",
+                    addon.title, addon.asks
+                ),
+            )
+            .remedy(format!("add it too (operation add-{})", addon.asks)),
+        );
     }
     if service_type == "LoadBalancer" {
-        findings.push(Finding {
-            code: "addon-public".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "{} would get a load balancer, and asks nobody for a password",
-                addon.title
-            ),
-            object: None,
-            remedy: "leave service_type out, and use kubectl port-forward".into(),
-        });
+        findings.push(
+            Finding::warning(
+                "addon-public",
+                format!(
+                    "{} would get a load balancer, and asks nobody for a password",
+                    addon.title
+                ),
+            )
+            .remedy("leave service_type out, and use kubectl port-forward"),
+        );
     }
     Ok(findings)
 }

@@ -6,7 +6,7 @@ use meshery_mesh_kit::object::{label, name, namespace};
 use meshery_mesh_kit::readable::kind_is_whole;
 use meshery_mesh_kit::{cut_off, need};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 
 use serde_json::Value;
 
@@ -30,18 +30,15 @@ pub fn is_missing(facts: &Facts) -> bool {
 pub fn told(facts: &Facts) -> Option<Finding> {
     let namespaces = namespaces(facts)?;
     Some(if is_missing(facts) {
-        finding(
+        Finding::warning(
             "istio-ambient-without-ztunnel",
-            Severity::Warning,
             format!("namespaces in ambient mode, and no node has a proxy of {MESH}: {namespaces}"),
-            "install it with the profile ambient, or take them out (operation uninject)",
         )
+        .remedy("install it with the profile ambient, or take them out (operation uninject)")
     } else {
-        finding(
+        Finding::info(
             "istio-ambient-namespaces",
-            Severity::Info,
             format!("namespaces in ambient mode: {namespaces}"),
-            "",
         )
     })
 }
@@ -52,15 +49,19 @@ pub fn lost(facts: &Facts) -> Option<Finding> {
     let members = Members::of(facts);
     let pods = facts.objects("", "Pod").filter(|pod| members.has(pod));
     let workloads = cut_off::listed(pods).map(|listed| format!("; workloads there: {listed}"));
-    Some(finding(
-        "namespaces-in-mesh",
-        Severity::Warning,
-        format!(
-            "namespaces in ambient mode: {namespaces}{}",
-            workloads.unwrap_or_default()
+    Some(
+        Finding::warning(
+            "namespaces-in-mesh",
+            format!(
+                "namespaces in ambient mode: {namespaces}{}",
+                workloads.unwrap_or_default()
+            ),
+        )
+        .remedy(
+            "take them out first (operation uninject): without the nodes' proxies their traffic is not \
+             encrypted any more",
         ),
-        "take them out first (operation uninject): without the nodes' proxies their traffic is not encrypted any more",
-    ))
+    )
 }
 
 /// Who speaks mutual TLS by the nodes' proxies.
@@ -97,14 +98,4 @@ impl<'a> Members<'a> {
 fn namespaces(facts: &Facts) -> Option<String> {
     let names: Vec<&str> = Members::of(facts).namespaces.into_iter().collect();
     (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
 }

@@ -11,7 +11,7 @@ use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::Expand;
 use meshery_plugin_api::message::facts::{Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::finding::{Finding, Installation};
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
 use semver::Version;
 use serde_json::{Map, Value, json};
@@ -495,13 +495,6 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
 pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let canary = Canary::read(request)?;
     let facts = &request.facts;
-    let finding = |code: &str, severity, message: String, remedy: &str| Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    };
     let mut findings = upgrade::checked(request, &canary.installed, &canary.chosen, BY_REVISION)?;
     findings.extend(upgrade::carried(request, &canary.releases, true)?);
     let there = detect::installations(facts)?;
@@ -512,31 +505,34 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         .into_iter()
         .find(|found| found.namespace == canary.old.namespace && found.revision == canary.revision);
     if let Some(beside) = beside {
-        findings.push(finding(
-            "istio-revision-there",
-            Severity::Warning,
-            format!(
-                "revision {} is there already, with version {}: it is gone on with, and keeps its values",
-                beside.revision, beside.version
-            ),
-            "name another revision, if it is for something else",
-        ));
+        findings.push(
+            Finding::warning(
+                "istio-revision-there",
+                format!(
+                    "revision {} is there already, with version {}: it is gone on with, and keeps its values",
+                    beside.revision, beside.version
+                ),
+            )
+            .remedy("name another revision, if it is for something else"),
+        );
     }
     let (from, old) = (shown(canary.old.revision), canary.old.istiod());
     let tags = tag::of_others(facts, from, &old);
     if !tags.is_empty() {
-        findings.push(finding(
-            "istio-tags-of-others",
-            Severity::Warning,
-            format!(
-                "no release of the control plane has made the tags {}, which mean revision {from}: while they do, it does not go",
-                tags.join(", ")
-            ),
-            &format!(
+        findings.push(
+            Finding::warning(
+                "istio-tags-of-others",
+                format!(
+                    "no release of the control plane has made the tags {}, which mean revision {from}: \
+                     while they do, it does not go",
+                    tags.join(", ")
+                ),
+            )
+            .remedy(format!(
                 "move them before the last gate, when the namespaces have gone over: {}",
                 tag::moving(tags[0], &canary.revision)
-            ),
-        ));
+            )),
+        );
     }
     let members = canary.members(request)?;
     let go = members.iter().filter(|member| member.labels.is_some());
@@ -547,16 +543,19 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         .map(|member| member.name)
         .collect();
     if !stay.is_empty() {
-        findings.push(finding(
-            "istio-labels-of-others",
-            Severity::Warning,
-            format!(
-                "somebody else has labelled {}: they stay with the old control plane",
-                stay.join(", ")
+        findings.push(
+            Finding::warning(
+                "istio-labels-of-others",
+                format!(
+                    "somebody else has labelled {}: they stay with the old control plane",
+                    stay.join(", ")
+                ),
+            )
+            .remedy(
+                "have their labels changed by whoever has set them, or say that they are to be taken over \
+                 (parameter replace-labels, and force conflicts)",
             ),
-            "have their labels changed by whoever has set them, or say that they are to be taken over (parameter \
-             replace-labels, and force conflicts)",
-        ));
+        );
     }
     Ok(findings)
 }

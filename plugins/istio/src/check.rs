@@ -97,16 +97,6 @@ pub const PAGES: Pages = &[
 /// About all else.
 pub const PAGE: &str = "https://istio.io/latest/docs/setup/install/helm/";
 
-fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
-}
-
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let wish = install::wish(request)?;
@@ -131,12 +121,13 @@ pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             findings.extend(nodes_unsupported(facts, &installations, &wish));
         }
         // What is missing is among the gaps already.
-        Err(_) => findings.push(finding(
-            "istio-unknown",
-            Severity::Warning,
-            format!("whether {MESH} is installed already cannot be told"),
-            "use an identity that may list Deployments and webhook configurations",
-        )),
+        Err(_) => findings.push(
+            Finding::warning(
+                "istio-unknown",
+                format!("whether {MESH} is installed already cannot be told"),
+            )
+            .remedy("use an identity that may list Deployments and webhook configurations"),
+        ),
     }
     findings.extend(proof::refused(facts, wish.plane));
     findings.extend(definitions(facts, wish.plane.namespace));
@@ -187,26 +178,22 @@ fn beside(found: &Installation, wish: &Wish<'_>, others: Option<Finding>) -> Fin
     let there = there(found);
     let version = wish.version.to_string();
     if !detect::is_of(found, wish.plane.revision) {
-        return finding(
-            "istio-revision",
-            Severity::Warning,
-            format!("there is {there}"),
+        return Finding::warning("istio-revision", format!("there is {there}")).remedy(
             "namespaces labelled with that revision stay with it; gateways may serve only one of the two",
         );
     }
     if found.namespace != wish.plane.namespace {
-        return finding(
+        return Finding::error(
             "istio-installed",
-            Severity::Error,
             format!(
                 "there is {there}, and two control planes of revision {} would fight over it",
                 found.revision
             ),
-            format!(
-                "remove it first, install into namespace \"{}\", or choose another revision",
-                found.namespace
-            ),
-        );
+        )
+        .remedy(format!(
+            "remove it first, install into namespace \"{}\", or choose another revision",
+            found.namespace
+        ));
     }
     if let Some(finding) = others.filter(|finding| finding.severity == Severity::Error) {
         return finding;
@@ -219,41 +206,34 @@ fn beside(found: &Installation, wish: &Wish<'_>, others: Option<Finding>) -> Fin
         } else {
             "what is missing is put back"
         };
-        return finding(
-            "istio-installed",
-            Severity::Info,
-            format!("there is {there}: {what}"),
-            "",
-        );
+        return Finding::info("istio-installed", format!("there is {there}: {what}"));
     }
     if found.version.is_empty() || found.health == Health::Incomplete {
-        return finding(
-            "istio-incomplete",
-            Severity::Warning,
-            format!("there is what is left of {there}"),
-            "go on to complete it with this version, or remove it first",
-        );
+        return Finding::warning("istio-incomplete", format!("there is what is left of {there}"))
+            .remedy("go on to complete it with this version, or remove it first");
     }
-    finding(
+    Finding::error(
         "istio-other-version",
-        Severity::Error,
         format!("there is {there}, and {version} is to be installed over it"),
-        format!(
-            "upgrade it (operation upgrade), or choose version {}",
-            found.version
-        ),
     )
+    .remedy(format!(
+        "upgrade it (operation upgrade), or choose version {}",
+        found.version
+    ))
 }
 
 /// Definitions that another release has left behind would change hands.
 fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
     let (of_namespace, of_name) = detect::definitions_of_another_release(facts, (in_namespace, BASE))?;
-    Some(finding(
-        "istio-definitions-of-another-release",
-        Severity::Warning,
-        format!("custom resource definitions are marked as those of release {of_namespace}/{of_name}"),
-        format!("they would become those of {in_namespace}/{BASE}; let that release be, or remove it first"),
-    ))
+    Some(
+        Finding::warning(
+            "istio-definitions-of-another-release",
+            format!("custom resource definitions are marked as those of release {of_namespace}/{of_name}"),
+        )
+        .remedy(format!(
+            "they would become those of {in_namespace}/{BASE}; let that release be, or remove it first"
+        )),
+    )
 }
 
 /// The workloads whose proxies are of the revisions in a namespace.
@@ -304,15 +284,16 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     };
     for left in of_istio(facts) {
         if left.part == Part::Gateway && !going.contains(&left) && loses(&left) {
-            findings.push(finding(
-                "gateway-of-others",
-                Severity::Warning,
-                format!(
-                    "gateway {}/{} stays, and loses its control plane",
-                    left.id.namespace, left.id.name
-                ),
-                "remove it first, or connect it to another control plane",
-            ));
+            findings.push(
+                Finding::warning(
+                    "gateway-of-others",
+                    format!(
+                        "gateway {}/{} stays, and loses its control plane",
+                        left.id.namespace, left.id.name
+                    ),
+                )
+                .remedy("remove it first, or connect it to another control plane"),
+            );
         }
     }
     let injected: Vec<String> = detect::installations(facts)
@@ -322,12 +303,16 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         .flat_map(|found| found.namespaces)
         .collect();
     if !injected.is_empty() {
-        findings.push(finding(
-            "namespaces-in-mesh",
-            Severity::Warning,
-            format!("namespaces in the mesh: {}", injected.join(", ")),
-            "take them out first (operation uninject, with restart), or their pods keep sidecars without a control plane",
-        ));
+        findings.push(
+            Finding::warning(
+                "namespaces-in-mesh",
+                format!("namespaces in the mesh: {}", injected.join(", ")),
+            )
+            .remedy(
+                "take them out first (operation uninject, with restart), or their pods keep sidecars \
+                 without a control plane",
+            ),
+        );
     }
     Ok(findings)
 }
@@ -363,12 +348,11 @@ pub fn inject(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 /// Whether nodes redirect traffic at all.
 fn no_ambient(facts: &Facts) -> Option<Finding> {
     ambient::is_missing(facts).then(|| {
-        finding(
+        Finding::error(
             "istio-no-ambient",
-            Severity::Error,
             format!("no node has a proxy of {MESH}: the label would do nothing"),
-            "install it with the profile ambient",
         )
+        .remedy("install it with the profile ambient")
     })
 }
 
@@ -393,27 +377,31 @@ fn no_revision(facts: &Facts, wanted: &str) -> Option<Finding> {
         none if none.is_empty() => "none".to_owned(),
         known => known,
     };
-    Some(finding(
-        "istio-revision-unknown",
-        Severity::Error,
-        format!("no injector is of revision \"{wanted}\": pods would get no sidecar"),
-        format!("install that revision first, or name one that is there: {known}"),
-    ))
+    Some(
+        Finding::error(
+            "istio-revision-unknown",
+            format!("no injector is of revision \"{wanted}\": pods would get no sidecar"),
+        )
+        .remedy(format!(
+            "install that revision first, or name one that is there: {known}"
+        )),
+    )
 }
 
 /// The old label counts more than the revision's: set by others, it would make ours do nothing.
 fn label_that_wins(object: &Value, target: &str) -> Option<Finding> {
     let value = label(object, INJECTION_LABEL)?;
     annotation(object, injection::INJECTION.mark).is_none().then(|| {
-        finding(
+        Finding::error(
             "IST0123",
-            Severity::Error,
             format!(
                 "namespace \"{target}\" has {INJECTION_LABEL}={value}, set by somebody else, which overrides \
                  {REVISION_LABEL}"
             ),
-            format!("`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"),
         )
+        .remedy(format!(
+            "`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"
+        ))
     })
 }
 
@@ -422,27 +410,33 @@ fn labels(object: &Value, target: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ours = annotation(object, injection::INJECTION.mark).is_some();
     match label(object, INJECTION_LABEL) {
-        Some("enabled") if !ours => findings.push(finding(
+        Some("enabled") if !ours => findings.push(Finding::info(
             "label-there",
-            Severity::Info,
             format!("namespace \"{target}\" has the label already, set by somebody else"),
-            "",
         )),
-        Some(value) if value != "enabled" => findings.push(finding(
-            "label-of-others",
-            Severity::Error,
-            format!("namespace \"{target}\" has {INJECTION_LABEL}={value}, set by somebody else"),
-            format!("`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"),
-        )),
+        Some(value) if value != "enabled" => findings.push(
+            Finding::error(
+                "label-of-others",
+                format!("namespace \"{target}\" has {INJECTION_LABEL}={value}, set by somebody else"),
+            )
+            .remedy(format!(
+                "`kubectl label namespace {target} {INJECTION_LABEL}-` removes it, if that is wanted"
+            )),
+        ),
         _ => {}
     }
     if let Some(value) = label(object, REVISION_LABEL) {
-        findings.push(finding(
-            "IST0123",
-            Severity::Warning,
-            format!("namespace \"{target}\" has {REVISION_LABEL}={value}, which {INJECTION_LABEL} overrides"),
-            format!("keep one of the two labels: `kubectl label namespace {target} {REVISION_LABEL}-`"),
-        ));
+        findings.push(
+            Finding::warning(
+                "IST0123",
+                format!(
+                    "namespace \"{target}\" has {REVISION_LABEL}={value}, which {INJECTION_LABEL} overrides"
+                ),
+            )
+            .remedy(format!(
+                "keep one of the two labels: `kubectl label namespace {target} {REVISION_LABEL}-`"
+            )),
+        );
     }
     findings
 }
@@ -460,24 +454,24 @@ fn injector(facts: &Facts) -> Option<Finding> {
         return None;
     }
     Some(if revisions.is_empty() {
-        finding(
+        Finding::error(
             "istio-not-installed",
-            Severity::Error,
             format!("{MESH} is not installed: nothing would inject sidecars"),
-            "install it first (operation install)",
         )
+        .remedy("install it first (operation install)")
     } else {
         revisions.sort_unstable();
         revisions.dedup();
-        finding(
+        Finding::error(
             "istio-no-default-revision",
-            Severity::Error,
             format!(
                 "{INJECTION_LABEL} is for the default revision, and there is only: {}",
                 revisions.join(", ")
             ),
-            format!("label the namespace with {REVISION_LABEL} and the revision, or install the default one"),
         )
+        .remedy(format!(
+            "label the namespace with {REVISION_LABEL} and the revision, or install the default one"
+        ))
     })
 }
 
@@ -502,12 +496,13 @@ pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, P
             .any(|api| api.starts_with("networking.istio.io/") && api.ends_with(&suffix))
     };
     if parameter::flag(request, "expose", false)? && !served("VirtualService") {
-        findings.push(finding(
-            "istio-not-installed",
-            Severity::Error,
-            "the cluster does not know Gateways and VirtualServices of Istio".into(),
-            "install Istio first (operation install), or deploy without `expose`",
-        ));
+        findings.push(
+            Finding::error(
+                "istio-not-installed",
+                "the cluster does not know Gateways and VirtualServices of Istio",
+            )
+            .remedy("install Istio first (operation install), or deploy without `expose`"),
+        );
     }
     Ok(findings)
 }

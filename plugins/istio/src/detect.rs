@@ -268,33 +268,34 @@ impl Found<'_> {
                 .iter()
                 .map(|source| format!("{} {}", source.source, source.version))
                 .collect();
-            findings.push(Finding {
-                code: "istio-version-mismatch".into(),
-                severity: Severity::Warning,
-                message: format!(
-                    "which version istiod is of is said in different ways: {}",
-                    all.join(", ")
-                ),
-                object: self.istiod.map(deployment_ref),
-                remedy: "install the version that is wanted again, so that image and configuration agree"
-                    .into(),
-            });
+            findings.push(
+                Finding::warning(
+                    "istio-version-mismatch",
+                    format!(
+                        "which version istiod is of is said in different ways: {}",
+                        all.join(", ")
+                    ),
+                )
+                .about(self.istiod.map(deployment_ref))
+                .remedy("install the version that is wanted again, so that image and configuration agree"),
+            );
         }
         for gateway in components.iter().skip(1) {
             let (Ok(theirs), Ok(ours)) = (Version::parse(&gateway.version), Version::parse(&version)) else {
                 continue;
             };
             if (theirs.major, theirs.minor) > (ours.major, ours.minor) {
-                findings.push(Finding {
-                    code: "istio-gateway-newer".into(),
-                    severity: Severity::Warning,
-                    message: format!(
-                        "{} is of version {theirs}, newer than the control plane's {ours}",
-                        gateway.object
-                    ),
-                    object: Some(gateway.object.clone()),
-                    remedy: "upgrade the control plane before its gateways".into(),
-                });
+                findings.push(
+                    Finding::warning(
+                        "istio-gateway-newer",
+                        format!(
+                            "{} is of version {theirs}, newer than the control plane's {ours}",
+                            gateway.object
+                        ),
+                    )
+                    .about(gateway.object.clone())
+                    .remedy("upgrade the control plane before its gateways"),
+                );
             }
         }
         version
@@ -304,13 +305,14 @@ impl Found<'_> {
         let mut worst = Health::Healthy;
         if self.injectors.is_empty() {
             if kind_is_whole(facts, WEBHOOKS, "MutatingWebhookConfiguration") {
-                findings.push(Finding {
-                    code: "istio-injector-missing".into(),
-                    severity: Severity::Error,
-                    message: format!("no webhook injects sidecars for revision \"{revision}\""),
-                    object: self.istiod.map(deployment_ref),
-                    remedy: "install the same version again: what is missing is put back".into(),
-                });
+                findings.push(
+                    Finding::error(
+                        "istio-injector-missing",
+                        format!("no webhook injects sidecars for revision \"{revision}\""),
+                    )
+                    .about(self.istiod.map(deployment_ref))
+                    .remedy("install the same version again: what is missing is put back"),
+                );
                 worst = Health::Incomplete;
             } else {
                 worst = Health::Unknown;
@@ -319,17 +321,18 @@ impl Found<'_> {
         for (object, webhooks) in self.injectors.iter().chain(&self.validators) {
             if !webhooks.without_ca_bundle.is_empty() {
                 worst = worse(worst, Health::Degraded);
-                findings.push(Finding {
-                    code: "istio-webhook-without-ca".into(),
-                    severity: Severity::Error,
-                    message: format!(
-                        "{} has no CA bundle for {}: the API server cannot call istiod",
-                        webhooks.name,
-                        webhooks.without_ca_bundle.join(", ")
-                    ),
-                    object: Some(webhook_ref(object, self.is_injector(object))),
-                    remedy: "istiod fills it in when it is ready; look at istiod's log if it does not".into(),
-                });
+                findings.push(
+                    Finding::error(
+                        "istio-webhook-without-ca",
+                        format!(
+                            "{} has no CA bundle for {}: the API server cannot call istiod",
+                            webhooks.name,
+                            webhooks.without_ca_bundle.join(", ")
+                        ),
+                    )
+                    .about(webhook_ref(object, self.is_injector(object)))
+                    .remedy("istiod fills it in when it is ready; look at istiod's log if it does not"),
+                );
             }
         }
         let injectors = self.injectors.iter().map(|(object, _)| *object);
@@ -350,17 +353,17 @@ impl Found<'_> {
         findings.extend(silent);
         for (object, webhooks) in &self.validators {
             if !webhooks.failing_open.is_empty() {
-                findings.push(Finding {
-                    code: "istio-validator-open".into(),
-                    severity: Severity::Warning,
-                    message: format!(
-                        "{} lets configuration pass unchecked while istiod cannot be reached",
-                        webhooks.name
-                    ),
-                    object: Some(webhook_ref(object, false)),
-                    remedy: "istiod turns failurePolicy to Fail when it can validate; look at istiod's log"
-                        .into(),
-                });
+                findings.push(
+                    Finding::warning(
+                        "istio-validator-open",
+                        format!(
+                            "{} lets configuration pass unchecked while istiod cannot be reached",
+                            webhooks.name
+                        ),
+                    )
+                    .about(webhook_ref(object, false))
+                    .remedy("istiod turns failurePolicy to Fail when it can validate; look at istiod's log"),
+                );
             }
         }
         worst
@@ -384,15 +387,16 @@ impl Found<'_> {
         } else {
             "pods that ask for a sidecar cannot be made"
         };
-        Finding {
-            code: "istio-webhook-without-control-plane".into(),
-            severity: Severity::Error,
-            message: format!(
-                "{} call istiod of revision \"{revision}\" in namespace \"{in_namespace}\", which is not there: {blocks}",
+        Finding::error(
+            "istio-webhook-without-control-plane",
+            format!(
+                "{} call istiod of revision \"{revision}\" in namespace \"{in_namespace}\", which \
+                 is not there: {blocks}",
                 left.join(", ")
             ),
-            object: self
-                .injectors
+        )
+        .about(
+            self.injectors
                 .iter()
                 .map(|(object, _)| webhook_ref(object, true))
                 .chain(
@@ -401,8 +405,8 @@ impl Found<'_> {
                         .map(|(object, _)| webhook_ref(object, false)),
                 )
                 .next(),
-            remedy: "finish the removal (operation remove), or install Istio there again".into(),
-        }
+        )
+        .remedy("finish the removal (operation remove), or install Istio there again")
     }
 }
 

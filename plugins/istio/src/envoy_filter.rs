@@ -7,7 +7,7 @@ use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Detail;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
@@ -143,22 +143,22 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     findings.extend(namespace::terminating(facts, target));
     let served = facts.cluster.apis.iter().any(|api| api.ends_with("/EnvoyFilter"));
     if !served {
-        findings.push(Finding {
-            code: "istio-not-installed".into(),
-            severity: Severity::Error,
-            message: "the cluster does not know Envoy filters of Istio".into(),
-            object: None,
-            remedy: "install Istio first (operation install)".into(),
-        });
+        findings.push(
+            Finding::error(
+                "istio-not-installed",
+                "the cluster does not know Envoy filters of Istio",
+            )
+            .remedy("install Istio first (operation install)"),
+        );
     }
     if facts.objects("apps", "Deployment").next().is_none() {
-        findings.push(Finding {
-            code: "filter-without-workload".into(),
-            severity: Severity::Warning,
-            message: format!("there is no Deployment api-v1 of Image Hub in namespace \"{target}\""),
-            object: None,
-            remedy: "deploy it (operation deploy-imagehub), or name its namespace".into(),
-        });
+        findings.push(
+            Finding::warning(
+                "filter-without-workload",
+                format!("there is no Deployment api-v1 of Image Hub in namespace \"{target}\""),
+            )
+            .remedy("deploy it (operation deploy-imagehub), or name its namespace"),
+        );
     }
     Ok(findings)
 }

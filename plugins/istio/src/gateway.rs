@@ -5,7 +5,7 @@ use meshery_mesh_kit::step::{apply, delete, remove_release};
 use meshery_mesh_kit::{adoption, namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 
 use crate::control_plane::{EGRESS_GATEWAY, GATEWAY, NAMESPACE, Plane, is_istiod, revision};
@@ -189,16 +189,16 @@ pub fn check_add(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         is_istiod(deployment) && revision(deployment) == crate::control_plane::shown(plane.revision)
     });
     if !there && meshery_mesh_kit::readable::kind_is_whole(facts, "apps", "Deployment") {
-        findings.push(Finding {
-            code: "istio-not-installed".into(),
-            severity: Severity::Error,
-            message: format!(
-                "there is no control plane of revision \"{}\": the gateway's pods would have no image",
-                crate::control_plane::shown(plane.revision)
-            ),
-            object: None,
-            remedy: "install it first (operation install), or name another revision".into(),
-        });
+        findings.push(
+            Finding::error(
+                "istio-not-installed",
+                format!(
+                    "there is no control plane of revision \"{}\": the gateway's pods would have no image",
+                    crate::control_plane::shown(plane.revision)
+                ),
+            )
+            .remedy("install it first (operation install), or name another revision"),
+        );
     }
     Ok(findings)
 }

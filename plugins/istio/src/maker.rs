@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{label, text};
 use meshery_mesh_kit::ownership::{installed_by, is_ours};
-use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
+use meshery_plugin_api::message::finding::{Finding, Installation};
 use serde_json::Value;
 
 use crate::MESH;
@@ -60,17 +60,20 @@ pub fn of_operator(found: &Installation) -> Option<Finding> {
         OLD_OPERATOR => "resource IstioOperator (install.istio.io)",
         _ => return None,
     };
-    Some(Finding {
-        code: "istio-of-operator".into(),
-        severity: Severity::Warning,
-        message: format!(
-            "{MESH} in namespace \"{}\" is kept by {} as its {resource} says: what is changed here is put back",
-            found.namespace, found.installed_by
+    Some(
+        Finding::warning(
+            "istio-of-operator",
+            format!(
+                "{MESH} in namespace \"{}\" is kept by {} as its {resource} says: what is changed here \
+                 is put back",
+                found.namespace, found.installed_by
+            ),
+        )
+        .remedy(
+            "change that resource instead, or stop the operator and delete it without what it owns \
+             (--cascade=orphan) first",
         ),
-        object: None,
-        remedy: "change that resource instead, or stop the operator and delete it without what it owns (--cascade=orphan) first"
-            .into(),
-    })
+    )
 }
 
 #[cfg(test)]

@@ -67,16 +67,6 @@ pub fn members(facts: &Facts, installation: &Installation, has_nodes: bool) -> M
     )
 }
 
-fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
-}
-
 /// How many proxies each namespace has.
 fn proxied(facts: &Facts, installation: &Installation) -> Option<Finding> {
     let mut counts = BTreeMap::<String, usize>::new();
@@ -85,7 +75,7 @@ fn proxied(facts: &Facts, installation: &Installation) -> Option<Finding> {
     }
     (!counts.is_empty()).then(|| {
         let message = format!("proxies: {}", proxies::counted(&counts));
-        finding("istio-proxies", Severity::Info, message, "")
+        Finding::info("istio-proxies", message)
     })
 }
 
@@ -104,15 +94,15 @@ fn behind(facts: &Facts, installation: &Installation) -> Vec<Finding> {
             } else {
                 (Severity::Warning, "which it still supports")
             };
-            finding(
-                "istio-proxies-behind",
+            Finding::new(
                 severity,
+                "istio-proxies-behind",
                 format!(
                     "proxies of version {version} ({}) under a control plane of {plane}, {what}",
                     proxies::counted(namespaces)
                 ),
-                "restart their workloads (operation inject, with restart)",
             )
+            .remedy("restart their workloads (operation inject, with restart)")
         })
         .collect()
 }
@@ -139,7 +129,7 @@ fn without_proxy(facts: &Facts, installation: &Installation) -> Vec<Finding> {
                 pods.join(", ")
             );
             let remedy = "restart their workloads, if they are to be in it (operation inject, with restart)";
-            finding("istio-pods-without-proxy", Severity::Warning, message, remedy)
+            Finding::warning("istio-pods-without-proxy", message).remedy(remedy)
         })
         .collect()
 }
@@ -171,11 +161,9 @@ fn mutual_tls(facts: &Facts, installation: &Installation) -> Option<Finding> {
     } else {
         format!("; {}", others.join(", "))
     };
-    Some(finding(
+    Some(Finding::info(
         "istio-mtls",
-        Severity::Info,
         format!("mutual TLS: {of_mesh}{more}"),
-        "",
     ))
 }
 
@@ -190,9 +178,7 @@ fn addresses(facts: &Facts, installation: &Installation) -> Vec<Finding> {
             continue;
         };
         let service = ObjectRef::new("v1", "Service", &gateway.object.namespace, &gateway.object.name);
-        let mut said = finding("istio-address", Severity::Info, message, "");
-        said.object = Some(service);
-        findings.push(said);
+        findings.push(Finding::info("istio-address", message).about(service));
     }
     findings
 }

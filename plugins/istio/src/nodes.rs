@@ -118,7 +118,7 @@ impl<'a> Seen<'a> {
                         format!("bring the {} nearer to {} first", title(on.part), plane.version)
                     };
                     let with = (plane.revision.as_str(), &plane.version);
-                    finding(severity, (on.part, version), with, is_ambient, remedy)
+                    finding(severity, (on.part, version), with, is_ambient).remedy(remedy)
                 }));
             }
         }
@@ -162,14 +162,9 @@ pub fn told(facts: &Facts, revision: &str, plane: &Version) -> Vec<Finding> {
         .filter(|on| !skew::serves(&on.version, plane, is_ambient));
     beyond
         .map(|on| {
-            let remedy = "upgrade what is older, if this control plane uses it".to_owned();
-            finding(
-                Severity::Warning,
-                (on.part, &on.version),
-                (revision, plane),
-                is_ambient,
-                remedy,
-            )
+            let (part, with) = ((on.part, &on.version), (revision, plane));
+            finding(Severity::Warning, part, with, is_ambient)
+                .remedy("upgrade what is older, if this control plane uses it")
         })
         .collect()
 }
@@ -218,21 +213,18 @@ fn finding(
     (part, version): (Part, &Version),
     (revision, plane): (&str, &Version),
     is_ambient: bool,
-    remedy: String,
 ) -> Finding {
     let rule = if is_ambient {
         "control planes of its own minor version and the next"
     } else {
         "control planes at most one minor version away"
     };
-    Finding {
-        code: "istio-nodes-unsupported".into(),
+    Finding::new(
         severity,
-        message: format!(
+        "istio-nodes-unsupported",
+        format!(
             "{} {version} with revision {revision} of {MESH} {plane}: what is on the nodes serves {rule}",
             title(part)
         ),
-        object: None,
-        remedy,
-    }
+    )
 }

@@ -27,15 +27,15 @@ pub fn of_sidecars(facts: &Facts, in_namespace: &str) -> Option<Finding> {
 }
 
 fn finding(severity: Severity, in_namespace: &str, level: &str, why: &str) -> Finding {
-    Finding {
-        code: "pod-security".into(),
+    Finding::new(
         severity,
-        message: format!("namespace \"{in_namespace}\" enforces PodSecurity \"{level}\": {why}"),
-        object: Some(namespace::reference(in_namespace)),
-        remedy: format!(
-            "`kubectl label namespace {in_namespace} {}=privileged --overwrite`, if that is wanted; see \
-             https://kubernetes.io/docs/concepts/security/pod-security-admission/",
-            namespace::ENFORCED
-        ),
-    }
+        "pod-security",
+        format!("namespace \"{in_namespace}\" enforces PodSecurity \"{level}\": {why}"),
+    )
+    .about(namespace::reference(in_namespace))
+    .remedy(format!(
+        "`kubectl label namespace {in_namespace} {}=privileged --overwrite`, if that is wanted; see \
+         https://kubernetes.io/docs/concepts/security/pod-security-admission/",
+        namespace::ENFORCED
+    ))
 }

@@ -10,7 +10,7 @@ use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
@@ -152,39 +152,45 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         .iter()
         .any(|api| api.starts_with("security.istio.io/"))
     {
-        findings.push(finding(
-            "istio-not-installed",
-            Severity::Error,
-            "the cluster does not know policies of Istio".into(),
-            "install Istio first (operation install)",
-        ));
+        findings.push(
+            Finding::error(
+                "istio-not-installed",
+                "the cluster does not know policies of Istio",
+            )
+            .remedy("install Istio first (operation install)"),
+        );
     }
     findings.extend(of_others(facts, policy, target));
     let mesh_wide = is_mesh_wide(facts, target);
     if policy == "strict" {
         let plain = plain(facts, (!mesh_wide).then_some(target));
         if !plain.is_empty() {
-            findings.push(finding(
-                "workloads-without-proxy",
-                Severity::Warning,
-                format!(
-                    "pods without a proxy in {}: they can talk to nobody here any more",
-                    plain.join(", ")
+            findings.push(
+                Finding::warning(
+                    "workloads-without-proxy",
+                    format!(
+                        "pods without a proxy in {}: they can talk to nobody here any more",
+                        plain.join(", ")
+                    ),
+                )
+                .remedy(
+                    "take them into the mesh first (operation inject, with restart, or mode=ambient), or \
+                     set permissive",
                 ),
-                "take them into the mesh first (operation inject, with restart, or mode=ambient), or set permissive",
-            ));
+            );
         }
     }
     if policy == "deny-all" {
-        findings.push(finding(
-            "denies-all",
-            Severity::Warning,
-            format!(
-                "in {} only what an AuthorizationPolicy allows passes",
-                place(facts, target)
-            ),
-            "have the policies that allow what is needed there first; undo takes this one back",
-        ));
+        findings.push(
+            Finding::warning(
+                "denies-all",
+                format!(
+                    "in {} only what an AuthorizationPolicy allows passes",
+                    place(facts, target)
+                ),
+            )
+            .remedy("have the policies that allow what is needed there first; undo takes this one back"),
+        );
     }
     Ok(findings)
 }
@@ -222,38 +228,26 @@ fn of_others(facts: &Facts, policy: &str, target: &str) -> Vec<Finding> {
         .filter(|there| namespace_of(there) == target && !is_ours(there))
         .filter_map(|there| {
             let reference = ObjectRef::new(VERSION, kind, target, name(there));
-            let mut finding = if name(there) == name(&ours) {
-                finding(
+            let finding = if name(there) == name(&ours) {
+                Finding::error(
                     "policy-of-others",
-                    Severity::Error,
                     format!("{reference} is there already, made by somebody else"),
-                    "change or remove it with what made it",
                 )
+                .remedy("change or remove it with what made it")
             } else if kind == "PeerAuthentication" && there.pointer("/spec/selector").is_none() {
-                finding(
+                Finding::warning(
                     "IST0111",
-                    Severity::Warning,
                     format!(
-                        "{reference} ({}) is for all pods of the namespace too, and Istio takes the older one",
+                        "{reference} ({}) is for all pods of the namespace too, and Istio takes the \
+                         older one",
                         text(there, "/spec/mtls/mode")
                     ),
-                    "keep one of the two",
                 )
+                .remedy("keep one of the two")
             } else {
                 return None;
             };
-            finding.object = Some(reference);
-            Some(finding)
+            Some(finding.about(reference))
         })
         .collect()
-}
-
-fn finding(code: &str, severity: Severity, message: String, remedy: &str) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
 }

@@ -9,7 +9,7 @@ use meshery_mesh_kit::object::label;
 use meshery_mesh_kit::step::probe;
 use meshery_mesh_kit::{injection_proof, namespace, need};
 use meshery_plugin_api::message::facts::{Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::Step;
 use serde_json::json;
 
@@ -66,19 +66,21 @@ pub fn refused(facts: &Facts, plane: Plane<'_>) -> Option<Finding> {
     let here = place_refuses(facts, plane.namespace, plane)?;
     let there = place_refuses(facts, ELSEWHERE, plane)?;
     let (own, key) = (plane.namespace, here.key);
-    Some(Finding {
-        code: "istio-unprovable".into(),
-        severity: Severity::Error,
-        message: format!(
-            "that istiod injects is proved by a pod that is asked for and not made, and neither namespace takes it: \"{own}\" {}, \
-             \"{ELSEWHERE}\" {}",
-            here.why, there.why
-        ),
-        object: Some(namespace::reference(own)),
-        remedy: format!(
-            "take one of these labels away while the operation runs (`kubectl label namespace {own} {key}-`), and put it back after it"
-        ),
-    })
+    Some(
+        Finding::error(
+            "istio-unprovable",
+            format!(
+                "that istiod injects is proved by a pod that is asked for and not made, and neither \
+                 namespace takes it: \"{own}\" {}, \"{ELSEWHERE}\" {}",
+                here.why, there.why
+            ),
+        )
+        .about(namespace::reference(own))
+        .remedy(format!(
+            "take one of these labels away while the operation runs (`kubectl label namespace {own} \
+             {key}-`), and put it back after it"
+        )),
+    )
 }
 
 /// What keeps a namespace's pods from having a sidecar: a label of it.

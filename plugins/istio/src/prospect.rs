@@ -37,16 +37,6 @@ pub fn of(facts: &Facts, found: &Installation, all: &[Installation]) -> Vec<Pros
     ]
 }
 
-fn finding(code: &str, message: String, remedy: &str) -> Finding {
-    Finding {
-        code: code.into(),
-        severity: Severity::Error,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
-}
-
 /// To install what is there again mends it, and takes it over from others.
 fn install(facts: &Facts, found: &Installation, releases: &[PartRelease]) -> Prospect {
     let known = versions::CATALOGUE.known(&["base", "istiod"], facts);
@@ -67,14 +57,14 @@ fn install(facts: &Facts, found: &Installation, releases: &[PartRelease]) -> Pro
         ),
     };
     let prospect = possible("install", changes).to(to, || {
-        finding(
+        Finding::error(
             "istio-version-unavailable",
             format!(
                 "no charts of version {} are known, and no other is installed over it",
                 found.version
             ),
-            "put the charts of that version into the mirror",
         )
+        .remedy("put the charts of that version into the mirror")
     });
     asked_for(prospect, found)
 }
@@ -100,17 +90,17 @@ fn upgrade(
     }
     if operation == CANARY && releases.iter().any(|release| release.part == Part::Ztunnel) {
         let message = format!("{MESH} is in ambient mode: no node can have two proxies");
-        let why = finding(
-            "istio-canary-ambient",
-            message,
-            "upgrade in place (operation upgrade)",
-        );
+        let why =
+            Finding::error("istio-canary-ambient", message).remedy("upgrade in place (operation upgrade)");
         return refused(operation, why);
     }
     let Ok(from) = Version::parse(&found.version) else {
         let message = "which version is there cannot be told".to_owned();
         let remedy = "install the version that is wanted (operation install)";
-        return refused(operation, finding("istio-version-unknown", message, remedy));
+        return refused(
+            operation,
+            Finding::error("istio-version-unknown", message).remedy(remedy),
+        );
     };
     let mut charts = vec!["base", "istiod"];
     let has = |part: Part| releases.iter().any(|release| release.part == part);
@@ -149,11 +139,8 @@ fn upgrade(
     let prospect = possible(operation, changes).to(to, || {
         why.unwrap_or_else(|| {
             let message = format!("no version newer than {from} is known");
-            finding(
-                "istio-no-newer-version",
-                message,
-                "put newer charts into the mirror, when there are any",
-            )
+            Finding::error("istio-no-newer-version", message)
+                .remedy("put newer charts into the mirror, when there are any")
         })
     });
     let others = goes_along(releases).filter(|release| !release.ours);

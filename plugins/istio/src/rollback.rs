@@ -6,7 +6,7 @@ use meshery_mesh_kit::ownership::{ReleaseId, release_of};
 use meshery_mesh_kit::step::holds;
 use meshery_mesh_kit::webhook;
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 
 use crate::control_plane::{
@@ -68,23 +68,22 @@ fn has_default_validator(facts: &Facts, id: &ReleaseId) -> bool {
 }
 
 fn minds(facts: &Facts, id: &ReleaseId) -> Vec<Finding> {
-    let warning = |code: &str, message: String, remedy: &str| Finding {
-        code: code.into(),
-        severity: Severity::Warning,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    };
     match part(facts, id) {
-        Some(Part::Base) => vec![warning(
-            "rollback-of-definitions",
-            format!(
-                "the definitions of release {} go back: what only the newer ones know is dropped from custom resources \
-                 when they are next written, and definitions that only the newer revision has stay",
-                id.name
+        Some(Part::Base) => vec![
+            Finding::warning(
+                "rollback-of-definitions",
+                format!(
+                    "the definitions of release {} go back: what only the newer ones know is dropped \
+                     from custom resources when they are next written, and definitions that only the \
+                     newer revision has stay",
+                    id.name
+                ),
+            )
+            .remedy(
+                "take the control plane back before its definitions, and keep a copy of the custom \
+                 resources",
             ),
-            "take the control plane back before its definitions, and keep a copy of the custom resources",
-        )],
+        ],
         Some(Part::Istiod) => {
             let running: Vec<String> = proxies::versions(facts, revision_of(facts, id))
                 .iter()
@@ -95,14 +94,19 @@ fn minds(facts: &Facts, id: &ReleaseId) -> Vec<Finding> {
             } else {
                 format!("; there are now proxies of {}", running.join(", "))
             };
-            vec![warning(
-                "rollback-of-control-plane",
-                format!(
-                    "definitions and gateways stay as they are, and proxies keep their version until they are restarted; \
-                     none may be newer than its control plane{with}"
+            vec![
+                Finding::warning(
+                    "rollback-of-control-plane",
+                    format!(
+                        "definitions and gateways stay as they are, and proxies keep their version \
+                         until they are restarted; none may be newer than its control plane{with}"
+                    ),
+                )
+                .remedy(
+                    "the notes of the plan say which version the revision is of: restart newer \
+                     proxies and gateways afterwards",
                 ),
-                "the notes of the plan say which version the revision is of: restart newer proxies and gateways afterwards",
-            )]
+            ]
         }
         _ => Vec::new(),
     }

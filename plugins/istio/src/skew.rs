@@ -1,6 +1,6 @@
 //! How far versions of Istio may be apart: the project's rules for upgrades, and for proxies behind their control plane.
 
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use semver::Version;
 
 use crate::MESH;
@@ -16,51 +16,33 @@ const NODES: u64 = 1;
 
 /// What is to be said about going from one version to another.
 pub fn between(from: &Version, to: &Version, most: u64) -> Finding {
-    let finding = |code: &str, severity, message: String, remedy: String| Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy,
-    };
     let up = to.minor.checked_sub(from.minor);
     match up {
-        _ if from.major != to.major => finding(
+        _ if from.major != to.major => Finding::error(
             "upgrade-of-major",
-            Severity::Error,
             format!("from {MESH} {from} to {to} is another major version"),
-            "install the new one beside the old one and move to it by hand".into(),
-        ),
-        None => finding(
+        )
+        .remedy("install the new one beside the old one and move to it by hand"),
+        None => Finding::error(
             "downgrade",
-            Severity::Error,
             format!("{to} is older than {from}, by a minor version or more"),
-            "take back the operation that upgraded it (undo), or remove it and install the older one".into(),
-        ),
-        Some(up) if up > most => finding(
+        )
+        .remedy("take back the operation that upgraded it (undo), or remove it and install the older one"),
+        Some(up) if up > most => Finding::error(
             "upgrade-skips-versions",
-            Severity::Error,
             format!("from {from} to {to} are {up} minor versions at once, and {most} may be"),
-            format!("upgrade to {}.{} first", from.major, from.minor + most),
-        ),
-        Some(0) if from == to => finding(
+        )
+        .remedy(format!("upgrade to {}.{} first", from.major, from.minor + most)),
+        Some(0) if from == to => Finding::info(
             "istio-installed",
-            Severity::Info,
             format!("{MESH} {to} is there already: only what differs is changed"),
-            String::new(),
         ),
-        Some(0) if to < from => finding(
+        Some(0) if to < from => Finding::warning(
             "downgrade-of-patch",
-            Severity::Warning,
             format!("{to} is older than {from}: what was mended since comes back"),
-            "go on if that is wanted".into(),
-        ),
-        Some(_) => finding(
-            "upgrade",
-            Severity::Info,
-            format!("from {from} to {to}"),
-            String::new(),
-        ),
+        )
+        .remedy("go on if that is wanted"),
+        Some(_) => Finding::info("upgrade", format!("from {from} to {to}")),
     }
 }
 
@@ -81,6 +63,8 @@ pub fn serves(on_nodes: &Version, control_plane: &Version, is_ambient: bool) -> 
 
 #[cfg(test)]
 mod tests {
+    use meshery_plugin_api::message::finding::Severity;
+
     use super::*;
 
     #[test]

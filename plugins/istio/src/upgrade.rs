@@ -9,7 +9,7 @@ use meshery_mesh_kit::{adoption, need, parameter, precheck, schema, webhook};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Health, Installation, Severity};
+use meshery_plugin_api::message::finding::{Finding, Health, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use semver::Version;
 
@@ -276,15 +276,15 @@ fn elsewhere(facts: &Facts, plane: Plane<'_>) -> Vec<Finding> {
     };
     let of_nodes = of_istio(facts).into_iter().filter(of_nodes);
     of_nodes
-        .map(|release| Finding {
-            code: "istio-part-elsewhere".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "release {}/{} is not in the control plane's namespace, and keeps its version",
-                release.id.namespace, release.id.name
-            ),
-            object: None,
-            remedy: "upgrade it with helm, right after the control plane".into(),
+        .map(|release| {
+            Finding::warning(
+                "istio-part-elsewhere",
+                format!(
+                    "release {}/{} is not in the control plane's namespace, and keeps its version",
+                    release.id.namespace, release.id.name
+                ),
+            )
+            .remedy("upgrade it with helm, right after the control plane")
         })
         .collect()
 }
@@ -308,26 +308,25 @@ pub fn checked(
     findings.extend(authority::of(facts, &installed.namespace));
     match Version::parse(&installed.version) {
         Ok(from) => findings.push(skew::between(&from, &chosen.version, most)),
-        Err(_) => findings.push(Finding {
-            code: "istio-version-unknown".into(),
-            severity: Severity::Error,
-            message: "which version is there cannot be told: neither istiod's image nor its chart says"
-                .into(),
-            object: None,
-            remedy: "install the version that is wanted (operation install)".into(),
-        }),
+        Err(_) => findings.push(
+            Finding::error(
+                "istio-version-unknown",
+                "which version is there cannot be told: neither istiod's image nor its chart says",
+            )
+            .remedy("install the version that is wanted (operation install)"),
+        ),
     }
     if installed.health != Health::Healthy {
-        findings.push(Finding {
-            code: "istio-unhealthy".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "{MESH} in namespace \"{}\" is not healthy as it is",
-                installed.namespace
-            ),
-            object: None,
-            remedy: "mend that first: `mesheryctl mesh detect istio` says what is wrong".into(),
-        });
+        findings.push(
+            Finding::warning(
+                "istio-unhealthy",
+                format!(
+                    "{MESH} in namespace \"{}\" is not healthy as it is",
+                    installed.namespace
+                ),
+            )
+            .remedy("mend that first: `mesheryctl mesh detect istio` says what is wrong"),
+        );
     }
     findings.extend(crate::room::of_control_plane(request, &installed.namespace));
     findings.extend(crate::check::webhooks_of_others(facts));
@@ -341,18 +340,19 @@ pub fn too_old(proxies: &BTreeMap<Version, BTreeMap<String, usize>>, to: &Versio
     proxies
         .iter()
         .filter(|(version, _)| skew::unsupported(version, to))
-        .map(|(version, namespaces)| Finding {
-            code: "proxies-unsupported".into(),
-            severity: Severity::Error,
-            message: format!(
-                "proxies of version {version} ({}) would be served by a control plane of {to}, which supports its own \
-                 minor version and the one before",
-                proxies::counted(namespaces)
-            ),
-            object: None,
-            remedy: format!(
-                "restart their workloads first, so that they get the version of revision {DEFAULT_REVISION} as it is now"
-            ),
+        .map(|(version, namespaces)| {
+            Finding::error(
+                "proxies-unsupported",
+                format!(
+                    "proxies of version {version} ({}) would be served by a control plane of {to}, \
+                     which supports its own minor version and the one before",
+                    proxies::counted(namespaces)
+                ),
+            )
+            .remedy(format!(
+                "restart their workloads first, so that they get the version of revision \
+                 {DEFAULT_REVISION} as it is now"
+            ))
         })
         .collect()
 }

@@ -136,41 +136,27 @@ pub fn analyze(facts: &Facts) -> Vec<Finding> {
             .iter()
             .find(|(group, kind)| !kind_is_whole(facts, group, kind));
         if let Some((_, kind)) = partial {
-            findings.push(note(
-                vetter.name,
-                Severity::Warning,
-                format!(
-                    "not all {kind} objects could be read: what follows from them may be missing or wrong"
-                ),
-                "use an identity that may list them in all namespaces",
-            ));
+            findings.push(
+                Finding::warning(
+                    vetter.name,
+                    format!(
+                        "not all {kind} objects could be read: what follows from them may be missing or wrong"
+                    ),
+                )
+                .remedy("use an identity that may list them in all namespaces"),
+            );
         }
         let found = (vetter.vet)(&seen);
         if found.is_empty() && partial.is_none() {
-            findings.push(note(vetter.name, Severity::Info, "nothing to mend".into(), ""));
+            findings.push(Finding::info(vetter.name, "nothing to mend"));
         }
         findings.extend(found);
     }
     findings
 }
 
-fn note(vetter: &str, severity: Severity, message: String, remedy: &str) -> Finding {
-    Finding {
-        code: vetter.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
-}
-
-fn about(mut finding: Finding, api: &str, kind: &str, object: &Value) -> Finding {
-    finding.object = Some(ObjectRef::new(api, kind, namespace(object), name(object)));
-    finding
-}
-
-fn pod_note(vetter: &str, severity: Severity, pod: &Value, message: String, remedy: &str) -> Finding {
-    about(note(vetter, severity, message, remedy), "v1", "Pod", pod)
+fn reference(api_version: &str, kind: &str, object: &Value) -> ObjectRef {
+    ObjectRef::new(api_version, kind, namespace(object), name(object))
 }
 
 /// Pods that are to have a sidecar and have none.
@@ -196,7 +182,9 @@ fn pods_in_mesh(seen: &Seen<'_>) -> Vec<Finding> {
                 namespace(pod)
             );
             let remedy = "restart its workload; it was made before the label, or while the injector could not be called";
-            pod_note("podsinmesh", Severity::Warning, pod, message, remedy)
+            Finding::warning("podsinmesh", message)
+                .about(reference("v1", "Pod", pod))
+                .remedy(remedy)
         })
         .collect()
 }
@@ -220,16 +208,18 @@ fn mesh_version(seen: &Seen<'_>) -> Vec<Finding> {
             continue;
         };
         if !revisions.contains(proxy.revision.as_str()) {
-            findings.push(pod_note(
-                "meshversion",
-                Severity::Error,
-                pod,
-                format!(
-                    "the proxy of pod {} in namespace \"{}\" is of revision \"{}\", which has no control plane",
-                    proxy.pod, proxy.namespace, proxy.revision
-                ),
-                "restart its workload, so that it gets a proxy of a control plane that is there",
-            ));
+            findings.push(
+                Finding::error(
+                    "meshversion",
+                    format!(
+                        "the proxy of pod {} in namespace \"{}\" is of revision \"{}\", which has no \
+                         control plane",
+                        proxy.pod, proxy.namespace, proxy.revision
+                    ),
+                )
+                .about(reference("v1", "Pod", pod))
+                .remedy("restart its workload, so that it gets a proxy of a control plane that is there"),
+            );
             continue;
         }
         let (Some(version), Some(plane)) = (proxy.version, planes.get(&proxy.revision)) else {
@@ -243,16 +233,19 @@ fn mesh_version(seen: &Seen<'_>) -> Vec<Finding> {
         } else {
             Severity::Warning
         };
-        findings.push(pod_note(
-            "meshversion",
-            severity,
-            pod,
-            format!(
-                "the proxy of pod {} in namespace \"{}\" is of version {version}, its control plane of {plane}",
-                proxy.pod, proxy.namespace
-            ),
-            "restart its workload",
-        ));
+        findings.push(
+            Finding::new(
+                severity,
+                "meshversion",
+                format!(
+                    "the proxy of pod {} in namespace \"{}\" is of version {version}, its control plane \
+                     of {plane}",
+                    proxy.pod, proxy.namespace
+                ),
+            )
+            .about(reference("v1", "Pod", pod))
+            .remedy("restart its workload"),
+        );
     }
     findings
 }
@@ -270,7 +263,9 @@ fn app_label(seen: &Seen<'_>) -> Vec<Finding> {
                 namespace(pod)
             );
             let remedy = "give its workload's template the labels app and version";
-            pod_note("applabel", Severity::Warning, pod, message, remedy)
+            Finding::warning("applabel", message)
+                .about(reference("v1", "Pod", pod))
+                .remedy(remedy)
         })
         .collect()
 }
@@ -301,8 +296,8 @@ fn service_port_prefix(seen: &Seen<'_>) -> Vec<Finding> {
                 namespace(service)
             );
             let remedy = "name it PROTOCOL or PROTOCOL-SOMETHING, as in http-web, or set appProtocol";
-            let finding = note("serviceportprefix", Severity::Warning, message, remedy);
-            findings.push(about(finding, "v1", "Service", service));
+            let finding = Finding::warning("serviceportprefix", message).remedy(remedy);
+            findings.push(finding.about(reference("v1", "Service", service)));
         }
     }
     findings
@@ -360,19 +355,20 @@ fn service_association(seen: &Seen<'_>) -> Vec<Finding> {
                     .entry(target.to_string())
                     .or_insert_with(|| (name(service), protocol.clone()));
                 if *before != protocol {
-                    findings.push(pod_note(
-                        "serviceassociation",
-                        Severity::Warning,
-                        pod,
-                        format!(
-                            "pod {} in namespace \"{}\" gets {before} by Service {other} and {protocol} by Service {} on \
-                             port {target}",
-                            name(pod),
-                            namespace(pod),
-                            name(service)
-                        ),
-                        "use one protocol for one port, in all Services of a workload",
-                    ));
+                    findings.push(
+                        Finding::warning(
+                            "serviceassociation",
+                            format!(
+                                "pod {} in namespace \"{}\" gets {before} by Service {other} and \
+                                 {protocol} by Service {} on port {target}",
+                                name(pod),
+                                namespace(pod),
+                                name(service)
+                            ),
+                        )
+                        .about(reference("v1", "Pod", pod))
+                        .remedy("use one protocol for one port, in all Services of a workload"),
+                    );
                 }
             }
         }
@@ -437,8 +433,8 @@ fn dangling_host(seen: &Seen<'_>) -> Vec<Finding> {
             let remedy = "name a Service that is there (NAME for one of the route's own namespace, \
                           NAME.NAMESPACE.svc.cluster.local for any: a host with a dot is taken as it is), or declare the host as a \
                           ServiceEntry";
-            let finding = note("danglingroutedestinationhost", Severity::Error, message, remedy);
-            findings.push(about(finding, ROUTING_VERSION, "VirtualService", route));
+            let finding = Finding::error("danglingroutedestinationhost", message).remedy(remedy);
+            findings.push(finding.about(reference(ROUTING_VERSION, "VirtualService", route)));
         }
     }
     findings

@@ -132,16 +132,6 @@ pub const PAGES: Pages = &[
 /// About all else.
 pub const PAGE: &str = "https://linkerd.io/2-edge/tasks/install-helm/";
 
-pub fn finding(code: &str, severity: Severity, message: String, remedy: impl Into<String>) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    }
-}
-
 pub fn install(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings = before(request, |found, wish, others| Some(beside(found, wish, others)))?;
     findings.extend(webhook_certificate::renewed(&request.facts));
@@ -181,23 +171,25 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
         wish.is_upgrade && !wish.takes_out,
     ));
     if wish.line == "stable" {
-        findings.push(finding(
-            "linkerd-stable-ended",
-            Severity::Warning,
-            format!("the stable line ended in public on {}", versions::STABLE_ENDED),
-            "choose line edge, unless something depends on stable-2.14.10",
-        ));
+        findings.push(
+            Finding::warning(
+                "linkerd-stable-ended",
+                format!("the stable line ended in public on {}", versions::STABLE_ENDED),
+            )
+            .remedy("choose line edge, unless something depends on stable-2.14.10"),
+        );
     }
     if !wish.missing_definitions.is_empty() {
-        findings.push(finding(
-            "linkerd-gateway-api-missing",
-            Severity::Error,
-            format!(
-                "definitions of the Gateway API are missing: {}",
-                wish.missing_definitions.join(", ")
-            ),
-            "let the chart bring them (gateway_api=missing), or install them first",
-        ));
+        findings.push(
+            Finding::error(
+                "linkerd-gateway-api-missing",
+                format!(
+                    "definitions of the Gateway API are missing: {}",
+                    wish.missing_definitions.join(", ")
+                ),
+            )
+            .remedy("let the chart bring them (gateway_api=missing), or install them first"),
+        );
     }
     match detect::installations(facts) {
         Ok(installations) => {
@@ -206,12 +198,13 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
                 findings.extend(judge(found, &wish, others));
             }
         }
-        Err(_) => findings.push(finding(
-            "linkerd-unknown",
-            Severity::Warning,
-            format!("whether {MESH} is installed already cannot be told"),
-            "use an identity that may list Deployments and webhook configurations",
-        )),
+        Err(_) => findings.push(
+            Finding::warning(
+                "linkerd-unknown",
+                format!("whether {MESH} is installed already cannot be told"),
+            )
+            .remedy("use an identity that may list Deployments and webhook configurations"),
+        ),
     }
     findings.extend(webhooks_of_others(facts));
     Ok(findings)
@@ -225,16 +218,17 @@ fn webhooks_of_others(facts: &Facts) -> Vec<Finding> {
 /// With high availability no two replicas of a Deployment are put on one node.
 fn nodes_for_replicas(facts: &Facts) -> Option<Finding> {
     let nodes = precheck::nodes_for_pods(facts).filter(|nodes| *nodes < install::HA_REPLICAS)?;
-    Some(finding(
-        "linkerd-ha-nodes",
-        Severity::Warning,
-        format!(
-            "high availability puts {} replicas of each Deployment on as many nodes, and {nodes} take pods: the control plane \
-             would not come up whole",
-            install::HA_REPLICAS
-        ),
-        "add nodes first, or go on without high availability (ha)",
-    ))
+    Some(
+        Finding::warning(
+            "linkerd-ha-nodes",
+            format!(
+                "high availability puts {} replicas of each Deployment on as many nodes, and {nodes} \
+                 take pods: the control plane would not come up whole",
+                install::HA_REPLICAS
+            ),
+        )
+        .remedy("add nodes first, or go on without high availability (ha)"),
+    )
 }
 
 /// The proof asks for a pod that gets a proxy. Where that would be refused, or no webhook sees it, a control plane that works
@@ -255,16 +249,14 @@ pub fn unprovable(facts: &Facts, cni: bool) -> Option<Finding> {
         let why = format!("has {WEBHOOKS_DISABLED}=disabled: no webhook sees its pods");
         (WEBHOOKS_DISABLED, why, "")
     };
-    let mut found = finding(
+    let found = Finding::error(
         "linkerd-unprovable",
-        Severity::Error,
         format!("namespace \"{place}\", in which injection is proved by a dry run, {why}"),
-        format!(
-            "take that label away while the operation runs (`kubectl label namespace {place} {key}-`){instead}"
-        ),
-    );
-    found.object = Some(namespace::reference(place));
-    Some(found)
+    )
+    .remedy(format!(
+        "take that label away while the operation runs (`kubectl label namespace {place} {key}-`){instead}"
+    ));
+    Some(found.about(namespace::reference(place)))
 }
 
 pub fn described(found: &Installation) -> String {
@@ -281,35 +273,31 @@ pub fn described(found: &Installation) -> String {
 fn beside(found: &Installation, wish: &install::Wish, others: Option<Finding>) -> Finding {
     let there = described(found);
     if found.namespace != wish.namespace {
-        finding(
+        Finding::error(
             "linkerd-installed",
-            Severity::Error,
             format!("there is {there}, and a cluster takes one {MESH} only"),
-            format!(
-                "remove it first, or install into namespace \"{}\"",
-                found.namespace
-            ),
         )
+        .remedy(format!(
+            "remove it first, or install into namespace \"{}\"",
+            found.namespace
+        ))
     } else if let Some(others) = others.clone().filter(|others| others.severity == Severity::Error) {
         others
     } else if found.version != wish.version.to_string() && !found.version.is_empty() {
-        finding(
+        Finding::error(
             "linkerd-other-version",
-            Severity::Error,
             format!(
                 "there is {there}, and {} is to be installed over it",
                 versions::name(&wish.version)
             ),
-            "go from one version to another by operation upgrade",
         )
+        .remedy("go from one version to another by operation upgrade")
     } else if let Some(adopted) = others {
         adopted
     } else {
-        finding(
+        Finding::info(
             "linkerd-installed",
-            Severity::Info,
             format!("there is {there}: only what differs is changed, and what is missing is put back"),
-            "",
         )
     }
 }
@@ -320,12 +308,13 @@ pub fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>)
         return None;
     }
     if found.installed_by == "linkerd" || found.installed_by == "unknown" {
-        return Some(finding(
-            "linkerd-of-others",
-            Severity::Error,
-            format!("there is {there}, which is of no Helm release"),
-            "upgrade it with what installed it, or take it over first: operation install with adopt",
-        ));
+        return Some(
+            Finding::error(
+                "linkerd-of-others",
+                format!("there is {there}, which is of no Helm release"),
+            )
+            .remedy("upgrade it with what installed it, or take it over first: operation install with adopt"),
+        );
     }
     if others
         .as_ref()
@@ -334,35 +323,44 @@ pub fn over(found: &Installation, wish: &install::Wish, others: Option<Finding>)
         return others;
     }
     let Ok(version) = Version::parse(&found.version) else {
-        return Some(finding(
-            "linkerd-version-unknown",
-            Severity::Warning,
-            format!(
-                "there is {there}: whether {} is newer cannot be told",
-                versions::name(&wish.version)
-            ),
-            "make sure that it is",
-        ));
+        return Some(
+            Finding::warning(
+                "linkerd-version-unknown",
+                format!(
+                    "there is {there}: whether {} is newer cannot be told",
+                    versions::name(&wish.version)
+                ),
+            )
+            .remedy("make sure that it is"),
+        );
     };
     let wanted = versions::name(&wish.version);
     if version > wish.version {
-        return Some(finding(
-            "linkerd-downgrade",
-            Severity::Error,
-            format!("there is {there}, which is newer than {wanted}"),
-            "definitions cannot be taken back to an older form: take the upgrade back (operation undo) instead",
-        ));
+        return Some(
+            Finding::error(
+                "linkerd-downgrade",
+                format!("there is {there}, which is newer than {wanted}"),
+            )
+            .remedy(
+                "definitions cannot be taken back to an older form: take the upgrade back (operation undo) \
+                 instead",
+            ),
+        );
     }
     // A stable version has no date; 2.14 is what edge releases of 2024 can follow.
     let months = |version: &Version| version.major * 12 + version.minor;
     let apart = months(&wish.version).saturating_sub(months(&version));
     if versions::line_of(&version) != wish.line || apart > 12 {
-        return Some(finding(
-            "linkerd-skew",
-            Severity::Warning,
-            format!("from {there} to {wanted} is farther than the project tries out"),
-            "go by a version in between, or try it on another cluster first; proxies of both must work together meanwhile",
-        ));
+        return Some(
+            Finding::warning(
+                "linkerd-skew",
+                format!("from {there} to {wanted} is farther than the project tries out"),
+            )
+            .remedy(
+                "go by a version in between, or try it on another cluster first; proxies of both must work \
+                 together meanwhile",
+            ),
+        );
     }
     others
 }
@@ -375,12 +373,16 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings: Vec<Finding> = cut_off::warning(pods, remedy).into_iter().collect();
     let injected = removal::injected(facts);
     if !injected.is_empty() {
-        findings.push(finding(
-            "namespaces-in-mesh",
-            Severity::Warning,
-            format!("namespaces in the mesh: {}", injected.join(", ")),
-            "take them out first (operation uninject, with restart): proxies without a control plane end with their certificates",
-        ));
+        findings.push(
+            Finding::warning(
+                "namespaces-in-mesh",
+                format!("namespaces in the mesh: {}", injected.join(", ")),
+            )
+            .remedy(
+                "take them out first (operation uninject, with restart): proxies without a control plane \
+                 end with their certificates",
+            ),
+        );
     }
     findings.extend(gaps(facts));
     for release in removal::going(facts, in_namespace) {
@@ -427,20 +429,19 @@ fn init_refused(facts: &Facts, target: &str) -> Option<Finding> {
             format!("install {MESH} with the CNI plugin (parameter cni)"),
         )
     };
-    let mut found = finding(
+    let found = Finding::warning(
         "pod-security",
-        Severity::Warning,
         format!(
-            "namespace \"{target}\" enforces PodSecurity \"{level}\", which refuses {what}: its pods would not be made"
+            "namespace \"{target}\" enforces PodSecurity \"{level}\", which refuses {what}: its \
+             pods would not be made"
         ),
-        format!(
-            "{remedy}, or `kubectl label namespace {target} {}=privileged --overwrite`, if that is wanted; see \
-             https://kubernetes.io/docs/concepts/security/pod-security-admission/",
-            namespace::ENFORCED
-        ),
-    );
-    found.object = Some(namespace::reference(target));
-    Some(found)
+    )
+    .remedy(format!(
+        "{remedy}, or `kubectl label namespace {target} {}=privileged --overwrite`, if that is \
+         wanted; see https://kubernetes.io/docs/concepts/security/pod-security-admission/",
+        namespace::ENFORCED
+    ));
+    Some(found.about(namespace::reference(target)))
 }
 
 /// What others have said about a namespace that contradicts us.
@@ -450,29 +451,38 @@ fn annotations(facts: &Facts, target: &str) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if detect::is_kept_from_webhooks(object) {
-        findings.push(finding(
-            "namespace-kept-from-webhooks",
-            Severity::Error,
-            format!("no webhook of {MESH} sees pods of namespace \"{target}\" (label config.linkerd.io/admission-webhooks)"),
-            "choose another namespace, or take the label away if that is wanted",
-        ));
+        findings.push(
+            Finding::error(
+                "namespace-kept-from-webhooks",
+                format!(
+                    "no webhook of {MESH} sees pods of namespace \"{target}\" (label \
+                     config.linkerd.io/admission-webhooks)"
+                ),
+            )
+            .remedy("choose another namespace, or take the label away if that is wanted"),
+        );
     }
     let ours = annotation(object, injection::ANNOTATION.mark).is_some();
     if let Some(value) = annotation(object, INJECT).filter(|_| !ours) {
-        findings.push(finding(
-            "annotation-of-others",
-            Severity::Warning,
-            format!("namespace \"{target}\" has {INJECT}={value}, set by somebody else"),
-            "if it is to change, the preview shows a conflict, and who else minds",
-        ));
+        findings.push(
+            Finding::warning(
+                "annotation-of-others",
+                format!("namespace \"{target}\" has {INJECT}={value}, set by somebody else"),
+            )
+            .remedy("if it is to change, the preview shows a conflict, and who else minds"),
+        );
     }
     if let Some(value) = label(object, "istio-injection").or_else(|| label(object, "istio.io/rev")) {
-        findings.push(finding(
-            "two-meshes",
-            Severity::Warning,
-            format!("namespace \"{target}\" is in Istio too (its label says \"{value}\"): pods would get two proxies"),
-            "take it out of one of the two meshes",
-        ));
+        findings.push(
+            Finding::warning(
+                "two-meshes",
+                format!(
+                    "namespace \"{target}\" is in Istio too (its label says \"{value}\"): pods would get two \
+                     proxies"
+                ),
+            )
+            .remedy("take it out of one of the two meshes"),
+        );
     }
     findings
 }
@@ -493,12 +503,13 @@ fn injector(facts: &Facts, target: &str) -> Vec<Finding> {
     if !kind_is_whole(facts, WEBHOOKS, kind) {
         return Vec::new();
     }
-    vec![finding(
-        "linkerd-not-installed",
-        Severity::Error,
-        format!("{MESH} is not installed: nothing would inject proxies"),
-        "install it first (operation install)",
-    )]
+    vec![
+        Finding::error(
+            "linkerd-not-installed",
+            format!("{MESH} is not installed: nothing would inject proxies"),
+        )
+        .remedy("install it first (operation install)"),
+    ]
 }
 
 pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Finding>, PluginError> {
@@ -535,12 +546,7 @@ pub fn beside_control_plane(request: &PlanRequest) -> Result<Vec<Finding>, Plugi
         && !installations.iter().any(|found| found.namespace == control_plane)
     {
         let error = detect::not_installed(&installations, control_plane);
-        findings.push(finding(
-            "linkerd-not-installed",
-            Severity::Error,
-            error.message,
-            error.remedy,
-        ));
+        findings.push(Finding::error("linkerd-not-installed", error.message).remedy(error.remedy));
     }
     Ok(findings)
 }

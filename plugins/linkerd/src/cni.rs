@@ -4,11 +4,10 @@ use meshery_mesh_kit::object::{label, name, namespace};
 use meshery_mesh_kit::platform::recognised;
 use meshery_mesh_kit::{need, precheck};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use serde_json::{Value, json};
 
 use crate::MESH;
-use crate::check::finding;
 use crate::control_plane::CNI;
 
 /// Platforms whose nodes have these elsewhere; the first asks the facts, the second is none of them.
@@ -50,21 +49,19 @@ pub fn of_openshift(platform: Option<&str>, with_plugin: bool) -> Option<Finding
         return None;
     }
     Some(if with_plugin {
-        finding(
+        Finding::warning(
             "linkerd-openshift",
-            Severity::Warning,
             format!("OpenShift lets no pod reach into its node unless its service account may: {CNI}/{CNI}"),
-            format!(
-                "`oc adm policy add-scc-to-user privileged -z {CNI} -n {CNI}`, before the plugin is waited for"
-            ),
         )
+        .remedy(format!(
+            "`oc adm policy add-scc-to-user privileged -z {CNI} -n {CNI}`, before the plugin is waited for"
+        ))
     } else {
-        finding(
+        Finding::warning(
             "linkerd-openshift",
-            Severity::Warning,
             format!("OpenShift refuses the rights that the init container of a proxy of {MESH} needs"),
-            "install it with the CNI plugin (parameter cni)",
         )
+        .remedy("install it with the CNI plugin (parameter cni)")
     })
 }
 
@@ -93,18 +90,18 @@ pub fn missing_on_nodes(facts: &Facts) -> Option<Finding> {
     // It may be kept from nodes by a selector or by taints, as far as nodes were read.
     let wanted = count("desiredNumberScheduled")?.max(precheck::nodes(facts));
     (ready < wanted).then(|| {
-        finding(
+        Finding::warning(
             "linkerd-cni-nodes",
-            Severity::Warning,
             format!(
-                "the CNI plugin is ready on {ready} of {wanted} nodes: on the others pods with a proxy do not start"
-            ),
-            format!(
-                "`kubectl get pods --namespace {} --output wide` says on which it is not; its taints and selectors are values of chart \
-                 linkerd2-cni",
-                namespace(plugin)
+                "the CNI plugin is ready on {ready} of {wanted} nodes: on the others pods with a \
+                 proxy do not start"
             ),
         )
+        .remedy(format!(
+            "`kubectl get pods --namespace {} --output wide` says on which it is not; its \
+             taints and selectors are values of chart linkerd2-cni",
+            namespace(plugin)
+        ))
     })
 }
 

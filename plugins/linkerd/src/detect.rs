@@ -15,7 +15,6 @@ use meshery_plugin_api::message::finding::{
 use semver::Version;
 use serde_json::Value;
 
-use crate::check::finding;
 use crate::control_plane::{
     CONTROL_PLANE_NS, DEPLOYMENTS, INBOUND_POLICY, INJECTOR, ISSUER, PROXY_VERSION, TRUST_ROOTS, VALIDATORS,
     WEBHOOKS, webhook as webhook_ref,
@@ -156,15 +155,16 @@ impl Found<'_> {
         findings.extend(trust::issuer(facts, of_namespace));
         findings.extend(trust::behind(facts, of_namespace));
         if versions::parse(&version).is_some_and(|version| versions::line_of(&version) == "stable") {
-            findings.push(finding(
-                "linkerd-stable-ended",
-                Severity::Warning,
-                format!(
-                    "{MESH} {version} is of the stable line, which ended in public on {}",
-                    versions::STABLE_ENDED
-                ),
-                "go over to line edge, or to a vendor's releases",
-            ));
+            findings.push(
+                Finding::warning(
+                    "linkerd-stable-ended",
+                    format!(
+                        "{MESH} {version} is of the stable line, which ended in public on {}",
+                        versions::STABLE_ENDED
+                    ),
+                )
+                .remedy("go over to line edge, or to a vendor's releases"),
+            );
         }
         if !namespaces.is_empty() {
             findings.push(mutual_tls(facts, of_namespace, with_proxies));
@@ -218,12 +218,13 @@ impl Found<'_> {
         }
         if !missing.is_empty() {
             health = Health::Incomplete;
-            findings.push(finding(
-                "linkerd-incomplete",
-                Severity::Error,
-                format!("parts of the control plane are missing: {}", missing.join(", ")),
-                "install the same version again, or finish the removal (operation remove)",
-            ));
+            findings.push(
+                Finding::error(
+                    "linkerd-incomplete",
+                    format!("parts of the control plane are missing: {}", missing.join(", ")),
+                )
+                .remedy("install the same version again, or finish the removal (operation remove)"),
+            );
         }
         let silent: Vec<Finding> = self
             .webhooks
@@ -258,14 +259,16 @@ impl Found<'_> {
             }
             health = worse(health, Health::Degraded);
             let kind = if *name == INJECTOR { MUTATING } else { VALIDATING };
-            let mut found = finding(
-                "linkerd-webhook-without-ca",
-                Severity::Error,
-                format!("{name} has no CA bundle: the API server cannot call it"),
-                "install the same version again, or look at what should write the bundle (cert-manager)",
+            findings.push(
+                Finding::error(
+                    "linkerd-webhook-without-ca",
+                    format!("{name} has no CA bundle: the API server cannot call it"),
+                )
+                .remedy(
+                    "install the same version again, or look at what should write the bundle (cert-manager)",
+                )
+                .about(webhook_ref(kind, name)),
             );
-            found.object = Some(webhook_ref(kind, name));
-            findings.push(found);
         }
         health
     }
@@ -311,15 +314,16 @@ impl Found<'_> {
                 .iter()
                 .map(|source| format!("{} {}", source.source, source.version))
                 .collect();
-            findings.push(finding(
-                "linkerd-version-mismatch",
-                Severity::Warning,
-                format!(
-                    "images, labels and charts of the control plane do not agree: {}",
-                    all.join(", ")
-                ),
-                "install the version that is wanted again",
-            ));
+            findings.push(
+                Finding::warning(
+                    "linkerd-version-mismatch",
+                    format!(
+                        "images, labels and charts of the control plane do not agree: {}",
+                        all.join(", ")
+                    ),
+                )
+                .remedy("install the version that is wanted again"),
+            );
         }
         version
     }
@@ -366,7 +370,7 @@ fn mutual_tls(facts: &Facts, of_namespace: &str, with_proxies: usize) -> Finding
         let of_their_own: Vec<String> = of_their_own.into_iter().collect();
         message = format!("{message}; {}", of_their_own.join(", "));
     }
-    finding("linkerd-mtls", Severity::Info, message, "")
+    Finding::info("linkerd-mtls", message)
 }
 
 /// The worse of two; what is not known is worse than what works, and better than what does not.

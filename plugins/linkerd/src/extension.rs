@@ -9,7 +9,7 @@ use meshery_mesh_kit::{adoption, application, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule};
 use semver::Version;
 use serde_json::{Value, json};
@@ -165,17 +165,21 @@ pub fn check_install(request: &PlanRequest, extension: &Extension) -> Result<Vec
     if let (Ok(installed), Ok(chosen)) = (Version::parse(&installed), chosen(request, extension))
         && chosen.version != installed
     {
-        findings.push(check::finding(
-            "linkerd-extension-skew",
-            Severity::Warning,
-            format!(
-                "extension {} would be of {}, and the control plane is of {}",
-                extension.name,
-                versions::name(&chosen.version),
-                versions::name(&installed)
+        findings.push(
+            Finding::warning(
+                "linkerd-extension-skew",
+                format!(
+                    "extension {} would be of {}, and the control plane is of {}",
+                    extension.name,
+                    versions::name(&chosen.version),
+                    versions::name(&installed)
+                ),
+            )
+            .remedy(
+                "leave version out: the control plane's is taken; or upgrade the control plane first \
+                 (operation upgrade)",
             ),
-            "leave version out: the control plane's is taken; or upgrade the control plane first (operation upgrade)",
-        ));
+        );
     }
     Ok(findings)
 }
@@ -188,11 +192,16 @@ pub fn behind(facts: &Facts) -> Option<Finding> {
         .map(|release| format!("{} in namespace {}", release.part.step(), release.id.namespace))
         .collect();
     (!left.is_empty()).then(|| {
-        check::finding(
+        Finding::warning(
             "linkerd-extensions-behind",
-            Severity::Warning,
-            format!("extensions stay at the version that they have: {}", left.join(", ")),
-            "bring them to the same version afterwards (operation install-viz or install-multicluster, version left out)",
+            format!(
+                "extensions stay at the version that they have: {}",
+                left.join(", ")
+            ),
+        )
+        .remedy(
+            "bring them to the same version afterwards (operation install-viz or install-multicluster, \
+             version left out)",
         )
     })
 }

@@ -8,13 +8,12 @@ use meshery_mesh_kit::object::{annotation, name, namespace, text};
 use meshery_mesh_kit::ownership::release_of;
 use meshery_mesh_kit::step::material;
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::material::{MaterialEntry, MaterialItem};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::Step;
 use serde_json::Value;
 
-use crate::check::finding;
 use crate::control_plane::ISSUER;
 
 /// The type of most.
@@ -63,30 +62,31 @@ pub fn unfit(facts: &Facts, in_namespace: &str) -> Option<Finding> {
         .iter()
         .find(|(wanted, of_cli)| !has(secret, wanted) && !has(secret, of_cli));
     let certificate = NAMES[0];
-    let mut found = match missing {
-        Some((wanted, of_cli)) if has(secret, certificate.0) || has(secret, certificate.1) => finding(
+    let found = match missing {
+        Some((wanted, of_cli)) if has(secret, certificate.0) || has(secret, certificate.1) => Finding::error(
             "linkerd-issuer-key-missing",
-            Severity::Error,
             format!(
-                "Secret {in_namespace}/{ISSUER} has the issuer's certificate, and no key ({wanted} or {of_cli})"
+                "Secret {in_namespace}/{ISSUER} has the issuer's certificate, and no key ({wanted} \
+                 or {of_cli})"
             ),
-            format!(
-                "put the key into it under {of_cli}, as the CLI does; where it is lost, delete the Secret and make another issuer that \
-                 the anchors there have signed"
-            ),
-        ),
-        _ => finding(
+        )
+        .remedy(format!(
+            "put the key into it under {of_cli}, as the CLI does; where it is lost, delete the \
+             Secret and make another issuer that the anchors there have signed"
+        )),
+        _ => Finding::error(
             "linkerd-issuer-type",
-            Severity::Error,
             format!(
                 "Secret {in_namespace}/{ISSUER} is of type \"{}\", and {TLS} is needed",
                 text(secret, "/type")
             ),
-            "make it anew with `kubectl create secret tls`; a chart that has made it with its own values would fight over it",
+        )
+        .remedy(
+            "make it anew with `kubectl create secret tls`; a chart that has made it with its \
+             own values would fight over it",
         ),
     };
-    found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
-    Some(found)
+    Some(found.about(ObjectRef::new("v1", "Secret", in_namespace, ISSUER)))
 }
 
 /// The step that gives what the CLI has made, or a chart that it is taken from, the names that the control plane is told to take.

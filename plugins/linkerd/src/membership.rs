@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshery_mesh_kit::members::{self, Place};
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::member::Members;
 use semver::Version;
 use serde_json::Value;
 
-use crate::check::finding;
 use crate::control_plane::{CONTROL_PLANE_NS, INJECT, PROXY_VERSION};
 use crate::detect::proxies;
 use crate::versions;
@@ -95,7 +94,7 @@ fn proxied(facts: &Facts, of_namespace: &str) -> Option<Finding> {
         .map(|(namespace, count)| format!("{count} in {namespace}"))
         .collect();
     let message = format!("proxies: {}", counted.join(", "));
-    Some(finding("linkerd-proxies", Severity::Info, message, ""))
+    Some(Finding::info("linkerd-proxies", message))
 }
 
 /// Pods that ask for a proxy, by their own annotation or by their namespace's, and have none; but for those that no proxy is put
@@ -118,14 +117,16 @@ fn without_proxy(facts: &Facts, of_namespace: &str) -> Vec<Finding> {
             let count = pods.len();
             pods.truncate(LISTED);
             let more = if count > LISTED { ", ..." } else { "" };
-            finding(
+            Finding::warning(
                 "linkerd-pods-without-proxy",
-                Severity::Warning,
                 format!(
                     "{count} pods in namespace \"{member}\" ask for a proxy and have none: {}{more}",
                     pods.join(", ")
                 ),
-                "restart their workloads (operation restart): they were made before they asked for it, or while no injector answered",
+            )
+            .remedy(
+                "restart their workloads (operation restart): they were made before they asked for it, \
+                 or while no injector answered",
             )
         })
         .collect()
@@ -146,14 +147,15 @@ fn behind(facts: &Facts, of_namespace: &str, version: &str) -> Option<Finding> {
     let (pods, of): (usize, usize) = (old.values().sum(), old.len());
     let listed: Vec<&str> = old.keys().copied().take(LISTED).collect();
     let more = if of > LISTED { ", ..." } else { "" };
-    Some(finding(
-        "linkerd-proxies-behind",
-        Severity::Warning,
-        format!(
-            "{pods} pods have proxies of another version than {}: in {}{more}",
-            versions::name(&ours),
-            listed.join(", ")
-        ),
-        "restart them, one namespace after the other (operation restart)",
-    ))
+    Some(
+        Finding::warning(
+            "linkerd-proxies-behind",
+            format!(
+                "{pods} pods have proxies of another version than {}: in {}{more}",
+                versions::name(&ours),
+                listed.join(", ")
+            ),
+        )
+        .remedy("restart them, one namespace after the other (operation restart)"),
+    )
 }

@@ -9,10 +9,9 @@ use std::net::IpAddr;
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{name, namespace, text};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use serde_json::Value;
 
-use crate::check::finding;
 use crate::control_plane::CONTROL_PLANE;
 use crate::{MESH, config};
 
@@ -48,17 +47,17 @@ pub fn outside(facts: &Facts, in_namespace: &str, given: Option<&Value>) -> Opti
         named = format!("{named} and {more} more");
     }
     (!outside.is_empty()).then(|| {
-        finding(
+        Finding::warning(
             "linkerd-cluster-networks",
-            Severity::Warning,
             format!(
-                "outside of the networks that {MESH} takes for the cluster's own ({networks}): {named}: traffic to there is neither \
-                 balanced nor has mutual TLS"
-            ),
-            format!(
-                "give them with the others in values, as in {{\"{CONTROL_PLANE}\": {{\"clusterNetworks\": \"{networks},...\"}}}}"
+                "outside of the networks that {MESH} takes for the cluster's own ({networks}): \
+                 {named}: traffic to there is neither balanced nor has mutual TLS"
             ),
         )
+        .remedy(format!(
+            "give them with the others in values, as in {{\"{CONTROL_PLANE}\": \
+             {{\"clusterNetworks\": \"{networks},...\"}}}}"
+        ))
     })
 }
 

@@ -6,7 +6,7 @@ use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation, Prospect, Severity};
 use semver::Version;
 
-use crate::check::{described, finding, over};
+use crate::check::{described, over};
 use crate::control_plane::{CONTROL_PLANE, CRDS};
 use crate::{MESH, cli, install, recovery, remove, rotation, trust, versions};
 
@@ -25,10 +25,6 @@ fn known(facts: &Facts) -> Vec<Version> {
         .iter()
         .flat_map(|line| line.known(&[CRDS, CONTROL_PLANE], facts))
         .collect()
-}
-
-fn error(code: &str, message: String, remedy: &str) -> Finding {
-    finding(code, Severity::Error, message, remedy)
 }
 
 /// To install what is there again mends it, and takes it over from others.
@@ -50,14 +46,14 @@ fn install(facts: &Facts, found: &Installation) -> Prospect {
         None => "what is missing is put back",
     };
     let mut prospect = possible("install", changes).to(to, || {
-        error(
+        Finding::error(
             "linkerd-version-unavailable",
             format!(
                 "no charts of {} are known, and no other version is installed over it",
                 described(found)
             ),
-            "put the charts of that version into the mirror",
         )
+        .remedy("put the charts of that version into the mirror")
     });
     prospect = knowing_trust(prospect, facts, found, false);
     adoption::asked_for(prospect, "linkerd", found, &described(found))
@@ -89,11 +85,11 @@ fn upgrade(facts: &Facts, found: &Installation) -> Prospect {
     let why_none = || {
         why.filter(|why| why.code != "linkerd-downgrade")
             .unwrap_or_else(|| {
-                error(
+                Finding::error(
                     "linkerd-no-newer-version",
                     format!("no version newer than {} is known", described(found)),
-                    "put newer charts into the mirror, when there are any",
                 )
+                .remedy("put newer charts into the mirror, when there are any")
             })
     };
     let changes = "definitions, then the control plane; options and values that were set stay, and so do anchors and issuer";
@@ -161,11 +157,11 @@ fn anchors(facts: &Facts, found: &Installation) -> [Prospect; 2] {
         format!("anchor and issuer at once; the control plane is restarted{restarted}"),
     );
     if trust::is_past_rotation(facts, &found.namespace) {
-        let why = error(
+        let why = Finding::error(
             "linkerd-past-rotation",
             format!("{MESH} has no anchor and issuer that work: identity would not come back from a restart"),
-            "replace them at once: operation replace-anchor",
-        );
+        )
+        .remedy("replace them at once: operation replace-anchor");
         return [refused(rotation::ROTATE, why), once];
     }
     let rotated = possible(

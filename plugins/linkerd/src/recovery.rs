@@ -8,12 +8,12 @@ use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 use serde_json::Value;
 
-use crate::check::{finding, unprovable};
+use crate::check::unprovable;
 use crate::control_plane::{DEPLOYMENTS, NAMESPACE, deployment, ready};
 use crate::{MESH, cni, detect, identity, install, rotation, trust};
 
@@ -176,11 +176,14 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         findings.push(if parameter::flag(request, CUT_OFF, false)? {
             cuts_off()
         } else {
-            finding(
+            Finding::error(
                 "linkerd-anchor-holds",
-                Severity::Error,
-                "an anchor and the issuer are valid still: replacing them at once would cut pods off from each other".into(),
-                "rotate the anchor (operation rotate-anchor), or say that pods may be cut off (parameter cut_off)",
+                "an anchor and the issuer are valid still: replacing them at once would cut pods off from \
+                 each other",
+            )
+            .remedy(
+                "rotate the anchor (operation rotate-anchor), or say that pods may be cut off \
+                 (parameter cut_off)",
             )
         });
     }
@@ -191,10 +194,11 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
 
 /// What somebody agrees to who replaces an anchor that is valid.
 pub fn cuts_off() -> Finding {
-    finding(
+    Finding::warning(
         "linkerd-cut-off",
-        Severity::Warning,
-        "an anchor and the issuer are valid still: pods refuse each other until all of them are new".into(),
+        "an anchor and the issuer are valid still: pods refuse each other until all of them are new",
+    )
+    .remedy(
         "go on when that is wanted, because a key has leaked say; operation rotate-anchor cuts nobody off",
     )
 }
@@ -216,13 +220,14 @@ fn of_no_workload(facts: &Facts, target: &str) -> Option<Finding> {
     let count = pods.len();
     pods.truncate(NAMED);
     let more = if count > NAMED { ", ..." } else { "" };
-    Some(finding(
-        "linkerd-pods-of-no-workload",
-        Severity::Warning,
-        format!(
-            "{count} pods with proxies are of no workload and stay cut off: {}{more}",
-            pods.join(", ")
-        ),
-        "make them anew by hand afterwards",
-    ))
+    Some(
+        Finding::warning(
+            "linkerd-pods-of-no-workload",
+            format!(
+                "{count} pods with proxies are of no workload and stay cut off: {}{more}",
+                pods.join(", ")
+            ),
+        )
+        .remedy("make them anew by hand afterwards"),
+    )
 }

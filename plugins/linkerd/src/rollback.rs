@@ -5,10 +5,9 @@ use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::holds;
 use meshery_mesh_kit::webhook;
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::{Readiness, Rule};
 
-use crate::check::finding;
 use crate::releases::{Part, of_linkerd};
 use crate::{MESH, detect};
 
@@ -39,25 +38,33 @@ fn ready(facts: &Facts, id: &ReleaseId) -> Vec<Readiness> {
 
 fn minds(facts: &Facts, id: &ReleaseId) -> Vec<Finding> {
     match part(facts, id) {
-        Some(Part::Crds) => vec![finding(
-            "rollback-of-definitions",
-            Severity::Warning,
-            format!(
-                "the definitions of release {} go back: what only the newer ones know is dropped from custom resources \
-                 when they are next written; definitions that only the newer revision has go, unless they have resources",
-                id.name
+        Some(Part::Crds) => vec![
+            Finding::warning(
+                "rollback-of-definitions",
+                format!(
+                    "the definitions of release {} go back: what only the newer ones know is dropped \
+                     from custom resources when they are next written; definitions that only the newer \
+                     revision has go, unless they have resources",
+                    id.name
+                ),
+            )
+            .remedy(
+                "take the control plane back before its definitions, and keep a copy of the custom \
+                 resources",
             ),
-            "take the control plane back before its definitions, and keep a copy of the custom resources",
-        )],
-        Some(Part::ControlPlane) => vec![finding(
-            "rollback-of-control-plane",
-            Severity::Warning,
-            "definitions stay as they are, and proxies keep their version until they are restarted; the certificates of \
-             the webhooks, which the chart made when that revision was rendered, come back with it, and so do an anchor \
-             and an issuer that were in its values"
-                .to_owned(),
-            "restart the workloads afterwards (operation restart-all); upgrade instead where those certificates have ended",
-        )],
+        ],
+        Some(Part::ControlPlane) => vec![
+            Finding::warning(
+                "rollback-of-control-plane",
+                "definitions stay as they are, and proxies keep their version until they are restarted; \
+                 the certificates of the webhooks, which the chart made when that revision was \
+                 rendered, come back with it, and so do an anchor and an issuer that were in its values",
+            )
+            .remedy(
+                "restart the workloads afterwards (operation restart-all); upgrade instead where \
+                 those certificates have ended",
+            ),
+        ],
         _ => Vec::new(),
     }
 }

@@ -15,7 +15,6 @@ use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
-use crate::check::finding;
 use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOT, TRUST_ROOTS};
 use crate::{config, detect, issuer_secret};
 
@@ -74,19 +73,20 @@ pub fn before(facts: &Facts, in_namespace: &str, leaves: bool) -> Vec<Finding> {
     let of_chart = is_of_chart(facts, in_namespace);
     if of_chart && (leaves || !is_kept(facts, in_namespace)) {
         if !leaves {
-            findings.push(finding(
-                "linkerd-trust-in-chart",
-                Severity::Error,
-                format!(
-                    "ConfigMap {in_namespace}/{TRUST_ROOTS} is part of a Helm release: a control plane with anchors from outside \
-                     would delete it"
-                ),
-                format!(
-                    "have it and the issuer kept first: {}; or upgrade what is there (operation upgrade) without \
-                     identity.externalCA, which leaves its anchors as they are",
+            findings.push(
+                Finding::error(
+                    "linkerd-trust-in-chart",
+                    format!(
+                        "ConfigMap {in_namespace}/{TRUST_ROOTS} is part of a Helm release: a control \
+                         plane with anchors from outside would delete it"
+                    ),
+                )
+                .remedy(format!(
+                    "have it and the issuer kept first: {}; or upgrade what is there (operation \
+                     upgrade) without identity.externalCA, which leaves its anchors as they are",
                     keeping(in_namespace)
-                ),
-            ));
+                )),
+            );
         }
         // What the chart has made of the issuer is as the chart wants it.
         findings.extend(anchors(facts, in_namespace));
@@ -94,14 +94,14 @@ pub fn before(facts: &Facts, in_namespace: &str, leaves: bool) -> Vec<Finding> {
         return findings;
     }
     let missing = |kind: &str, wanted: &str, what: &str| {
-        let mut found = finding(
+        Finding::error(
             "linkerd-trust-missing",
-            Severity::Error,
             format!("there is no {kind} {in_namespace}/{wanted} with {what}"),
+        )
+        .about(ObjectRef::new("v1", kind, in_namespace, wanted))
+        .remedy(
             "make both before: operation make-trust does it; README of the plugin, \"Trust\", has other ways",
-        );
-        found.object = Some(ObjectRef::new("v1", kind, in_namespace, wanted));
-        found
+        )
     };
     if find(facts, "ConfigMap", in_namespace, TRUST_ROOTS).is_none()
         && readable::kind_is_whole(facts, "", "ConfigMap")
@@ -180,25 +180,20 @@ pub fn is_past_rotation(facts: &Facts, in_namespace: &str) -> bool {
 /// What is wrong with the issuer that is there, or will be soon, whoever has made it.
 pub fn issuer(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
     let remedy = "make it anew with whoever has made it: operation renew-issuer, where the anchor's key is in the cluster";
+    let secret = ObjectRef::new("v1", "Secret", in_namespace, ISSUER);
     let issuers = match issuers(facts, in_namespace) {
         None => return Vec::new(),
         Some(Ok(issuers)) => issuers,
         Some(Err(why)) => {
-            let mut found = finding(
-                "linkerd-issuer-unreadable",
-                Severity::Warning,
-                format!("the issuer's certificate cannot be read: {why}"),
-                remedy,
-            );
-            found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
-            return vec![found];
+            let message = format!("the issuer's certificate cannot be read: {why}");
+            let found = Finding::warning("linkerd-issuer-unreadable", message);
+            return vec![found.about(secret).remedy(remedy)];
         }
     };
     let mut findings = Vec::new();
     let mut say = |code: &str, severity, message: String, remedy: &str| {
-        let mut found = finding(code, severity, message, remedy);
-        found.object = Some(ObjectRef::new("v1", "Secret", in_namespace, ISSUER));
-        findings.push(found);
+        let found = Finding::new(severity, code, message);
+        findings.push(found.about(secret.clone()).remedy(remedy));
     };
     let (first, now) = (&issuers[0], facts.now.as_str());
     let until = &first.not_after;
@@ -269,12 +264,13 @@ pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
             .enumerate()
             .filter_map(|(at, anchor)| about(anchor, at + 1, &facts.now))
             .collect(),
-        Err(why) => vec![finding(
-            "linkerd-anchor-unreadable",
-            Severity::Error,
-            format!("the trust anchors cannot be read: {why}"),
-            format!("put PEM certificates under the key {BUNDLE}"),
-        )],
+        Err(why) => vec![
+            Finding::error(
+                "linkerd-anchor-unreadable",
+                format!("the trust anchors cannot be read: {why}"),
+            )
+            .remedy(format!("put PEM certificates under the key {BUNDLE}")),
+        ],
     };
     for found in &mut findings {
         if held && found.code == "linkerd-anchor-expired" {
@@ -306,15 +302,19 @@ pub fn behind(facts: &Facts, in_namespace: &str) -> Option<Finding> {
     let count = pods.len();
     pods.truncate(NAMED);
     let more = if count > NAMED { ", ..." } else { "" };
-    Some(finding(
-        "linkerd-anchor-behind",
-        Severity::Warning,
-        format!(
-            "{count} pods have proxies with other trust anchors than those of today: {}{more}",
-            pods.join(", ")
+    Some(
+        Finding::warning(
+            "linkerd-anchor-behind",
+            format!(
+                "{count} pods have proxies with other trust anchors than those of today: {}{more}",
+                pods.join(", ")
+            ),
+        )
+        .remedy(
+            "restart them, one namespace after the other (operation restart), before an anchor is taken out \
+             of the bundle",
         ),
-        "restart them, one namespace after the other (operation restart), before an anchor is taken out of the bundle",
-    ))
+    )
 }
 
 fn digest(text: &str) -> String {
@@ -332,41 +332,47 @@ fn holds(anchor: &Certificate, now: &str) -> bool {
 
 fn about(anchor: &Certificate, number: usize, now: &str) -> Option<Finding> {
     if !anchor.p256 {
-        return Some(finding(
-            "linkerd-anchor-algorithm",
-            Severity::Error,
-            format!("trust anchor {number} has no ECDSA key on the curve P-256"),
-            "make an anchor that has one: Linkerd's proxies refuse all others",
-        ));
+        return Some(
+            Finding::error(
+                "linkerd-anchor-algorithm",
+                format!("trust anchor {number} has no ECDSA key on the curve P-256"),
+            )
+            .remedy("make an anchor that has one: Linkerd's proxies refuse all others"),
+        );
     }
     if now < anchor.not_before.as_str() && !now.is_empty() {
-        return Some(finding(
-            "linkerd-anchor-not-yet",
-            Severity::Error,
-            format!(
-                "trust anchor {number} is valid from {} on, and it is {now}",
-                anchor.not_before
-            ),
-            "wait, or compare this machine's clock with that of whoever made it",
-        ));
+        return Some(
+            Finding::error(
+                "linkerd-anchor-not-yet",
+                format!(
+                    "trust anchor {number} is valid from {} on, and it is {now}",
+                    anchor.not_before
+                ),
+            )
+            .remedy("wait, or compare this machine's clock with that of whoever made it"),
+        );
     }
     let days = anchor.days_left(now)?;
     let until = &anchor.not_after;
     if days < 0 {
-        Some(finding(
-            "linkerd-anchor-expired",
-            Severity::Error,
-            format!("trust anchor {number} ended at {until}: proxies trust nobody under it"),
-            "replace it, and the issuer, and restart everybody: operation replace-anchor; where nothing is installed yet, delete both and \
-             make them again (operation make-trust)",
-        ))
+        Some(
+            Finding::error(
+                "linkerd-anchor-expired",
+                format!("trust anchor {number} ended at {until}: proxies trust nobody under it"),
+            )
+            .remedy(
+                "replace it, and the issuer, and restart everybody: operation replace-anchor; where nothing \
+                 is installed yet, delete both and make them again (operation make-trust)",
+            ),
+        )
     } else if days < WARNED_DAYS {
-        Some(finding(
-            "linkerd-anchor-expires",
-            Severity::Warning,
-            format!("trust anchor {number} ends in {days} days, at {until}"),
-            "rotate it in time: operation rotate-anchor",
-        ))
+        Some(
+            Finding::warning(
+                "linkerd-anchor-expires",
+                format!("trust anchor {number} ends in {days} days, at {until}"),
+            )
+            .remedy("rotate it in time: operation rotate-anchor"),
+        )
     } else {
         None
     }

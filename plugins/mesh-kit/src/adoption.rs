@@ -95,13 +95,7 @@ fn judged(agreed: bool, word: &str, found: &Installation, described: &str) -> Op
             remedy,
         )
     };
-    Some(Finding {
-        code: format!("{word}-{code}"),
-        severity,
-        message,
-        object: None,
-        remedy: remedy.into(),
-    })
+    Some(Finding::new(severity, format!("{word}-{code}"), message).remedy(remedy))
 }
 
 /// An operation that changes an installation asks for the word first when somebody else has installed it.
@@ -151,16 +145,15 @@ fn of_release(agreed: bool, release: &ReleaseId, remedy: &str) -> Finding {
     } else {
         (Severity::Error, remedy)
     };
-    Finding {
-        code: "release-of-others".into(),
+    Finding::new(
         severity,
-        message: format!(
+        "release-of-others",
+        format!(
             "release {}/{} was not installed by Meshery",
             release.namespace, release.name
         ),
-        object: None,
-        remedy: remedy.into(),
-    }
+    )
+    .remedy(remedy)
 }
 
 /// A removal asks for the word first for each release that is not ours.
@@ -172,13 +165,11 @@ pub fn removal_asked_for<'a>(prospect: Prospect, others: impl Iterator<Item = &'
 
 /// A removal of what a mesh's own installer has made, which is of no release, asks for the same word.
 pub fn unreleased_asked_for(prospect: Prospect, installer: &str) -> Prospect {
-    let finding = Finding {
-        code: "installation-of-others".into(),
-        severity: Severity::Warning,
-        message: format!("what {installer} has made is of no release, and goes object by object"),
-        object: None,
-        remedy: NOBODY_ELSE.into(),
-    };
+    let finding = Finding::warning(
+        "installation-of-others",
+        format!("what {installer} has made is of no release, and goes object by object"),
+    )
+    .remedy(NOBODY_ELSE);
     prospect.with_consent(OF_OTHERS, finding)
 }
 

@@ -6,7 +6,7 @@
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness, Rule, Step, Target};
 use serde_json::Value;
@@ -182,12 +182,13 @@ pub fn remove(
 
 /// What of others has the names that an application's objects get.
 pub fn clashes(facts: &Facts, application: &Application) -> Vec<Finding> {
-    let clash = |object| Finding {
-        code: application.codes.of_others.into(),
-        severity: Severity::Warning,
-        message: format!("{object} is there already, made by somebody else"),
-        object: Some(object),
-        remedy: "choose another namespace, or its fields may conflict".into(),
+    let clash = |object| {
+        Finding::warning(
+            application.codes.of_others,
+            format!("{object} is there already, made by somebody else"),
+        )
+        .about(object)
+        .remedy("choose another namespace, or its fields may conflict")
     };
     application.of_others(facts).into_iter().map(clash).collect()
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{ChartRepository, MeshVersion, SupportEnd};
 use meshery_plugin_api::message::facts::{ChartFact, Facts};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::ChartRef;
 use semver::Version;
 
@@ -212,20 +212,20 @@ impl Catalogue {
         } else {
             "at the latest on"
         };
-        Some(Finding {
-            code: "version-end-of-life".into(),
-            severity: Severity::Warning,
-            message: format!(
-                "support of {} {}.{} has ended {when} {end}: {version} gets no corrections any more, also not of its \
-                 security",
-                self.mesh, version.major, version.minor
-            ),
-            object: None,
-            remedy: match self.newest_supported(today) {
+        Some(
+            Finding::warning(
+                "version-end-of-life",
+                format!(
+                    "support of {} {}.{} has ended {when} {end}: {version} gets no corrections any \
+                     more, also not of its security",
+                    self.mesh, version.major, version.minor
+                ),
+            )
+            .remedy(match self.newest_supported(today) {
                 Some(newest) => format!("go over to a version that is supported, such as {newest}"),
                 None => "go over to a version that is supported".into(),
-            },
-        })
+            }),
+        )
     }
 
     fn newest_supported(&self, today: &str) -> Option<Version> {

@@ -1,6 +1,6 @@
 //! Who would lose its control plane: told before the control plane goes, workload by workload.
 
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use serde_json::Value;
 
 use crate::object::namespace;
@@ -41,13 +41,13 @@ pub fn warning<'a>(pods: impl Iterator<Item = &'a Value>, remedy: &str) -> Optio
     let workloads = workloads(pods);
     let count = workloads.len();
     let named = in_words(workloads)?;
-    Some(Finding {
-        code: "workloads-cut-off".into(),
-        severity: Severity::Warning,
-        message: format!("{count} workloads have proxies that would lose their control plane: {named}"),
-        object: None,
-        remedy: remedy.into(),
-    })
+    Some(
+        Finding::warning(
+            "workloads-cut-off",
+            format!("{count} workloads have proxies that would lose their control plane: {named}"),
+        )
+        .remedy(remedy),
+    )
 }
 
 #[cfg(test)]

@@ -67,19 +67,13 @@ mod tests {
 
     #[test]
     fn what_asks_for_something_has_an_address_and_only_one() {
-        let finding = |code: &str, severity, remedy: &str| Finding {
-            code: code.into(),
-            severity,
-            remedy: remedy.into(),
-            ..Finding::default()
-        };
         let found = added(
             vec![
-                finding("own", Severity::Error, "do it"),
-                finding("webhook-of-others", Severity::Warning, ""),
-                finding("else", Severity::Warning, "so"),
-                finding("said", Severity::Warning, "see https://there.example"),
-                finding("told", Severity::Info, ""),
+                Finding::error("own", "").remedy("do it"),
+                Finding::warning("webhook-of-others", ""),
+                Finding::warning("else", "").remedy("so"),
+                Finding::warning("said", "").remedy("see https://there.example"),
+                Finding::info("told", ""),
             ],
             &[("own", "https://own.example")],
             "https://general.example",

@@ -93,13 +93,9 @@ impl Expiry {
             );
             ("expires", Severity::Warning, message)
         };
-        Finding {
-            code: format!("{}-{code}", said.word),
-            severity,
-            message,
-            object: Some(said.object.clone()),
-            remedy: said.remedy.into(),
-        }
+        Finding::new(severity, format!("{}-{code}", said.word), message)
+            .about(said.object.clone())
+            .remedy(said.remedy)
     }
 }
 

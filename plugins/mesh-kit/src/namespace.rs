@@ -2,7 +2,7 @@
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::Facts;
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, PlanRequest, Target};
 use serde_json::{Value, json};
@@ -101,14 +101,16 @@ pub fn removal(namespace: &str) -> Target {
 
 /// An error finding when the namespace is being deleted: nothing can be made in it.
 pub fn terminating(facts: &Facts, namespace: &str) -> Option<Finding> {
-    (state(facts, namespace) == State::Terminating).then(|| Finding {
-        code: "namespace-terminating".into(),
-        severity: Severity::Error,
-        message: format!("namespace \"{namespace}\" is being deleted"),
-        object: Some(reference(namespace)),
-        remedy: format!(
-            "wait until it is gone; if it stays, `kubectl get namespace {namespace} -o yaml` says what holds it"
-        ),
+    (state(facts, namespace) == State::Terminating).then(|| {
+        Finding::error(
+            "namespace-terminating",
+            format!("namespace \"{namespace}\" is being deleted"),
+        )
+        .about(reference(namespace))
+        .remedy(format!(
+            "wait until it is gone; if it stays, `kubectl get namespace {namespace} -o yaml` says \
+             what holds it"
+        ))
     })
 }
 

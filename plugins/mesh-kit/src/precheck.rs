@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
@@ -74,22 +74,6 @@ pub fn findings(facts: &Facts, wish: &Wish<'_>) -> Vec<Finding> {
     findings
 }
 
-fn finding(
-    code: &str,
-    severity: Severity,
-    object: Option<ObjectRef>,
-    message: String,
-    remedy: &str,
-) -> Finding {
-    Finding {
-        code: code.into(),
-        severity,
-        message,
-        object,
-        remedy: remedy.into(),
-    }
-}
-
 /// How many nodes are seen: of what runs on each of them there are as many pods.
 pub fn nodes(facts: &Facts) -> u64 {
     facts.objects("", "Node").count() as u64
@@ -109,13 +93,12 @@ fn room(facts: &Facts, wish: &Wish<'_>) -> Option<Finding> {
     nodes.peek()?;
     let mut ready = nodes.filter(|node| takes_pods(node)).peekable();
     if ready.peek().is_none() {
-        return Some(finding(
-            "no-node-ready",
-            Severity::Warning,
-            None,
-            "no node is ready and takes pods".into(),
-            "`kubectl get nodes` says which are not; see https://kubernetes.io/docs/concepts/architecture/nodes/",
-        ));
+        return Some(
+            Finding::warning("no-node-ready", "no node is ready and takes pods").remedy(
+                "`kubectl get nodes` says which are not; see \
+                 https://kubernetes.io/docs/concepts/architecture/nodes/",
+            ),
+        );
     }
     let allocatable = |node: &Value, what: &str| quantity(text(node, &format!("/status/allocatable/{what}")));
     let fits = |node: &Value| {
@@ -125,15 +108,15 @@ fn room(facts: &Facts, wish: &Wish<'_>) -> Option<Finding> {
                 .is_none_or(|milli| milli / 1000 >= u128::from(wish.memory_mib) << 20)
     };
     (!ready.any(fits)).then(|| {
-        finding(
+        Finding::warning(
             "no-node-large-enough",
-            Severity::Warning,
-            None,
             format!(
-                "no node is large enough for a pod that asks for {} m of processors and {} MiB of memory, were it empty (what \
-                 runs there was not looked at)",
+                "no node is large enough for a pod that asks for {} m of processors and {} MiB of \
+                 memory, were it empty (what runs there was not looked at)",
                 wish.cpu_m, wish.memory_mib
             ),
+        )
+        .remedy(
             "add a larger node, or have the chart ask for less (values); see \
              https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
         )
@@ -192,28 +175,35 @@ pub fn quotas(facts: &Facts, pods: &[Pods<'_>]) -> Vec<Finding> {
         .map(|(what, _)| what)
         .collect();
         if !short.is_empty() {
-            findings.push(finding(
-                "quota-exceeded",
-                Severity::Warning,
-                Some(object.clone()),
-                format!(
-                    "{object} has too little left of {} for what comes: pods: {count}, with requests for {cpu_m} m of \
-                     processors and {memory_mib} MiB of memory",
-                    short.join(", ")
+            findings.push(
+                Finding::warning(
+                    "quota-exceeded",
+                    format!(
+                        "{object} has too little left of {} for what comes: pods: {count}, with \
+                         requests for {cpu_m} m of processors and {memory_mib} MiB of memory",
+                        short.join(", ")
+                    ),
+                )
+                .about(object.clone())
+                .remedy(
+                    "raise it, or choose another namespace; see \
+                     https://kubernetes.io/docs/concepts/policy/resource-quotas/",
                 ),
-                "raise it, or choose another namespace; see https://kubernetes.io/docs/concepts/policy/resource-quotas/",
-            ));
+            );
         }
         let hard = quota.pointer("/spec/hard").and_then(Value::as_object);
         if hard.is_some_and(|hard| hard.keys().any(|key| key.starts_with("limits."))) {
-            findings.push(finding(
-                "quota-wants-limits",
-                Severity::Warning,
-                Some(object.clone()),
-                format!("{object} refuses pods whose containers name no limits"),
-                "have the chart name limits (values), or give the namespace a LimitRange; see \
-                 https://kubernetes.io/docs/concepts/policy/limit-range/",
-            ));
+            findings.push(
+                Finding::warning(
+                    "quota-wants-limits",
+                    format!("{object} refuses pods whose containers name no limits"),
+                )
+                .about(object.clone())
+                .remedy(
+                    "have the chart name limits (values), or give the namespace a LimitRange; see \
+                     https://kubernetes.io/docs/concepts/policy/limit-range/",
+                ),
+            );
         }
     }
     findings
@@ -225,12 +215,15 @@ fn network(facts: &Facts) -> Option<Finding> {
         .objects("", "ConfigMap")
         .find(|object| namespace_of(object) == CILIUM.0 && name(object) == CILIUM.1)?;
     (text(config, "/data/cni-exclusive") == "true").then(|| {
-        finding(
+        Finding::error(
             "cni-exclusive",
-            Severity::Error,
-            Some(ObjectRef::new("v1", "ConfigMap", CILIUM.0, CILIUM.1)),
-            "Cilium keeps the nodes' network to itself (cni-exclusive): the CNI plugin would be taken out again".into(),
-            "set cni.exclusive=false in Cilium's values; see https://docs.cilium.io/en/stable/network/servicemesh/istio/",
+            "Cilium keeps the nodes' network to itself (cni-exclusive): the CNI plugin would be taken out \
+             again",
+        )
+        .about(ObjectRef::new("v1", "ConfigMap", CILIUM.0, CILIUM.1))
+        .remedy(
+            "set cni.exclusive=false in Cilium's values; see \
+             https://docs.cilium.io/en/stable/network/servicemesh/istio/",
         )
     })
 }
@@ -245,13 +238,12 @@ fn clocks(facts: &Facts) -> Option<Finding> {
     let ahead = newest - seconds(&facts.now)?;
     // Leases in the past may as well be of nodes that are gone.
     (ahead > SKEW_S).then(|| {
-        finding(
+        Finding::warning(
             "clock-skew",
-            Severity::Warning,
-            Some(ObjectRef::new("v1", "Node", "", node)),
             format!("the clock of node {node} is {ahead} s ahead of this host's"),
-            "set both by NTP: a certificate counts only from the moment on that its maker's clock showed",
         )
+        .about(ObjectRef::new("v1", "Node", "", node))
+        .remedy("set both by NTP: a certificate counts only from the moment on that its maker's clock showed")
     })
 }
 
@@ -261,16 +253,14 @@ fn servers_clock(facts: &Facts) -> Option<Finding> {
     let ahead = facts.cluster.ahead_s?;
     (ahead.abs() > SKEW_S).then(|| {
         let which = if ahead > 0 { "ahead of" } else { "behind" };
-        finding(
+        Finding::warning(
             "clock-skew",
-            Severity::Warning,
-            None,
             format!(
                 "the clock of the API server is {} s {which} this host's",
                 ahead.abs()
             ),
-            "set both by NTP: a certificate counts only from the moment on that its maker's clock showed",
         )
+        .remedy("set both by NTP: a certificate counts only from the moment on that its maker's clock showed")
     })
 }
 

@@ -31,13 +31,7 @@ pub fn as_finding(error: PluginError) -> Finding {
     } else {
         format!("{} ({})", error.message, error.cause)
     };
-    Finding {
-        code: error.code,
-        severity: Severity::Error,
-        message,
-        object: None,
-        remedy: error.remedy,
-    }
+    Finding::error(error.code, message).remedy(error.remedy)
 }
 
 /// What becomes of a prospect by what is found out.
@@ -90,11 +84,7 @@ mod tests {
     use super::*;
 
     fn said(severity: Severity) -> Finding {
-        Finding {
-            code: "x".into(),
-            severity,
-            ..Finding::default()
-        }
+        Finding::new(severity, "x", "")
     }
 
     #[test]

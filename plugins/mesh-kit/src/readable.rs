@@ -2,7 +2,7 @@
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Facts, KindFacts, Need, Readability};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 
 /// Whether all there is was read. A kind that the server does not serve has no objects.
 pub fn is_whole(kind: &KindFacts) -> bool {
@@ -52,16 +52,10 @@ pub fn gaps(facts: &Facts) -> Vec<Finding> {
         if findings.iter().any(|finding| finding.message == message) {
             continue;
         }
-        findings.push(Finding {
-            code: "facts-incomplete".into(),
-            severity: Severity::Warning,
-            message,
-            object: None,
-            remedy: format!(
-                "use an identity that may list {}, or look there yourself before going on",
-                place(&kind.need)
-            ),
-        });
+        findings.push(Finding::warning("facts-incomplete", message).remedy(format!(
+            "use an identity that may list {}, or look there yourself before going on",
+            place(&kind.need)
+        )));
     }
     findings
 }

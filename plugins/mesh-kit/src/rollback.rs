@@ -6,7 +6,7 @@
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Detail, Facts};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, RollbackRelease};
 
 use crate::application::{deadline, deadline_parameter};
@@ -162,16 +162,13 @@ fn to_revision(
     if latest != Some(found) || found.status != "deployed" {
         return Ok(None);
     }
-    Ok(Some(Finding {
-        code: "rollback-to-present".into(),
-        severity: Severity::Info,
-        message: format!(
+    Ok(Some(Finding::info(
+        "rollback-to-present",
+        format!(
             "revision {} of release {} is the one that is deployed: only what somebody has changed since goes back",
             found.number, id.name
         ),
-        object: None,
-        remedy: String::new(),
-    }))
+    )))
 }
 
 fn no_revision(id: &ReleaseId, wanted: u32, revisions: &[Revision<'_>]) -> PluginError {
@@ -197,6 +194,8 @@ fn no_revision(id: &ReleaseId, wanted: u32, revisions: &[Revision<'_>]) -> Plugi
 
 #[cfg(test)]
 mod tests {
+    use meshery_plugin_api::message::finding::Severity;
+
     use super::*;
 
     fn id() -> ReleaseId {

@@ -1,6 +1,6 @@
 //! Whether a version of a mesh supports the cluster's version of Kubernetes.
 
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use semver::{BuildMetadata, Prerelease, Version, VersionReq};
 
 /// A warning when the cluster's version lies outside the range, or nothing: also when either cannot be read.
@@ -15,15 +15,15 @@ pub fn outside(mesh: &str, range: &str, kubernetes: &str) -> Option<Finding> {
     if wanted.matches(&version) {
         return None;
     }
-    Some(Finding {
-        code: "kubernetes-version".into(),
-        severity: Severity::Warning,
-        message: format!("{mesh} supports Kubernetes {range}, and the cluster has {kubernetes}"),
-        object: None,
-        remedy:
-            "choose a version of the mesh that supports this cluster, or try it on a cluster that may break"
-                .into(),
-    })
+    Some(
+        Finding::warning(
+            "kubernetes-version",
+            format!("{mesh} supports Kubernetes {range}, and the cluster has {kubernetes}"),
+        )
+        .remedy(
+            "choose a version of the mesh that supports this cluster, or try it on a cluster that may break",
+        ),
+    )
 }
 
 #[cfg(test)]

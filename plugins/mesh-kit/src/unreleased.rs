@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, PlanRequest, Target};
 use serde_json::Value;
@@ -100,13 +100,13 @@ pub fn told(request: &PlanRequest, installer: &str, objects: usize) -> Result<Op
         let remedy = "say that they are to go (parameter of-others), or remove them with what made them";
         ("stay", remedy)
     };
-    Ok(Some(Finding {
-        code: "installation-of-others".into(),
-        severity: Severity::Warning,
-        message: format!("{objects} objects that {installer} has made {fate}"),
-        object: None,
-        remedy: remedy.into(),
-    }))
+    Ok(Some(
+        Finding::warning(
+            "installation-of-others",
+            format!("{objects} objects that {installer} has made {fate}"),
+        )
+        .remedy(remedy),
+    ))
 }
 
 #[cfg(test)]

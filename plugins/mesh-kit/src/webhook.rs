@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
-use meshery_plugin_api::message::finding::{Finding, Severity};
+use meshery_plugin_api::message::finding::Finding;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
@@ -119,21 +119,22 @@ pub fn of_others(facts: &Facts, is_own: impl Fn(&Value) -> bool) -> Vec<Finding>
             }
             let webhooks = read(configuration);
             let mut say = |code: &str, what: &str| {
-                findings.push(Finding {
-                    code: code.into(),
-                    severity: Severity::Warning,
-                    message: format!(
-                        "{} must see every new pod and {what}: pods may be refused",
-                        webhooks.name
-                    ),
-                    object: Some(ObjectRef::new(
+                findings.push(
+                    Finding::warning(
+                        code,
+                        format!(
+                            "{} must see every new pod and {what}: pods may be refused",
+                            webhooks.name
+                        ),
+                    )
+                    .about(ObjectRef::new(
                         "admissionregistration.k8s.io/v1",
                         kind,
                         "",
                         &webhooks.name,
-                    )),
-                    remedy: "repair or remove it first, if pods cannot be made in these namespaces".into(),
-                });
+                    ))
+                    .remedy("repair or remove it first, if pods cannot be made in these namespaces"),
+                );
             };
             if !webhooks.without_ca_bundle.is_empty() {
                 say("webhook-of-others", "has no CA bundle");
@@ -214,19 +215,19 @@ impl Unanswered {
     }
 
     fn finding(&self, word: &str, consequence: &str, object: ObjectRef) -> Finding {
-        Finding {
-            code: format!("{word}-webhook-without-endpoints"),
-            severity: Severity::Error,
-            message: format!(
+        Finding::error(
+            format!("{word}-webhook-without-endpoints"),
+            format!(
                 "nobody answers at Service {}, which {} calls: {consequence}",
                 self.services.join(", "),
                 self.name
             ),
-            object: Some(object),
-            remedy: "see whether the control plane's pods are ready and the Service selects them; installing the same version again \
-                     puts back what is missing"
-                .into(),
-        }
+        )
+        .about(object)
+        .remedy(
+            "see whether the control plane's pods are ready and the Service selects them; installing \
+             the same version again puts back what is missing",
+        )
     }
 }
 

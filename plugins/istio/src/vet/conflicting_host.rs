@@ -6,7 +6,7 @@ use meshery_mesh_kit::object::{name, namespace};
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use serde_json::Value;
 
-use super::{ROUTING_VERSION, Seen, about, hosts, note, qualified};
+use super::{ROUTING_VERSION, Seen, hosts, qualified, reference};
 
 /// What routes are for: a gateway, or "mesh" for the sidecars, and a host.
 type Place = (String, String);
@@ -130,6 +130,7 @@ fn conflict((gateway, host): &Place, routes: &[&Value], namespaces: &[&str]) -> 
         names.join(", ")
     );
     let remedy = "put their routes into one VirtualService, give each a host of its own, or export them to different namespaces (exportTo)";
-    let finding = note("conflictingvirtualservicehost", severity, message, remedy);
-    about(finding, ROUTING_VERSION, "VirtualService", routes[0])
+    Finding::new(severity, "conflictingvirtualservicehost", message)
+        .about(reference(ROUTING_VERSION, "VirtualService", routes[0]))
+        .remedy(remedy)
 }
