@@ -26,8 +26,8 @@ pub fn is_missing(facts: &Facts) -> bool {
     !there && kind_is_whole(facts, "apps", "DaemonSet")
 }
 
-/// What is to be known of them.
-pub fn told(facts: &Facts) -> Option<Finding> {
+/// Which namespaces are in ambient mode; a warning where no node has a proxy for them.
+pub fn finding(facts: &Facts) -> Option<Finding> {
     let namespaces = namespaces(facts)?;
     Some(if is_missing(facts) {
         Finding::warning(

@@ -273,7 +273,7 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     }
     let made = istioctl::made(facts, &scope);
     let of_istioctl: usize = made.values().map(Vec::len).sum();
-    findings.extend(unreleased::told(request, istioctl::INSTALLER, of_istioctl)?);
+    findings.extend(unreleased::finding(request, istioctl::INSTALLER, of_istioctl)?);
     if made.contains_key(&Part::Ztunnel) || going.iter().any(|release| release.part == Part::Ztunnel) {
         findings.extend(ambient::lost(facts));
     }

@@ -189,7 +189,7 @@ impl Found<'_> {
         let version = self.version(&components, &versions, &mut findings);
         if let Ok(version) = Version::parse(&version) {
             findings.extend(CATALOGUE.ended(&version, &facts.now));
-            findings.extend(nodes::told(facts, revision, &version));
+            findings.extend(nodes::unsupported(facts, revision, &version));
         }
         // What is added shows the mesh, and is no reason to call it anything else than healthy.
         components.extend(addon::components(facts, in_namespace));
@@ -213,7 +213,7 @@ impl Found<'_> {
         installation.members = membership::members(facts, &installation, has_nodes);
         findings.extend(of_operator(&installation));
         findings.extend(membership::findings(facts, &installation));
-        findings.extend(has_nodes.then(|| ambient::told(facts)).flatten());
+        findings.extend(has_nodes.then(|| ambient::finding(facts)).flatten());
         installation.findings = findings;
         installation
     }

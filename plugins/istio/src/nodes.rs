@@ -153,8 +153,8 @@ fn is_same_minor(a: &Version, b: &Version) -> bool {
     (a.major, a.minor) == (b.major, b.minor)
 }
 
-/// What is so now, of a control plane that is there.
-pub fn told(facts: &Facts, revision: &str, plane: &Version) -> Vec<Finding> {
+/// What the nodes have and a control plane that is there does not go with, as things are now.
+pub fn unsupported(facts: &Facts, revision: &str, plane: &Version) -> Vec<Finding> {
     let parts = of(facts);
     let is_ambient = is_ambient(&parts);
     let beyond = parts

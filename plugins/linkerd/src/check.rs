@@ -391,7 +391,7 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         }
     }
     let by_cli = cli::made(facts, in_namespace).len();
-    findings.extend(unreleased::told(request, cli::INSTALLER, by_cli)?);
+    findings.extend(unreleased::finding(request, cli::INSTALLER, by_cli)?);
     Ok(findings)
 }
 

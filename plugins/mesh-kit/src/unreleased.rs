@@ -90,7 +90,11 @@ pub fn targets(objects: Vec<ObjectRef>) -> Vec<Target> {
 }
 
 /// What is to be said of so many objects of an installer in a removal; nothing when there are none.
-pub fn told(request: &PlanRequest, installer: &str, objects: usize) -> Result<Option<Finding>, PluginError> {
+pub fn finding(
+    request: &PlanRequest,
+    installer: &str,
+    objects: usize,
+) -> Result<Option<Finding>, PluginError> {
     if objects == 0 {
         return Ok(None);
     }
