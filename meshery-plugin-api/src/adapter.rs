@@ -22,11 +22,7 @@ pub trait MeshAdapter: Send + Sync + 'static {
     /// The steps that an [`Expand`](crate::message::expansion::Expand) of one of its plans stands for, now that the
     /// operation has come to it.
     fn expand(&self, request: ExpandRequest) -> Result<Expansion, PluginError> {
-        Err(PluginError::new(
-            "unknown-expansion",
-            format!("the adapter has no expansion \"{}\"", request.what),
-        )
-        .cause("a fault in the adapter: its plan has a step that it does not know how to expand"))
+        Err(request.unknown())
     }
 
     /// What speaks against an operation, or should be known, before it runs (with the facts of `plan`).

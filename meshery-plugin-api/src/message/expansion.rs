@@ -14,6 +14,7 @@ use super::descriptor::Rights;
 use super::facts::{Facts, Need};
 use super::object_ref::ObjectRef;
 use super::plan::{Images, Step};
+use crate::error::PluginError;
 
 /// A step whose steps are computed when the operation comes to it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -53,6 +54,24 @@ impl ExpandRequest {
     /// A text of [`ExpandRequest::with`], or "" when it was not given.
     pub fn text(&self, name: &str) -> &str {
         self.with.get(name).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The error of an adapter that has no such expansion.
+    pub fn unknown(&self) -> PluginError {
+        PluginError::new(
+            "unknown-expansion",
+            format!(
+                "the adapter has no expansion \"{}\" of operation \"{}\"",
+                self.what, self.operation
+            ),
+        )
+        .cause(
+            "another version of the adapter has made the plan, or its plan has a step that it does not know",
+        )
+        .remedy(
+            "run the operation again, so that the adapter makes a new plan; if that ends here too, tell its \
+             maker",
+        )
     }
 }
 

@@ -18,7 +18,7 @@ use crate::control_plane::{Plane, WEBHOOKS};
 use crate::parts::Parts;
 use crate::profile::Profile;
 
-use crate::{MESH, proxies, tag, versions};
+use crate::{proxies, tag, versions};
 
 /// The workloads of a namespace, restarted when its label has been taken back.
 pub const MOVES_BACK: &str = "namespace-moves-back";
@@ -43,10 +43,7 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         MAY_GO => may_go(request),
         UNUSED => unused(request),
         NAMES_MOVE => names_move(request),
-        other => Err(PluginError::new(
-            "unknown-expansion",
-            format!("{MESH} has nothing to say of \"{other}\""),
-        )),
+        _ => Err(request.unknown()),
     }
 }
 

@@ -273,10 +273,7 @@ impl MeshAdapter for Linkerd {
         if request.operation == rotation::ROTATE {
             return rotation::expanded(&request);
         }
-        Err(PluginError::new(
-            "unknown-expansion",
-            format!("operation \"{}\" has nothing to expand", request.operation),
-        ))
+        Err(request.unknown())
     }
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -371,10 +371,7 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
             })
         }
         NOBODY_BEHIND => nobody_behind(request),
-        other => Err(PluginError::new(
-            "unknown-expansion",
-            format!("{MESH} has nothing to say of \"{other}\""),
-        )),
+        _ => Err(request.unknown()),
     }
 }
 
