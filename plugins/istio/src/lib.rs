@@ -45,7 +45,7 @@ mod vet;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
-use meshery_mesh_kit::{adoption, chart_tests, custom, documentation};
+use meshery_mesh_kit::{adoption, custom, deploy_and_remove, documentation, of_releases};
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
@@ -65,46 +65,6 @@ const MESH: &str = "Istio";
 
 /// The adapter.
 struct Istio;
-
-/// The two operations of a sample application.
-macro_rules! sample {
-    ($name:literal, $app:path) => {
-        [
-            Entry {
-                name: concat!("deploy-", $name),
-                describe: || sample::deploy_operation(&$app),
-                plan: |request| sample::deploy(request, &$app),
-                check: |request| check::deploy_sample(request, &$app),
-            },
-            Entry {
-                name: concat!("remove-", $name),
-                describe: || sample::remove_operation(&$app),
-                plan: |request| sample::remove(request, &$app),
-                check: nothing_more,
-            },
-        ]
-    };
-}
-
-/// The two operations of an add-on.
-macro_rules! addon {
-    ($name:literal, $addon:path) => {
-        [
-            Entry {
-                name: concat!("add-", $name),
-                describe: || addon::deploy_operation(&$addon),
-                plan: |request| addon::deploy(request, &$addon),
-                check: |request| addon::check(request, &$addon),
-            },
-            Entry {
-                name: concat!("remove-", $name),
-                describe: || addon::remove_operation(&$addon),
-                plan: |request| addon::remove(request, &$addon),
-                check: nothing_more,
-            },
-        ]
-    };
-}
 
 const OPERATIONS: OperationTable = OperationTable {
     mesh: MESH,
@@ -132,18 +92,9 @@ const GROUPS: &[&[Entry]] = &[
             plan: upgrade::plan,
             check: upgrade::check,
         },
-        Entry {
-            name: "rollback",
-            describe: || meshery_mesh_kit::rollback::operation(&RELEASES),
-            plan: |request| meshery_mesh_kit::rollback::plan(&RELEASES, request),
-            check: |request| meshery_mesh_kit::rollback::check(&RELEASES, request),
-        },
-        Entry {
-            name: "test",
-            describe: || chart_tests::operation(&RELEASES),
-            plan: |request| chart_tests::plan(&RELEASES, request),
-            check: |request| chart_tests::check(&RELEASES, request),
-        },
+    ],
+    &of_releases!(RELEASES),
+    &[
         Entry {
             name: canary::CANARY,
             describe: canary::operation,
@@ -200,28 +151,17 @@ const GROUPS: &[&[Entry]] = &[
             plan: envoy_filter::remove,
             check: nothing_more,
         },
-        Entry {
-            name: "apply-custom",
-            describe: custom::apply_operation,
-            plan: custom::apply_plan,
-            check: nothing_more,
-        },
-        Entry {
-            name: "remove-custom",
-            describe: custom::remove_operation,
-            plan: custom::remove_plan,
-            check: nothing_more,
-        },
     ],
-    &addon!("prometheus", addon::PROMETHEUS),
-    &addon!("grafana", addon::GRAFANA),
-    &addon!("kiali", addon::KIALI),
-    &addon!("jaeger", addon::JAEGER),
-    &addon!("zipkin", addon::ZIPKIN),
-    &sample!("bookinfo", sample::BOOKINFO),
-    &sample!("httpbin", sample::HTTPBIN),
-    &sample!("imagehub", sample::IMAGE_HUB),
-    &sample!("emojivoto", sample::EMOJIVOTO),
+    &custom::ENTRIES,
+    &deploy_and_remove!("add", "prometheus", addon::PROMETHEUS, addon::check),
+    &deploy_and_remove!("add", "grafana", addon::GRAFANA, addon::check),
+    &deploy_and_remove!("add", "kiali", addon::KIALI, addon::check),
+    &deploy_and_remove!("add", "jaeger", addon::JAEGER, addon::check),
+    &deploy_and_remove!("add", "zipkin", addon::ZIPKIN, addon::check),
+    &deploy_and_remove!("deploy", "bookinfo", sample::BOOKINFO, check::deploy_sample),
+    &deploy_and_remove!("deploy", "httpbin", sample::HTTPBIN, check::deploy_sample),
+    &deploy_and_remove!("deploy", "imagehub", sample::IMAGE_HUB, check::deploy_sample),
+    &deploy_and_remove!("deploy", "emojivoto", sample::EMOJIVOTO, check::deploy_sample),
     &[
         Entry {
             name: "deploy-application",

@@ -5,7 +5,6 @@ use meshery_mesh_kit::documentation::Pages;
 use meshery_mesh_kit::object::{annotation, label, name};
 use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::readable::{gaps, kind_is_whole};
-use meshery_mesh_kit::sample::Sample;
 use meshery_mesh_kit::{
     adoption, cut_off, dropped, namespace, parameter, precheck, rollout, unreleased, webhook,
 };
@@ -19,6 +18,7 @@ use crate::control_plane::{
     CNI, CONTROL_PLANE, CONTROL_PLANE_NS, INJECT, INJECTOR, NAMESPACE, WEBHOOKS, WEBHOOKS_DISABLED,
 };
 use crate::extension::{self, Extension};
+use crate::sample::App;
 use crate::{
     MESH, cli, cni, detect, injection, install, networks, remove as removal, room, trust, versions,
     webhook_certificate,
@@ -512,9 +512,9 @@ fn injector(facts: &Facts, target: &str) -> Vec<Finding> {
     ]
 }
 
-pub fn deploy_sample(request: &PlanRequest, sample: &Sample) -> Result<Vec<Finding>, PluginError> {
-    let target = parameter::namespace(request, "namespace", sample.name)?;
-    application(request, &sample.in_namespace(target)?)
+pub fn deploy_sample(request: &PlanRequest, app: &App) -> Result<Vec<Finding>, PluginError> {
+    let target = parameter::namespace(request, "namespace", app.sample.name)?;
+    application(request, &app.sample.in_namespace(target)?)
 }
 
 pub fn deploy_application(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -39,7 +39,7 @@ mod webhook_certificate;
 
 use meshery_mesh_kit::operation_table::{Entry, OperationTable, nothing_more};
 use meshery_mesh_kit::step::plan;
-use meshery_mesh_kit::{adoption, chart_tests, custom, documentation};
+use meshery_mesh_kit::{adoption, custom, deploy_and_remove, documentation, of_releases};
 use meshery_plugin_api::message::descriptor::{AdapterDescriptor, RbacScope, Rights};
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
 use meshery_plugin_api::message::facts::Facts;
@@ -59,26 +59,6 @@ const MESH: &str = "Linkerd";
 
 /// The adapter.
 struct Linkerd;
-
-/// Deploying and removing a sample application.
-macro_rules! sample {
-    ($app:expr, $deploy:literal, $remove:literal) => {
-        [
-            Entry {
-                name: $deploy,
-                describe: || sample::deploy_operation(&$app),
-                plan: |request| sample::deploy(request, &$app),
-                check: |request| check::deploy_sample(request, $app.sample),
-            },
-            Entry {
-                name: $remove,
-                describe: || sample::remove_operation(&$app),
-                plan: |request| sample::remove(request, &$app),
-                check: nothing_more,
-            },
-        ]
-    };
-}
 
 /// Installing and removing an extension.
 macro_rules! extension {
@@ -120,18 +100,9 @@ const GROUPS: &[&[Entry]] = &[
             plan: install::upgrade,
             check: check::upgrade,
         },
-        Entry {
-            name: "rollback",
-            describe: || meshery_mesh_kit::rollback::operation(&RELEASES),
-            plan: |request| meshery_mesh_kit::rollback::plan(&RELEASES, request),
-            check: |request| meshery_mesh_kit::rollback::check(&RELEASES, request),
-        },
-        Entry {
-            name: "test",
-            describe: || chart_tests::operation(&RELEASES),
-            plan: |request| chart_tests::plan(&RELEASES, request),
-            check: |request| chart_tests::check(&RELEASES, request),
-        },
+    ],
+    &of_releases!(RELEASES),
+    &[
         Entry {
             name: "remove",
             describe: remove::operation,
@@ -200,10 +171,10 @@ const GROUPS: &[&[Entry]] = &[
         plan: extension::jaeger,
         check: nothing_more,
     }],
-    &sample!(sample::BOOKINFO, "deploy-bookinfo", "remove-bookinfo"),
-    &sample!(sample::HTTPBIN, "deploy-httpbin", "remove-httpbin"),
-    &sample!(sample::IMAGE_HUB, "deploy-imagehub", "remove-imagehub"),
-    &sample!(sample::EMOJIVOTO, "deploy-emojivoto", "remove-emojivoto"),
+    &deploy_and_remove!("deploy", "bookinfo", sample::BOOKINFO, check::deploy_sample),
+    &deploy_and_remove!("deploy", "httpbin", sample::HTTPBIN, check::deploy_sample),
+    &deploy_and_remove!("deploy", "imagehub", sample::IMAGE_HUB, check::deploy_sample),
+    &deploy_and_remove!("deploy", "emojivoto", sample::EMOJIVOTO, check::deploy_sample),
     &[
         Entry {
             name: "deploy-application",
@@ -217,19 +188,8 @@ const GROUPS: &[&[Entry]] = &[
             plan: dropped::remove,
             check: nothing_more,
         },
-        Entry {
-            name: "apply-custom",
-            describe: custom::apply_operation,
-            plan: custom::apply_plan,
-            check: nothing_more,
-        },
-        Entry {
-            name: "remove-custom",
-            describe: custom::remove_operation,
-            plan: custom::remove_plan,
-            check: nothing_more,
-        },
     ],
+    &custom::ENTRIES,
 ];
 
 impl MeshAdapter for Linkerd {

@@ -8,6 +8,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Readiness,
 use serde_json::Value;
 
 use crate::application::{deadline, deadline_parameter};
+use crate::operation_table::{Entry, nothing_more};
 use crate::step::{apply, apply_set, delete, delete_set, holds, plan, wait};
 use crate::{manifest, namespace, need, parameter, schema};
 
@@ -17,6 +18,22 @@ const LONGEST: usize = 1 << 20;
 const LONGEST_SET: usize = 40;
 /// Kinds of which ready means something.
 const WORKLOADS: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
+
+/// Both operations, the same of every mesh.
+pub const ENTRIES: [Entry; 2] = [
+    Entry {
+        name: "apply-custom",
+        describe: apply_operation,
+        plan: apply_plan,
+        check: nothing_more,
+    },
+    Entry {
+        name: "remove-custom",
+        describe: remove_operation,
+        plan: remove_plan,
+        check: nothing_more,
+    },
+];
 
 fn parameters(deploy: bool) -> Value {
     let mut yaml = schema::text(
@@ -52,7 +69,7 @@ fn parameters(deploy: bool) -> Value {
 }
 
 /// The operation that applies them.
-pub fn apply_operation() -> Operation {
+fn apply_operation() -> Operation {
     Operation {
         name: "apply-custom".into(),
         category: Category::Configure,
@@ -63,7 +80,7 @@ pub fn apply_operation() -> Operation {
 }
 
 /// The operation that removes them.
-pub fn remove_operation() -> Operation {
+fn remove_operation() -> Operation {
     Operation {
         name: "remove-custom".into(),
         category: Category::Configure,
@@ -104,7 +121,7 @@ fn objects(request: &PlanRequest) -> Result<(Vec<Value>, &str), PluginError> {
 }
 
 /// The plan that applies them.
-pub fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+fn apply_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let (mut objects, target) = objects(request)?;
     let ready = objects.iter().filter_map(readiness).collect::<Vec<_>>();
     let brought = objects
@@ -161,7 +178,7 @@ fn last(target: &str) -> Step {
 }
 
 /// The plan that removes them, the last first.
-pub fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
+fn remove_plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let set = parameter::text(request, "set", "")?;
     let yaml = parameter::text(request, "yaml", "")?;
     if set.is_empty() == yaml.is_empty() {

@@ -21,6 +21,51 @@ pub struct Entry {
     pub check: fn(&PlanRequest) -> Result<Vec<Finding>, PluginError>,
 }
 
+/// The entries of both operations on one thing of several alike, a sample application say: `VERB-NAME` deploys it, and
+/// `remove-NAME` takes it away. Its module has `deploy_operation`, `deploy`, `remove_operation` and `remove`, each for any
+/// of these things, and the check is that of the deployment.
+#[macro_export]
+macro_rules! deploy_and_remove {
+    ($verb:literal, $name:literal, $module:ident::$thing:ident, $check:path) => {
+        [
+            $crate::operation_table::Entry {
+                name: concat!($verb, "-", $name),
+                describe: || $module::deploy_operation(&$module::$thing),
+                plan: |request| $module::deploy(request, &$module::$thing),
+                check: |request| $check(request, &$module::$thing),
+            },
+            $crate::operation_table::Entry {
+                name: concat!("remove-", $name),
+                describe: || $module::remove_operation(&$module::$thing),
+                plan: |request| $module::remove(request, &$module::$thing),
+                check: $crate::operation_table::nothing_more,
+            },
+        ]
+    };
+}
+
+/// The entries of the operations on a mesh's Helm releases (a [`MeshReleases`](crate::mesh_releases::MeshReleases)):
+/// `rollback` and `test`.
+#[macro_export]
+macro_rules! of_releases {
+    ($releases:path) => {
+        [
+            $crate::operation_table::Entry {
+                name: "rollback",
+                describe: || $crate::rollback::operation(&$releases),
+                plan: |request| $crate::rollback::plan(&$releases, request),
+                check: |request| $crate::rollback::check(&$releases, request),
+            },
+            $crate::operation_table::Entry {
+                name: "test",
+                describe: || $crate::chart_tests::operation(&$releases),
+                plan: |request| $crate::chart_tests::plan(&$releases, request),
+                check: |request| $crate::chart_tests::check(&$releases, request),
+            },
+        ]
+    };
+}
+
 /// All operations of an adapter.
 #[derive(Debug)]
 pub struct OperationTable {
