@@ -73,159 +73,23 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     let found = detect::installed_in(facts, target)?;
     let old = identity::anchor_of(facts, target);
-    let new = next(facts, target);
     demand_bundle(facts, target)?;
     identity::demand_lifetimes(request)?;
-
-    let control_plane = || DEPLOYMENTS.map(|name| deployment(target, name)).to_vec();
-    let identity_deployment = || vec![deployment(target, DEPLOYMENTS[0])];
-    let mut steps = vec![
-        material(
-            "anchor",
-            format!("the new anchor, in Secret {target}/{new}"),
-            vec![identity::anchor(request, target, &new)?],
-        ),
-        material(
-            "both",
-            "the old and the new anchor are believed",
-            vec![identity::roots(target, &new, true)],
-        ),
-        restart(
-            "control-plane",
-            "identity, destination, injector",
-            control_plane(),
-        ),
-        leaving(
-            wait(
-                "control-plane-ready",
-                "the control plane believes both",
-                ROLLOUT_S,
-                ready(target),
-            ),
-            ROLLED_OUT,
-            deployment(target, DEPLOYMENTS[2]),
-            "/status/conditions",
-        ),
-    ];
-    steps.extend(round(
-        "trust",
-        "so that they believe both anchors",
-        &found.namespaces,
-    ));
-    steps.push(behind(
-        "all-trust-both",
-        "every pod believes both",
+    let rotation = Rotation {
+        request,
         target,
-        "control-plane-ready",
-    ));
-    steps.push(ask(
-        "issuer-gate",
-        "before the new anchor signs",
-        "the issuer is signed by the new anchor next: whoever does not believe it is cut off".into(),
-    ));
-    // Before the issuer: in the undo all of these come after that, identity first. Who has a certificate under the new anchor
-    // by then gets one under the old one while both are believed; only then does the new one go.
-    steps.extend(back(&found.namespaces));
-    let others = || {
-        DEPLOYMENTS[1..]
-            .iter()
-            .map(|name| deployment(target, name))
-            .collect()
+        new: next(facts, target),
+        namespaces: &found.namespaces,
     };
-    steps.push(restart_in_undo(
-        "control-plane-renewed-again",
-        "destination and injector get certificates under the old issuer again, when that is back",
-        ROLLOUT_S,
-        others(),
-    ));
-    steps.push(restart_in_undo(
-        "identity-again",
-        "identity signs under the old issuer again, when that is back",
-        ROLLOUT_S,
-        identity_deployment(),
-    ));
-    // Where it stays, the anchor that has signed it has to be believed on.
-    steps.push(holding_back(material(
-        "issuer",
-        "the issuer, signed by the new anchor",
-        vec![identity::issuer(request, target, &new, true)?],
-    )));
-    steps.push(restart(
-        "identity",
-        "identity signs under it",
-        identity_deployment(),
-    ));
-    steps.push(leaving(
-        wait(
-            "identity-ready",
-            "identity runs and answers",
-            ROLLOUT_S,
-            ready(target),
-        ),
-        ROLLED_OUT,
-        deployment(target, DEPLOYMENTS[0]),
-        "/status/conditions",
-    ));
-    steps.push(restart(
-        "control-plane-renewed",
-        "destination and injector get certificates under it",
-        others(),
-    ));
-    steps.push(wait(
-        "control-plane-renewed-ready",
-        "the control plane runs and answers",
-        ROLLOUT_S,
-        ready(target),
-    ));
-    steps.extend(round(
-        "renew",
-        "so that their certificates are under the new anchor",
-        &found.namespaces,
-    ));
-    steps.push(behind(
-        "all-renewed",
-        "no pod has a certificate under the old anchor",
-        target,
-        "identity-ready",
-    ));
-    steps.push(ask(
-        "new-alone-gate",
-        "before the old anchor goes",
-        "the old anchor is not believed any more from then on".into(),
-    ));
-    steps.push(restart_in_undo(
-        "control-plane-again",
-        "the control plane believes both again, when they are back",
-        ROLLOUT_S,
-        control_plane(),
-    ));
-    steps.push(holding_back(material(
-        "new-alone",
-        "the new anchor alone is believed",
-        vec![identity::roots(target, &new, false)],
-    )));
-    steps.push(restart(
-        "control-plane-new",
-        "identity, destination, injector",
-        control_plane(),
-    ));
-    steps.push(wait(
-        "control-plane-new-ready",
-        "the control plane runs and answers",
-        ROLLOUT_S,
-        ready(target),
-    ));
-    steps.push(delete(
-        "old-anchor",
-        "the old anchor, if it was made here",
-        vec![Target {
-            object: ObjectRef::new("v1", "Secret", target, &old),
-            when: Condition::Ours,
-        }],
-    ));
+    let steps = [
+        rotation.trust_both()?,
+        rotation.restarts_after_old_issuer(),
+        rotation.renew_issuer()?,
+        rotation.trust_new_alone(&old),
+    ];
     Ok(crate::plan(
         format!("Rotate the trust anchor of {MESH} in namespace {target}, namespace by namespace"),
-        steps,
+        steps.concat(),
         vec![install::injection_works(ROLLOUT_S)],
         vec![
             format!(
@@ -241,6 +105,182 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
                 .into(),
         ],
     ))
+}
+
+/// What the phases of a rotation go by.
+struct Rotation<'a> {
+    request: &'a PlanRequest,
+    /// Namespace of the control plane.
+    target: &'a str,
+    /// The Secret with the new anchor.
+    new: String,
+    /// Those in the mesh.
+    namespaces: &'a [String],
+}
+
+impl Rotation<'_> {
+    /// The new anchor is made and believed beside the old one, by everybody in the end.
+    fn trust_both(&self) -> Result<Vec<Step>, PluginError> {
+        let (target, new) = (self.target, &self.new);
+        let mut steps = vec![
+            material(
+                "anchor",
+                format!("the new anchor, in Secret {target}/{new}"),
+                vec![identity::anchor(self.request, target, new)?],
+            ),
+            material(
+                "both",
+                "the old and the new anchor are believed",
+                vec![identity::roots(target, new, true)],
+            ),
+            restart(
+                "control-plane",
+                "identity, destination, injector",
+                self.control_plane(),
+            ),
+            leaving(
+                self.ready("control-plane-ready", "the control plane believes both"),
+                ROLLED_OUT,
+                deployment(target, DEPLOYMENTS[2]),
+                "/status/conditions",
+            ),
+        ];
+        steps.extend(round(
+            "trust",
+            "so that they believe both anchors",
+            self.namespaces,
+        ));
+        steps.push(behind(
+            "all-trust-both",
+            "every pod believes both",
+            target,
+            "control-plane-ready",
+        ));
+        steps.push(ask(
+            "issuer-gate",
+            "before the new anchor signs",
+            "the issuer is signed by the new anchor next: whoever does not believe it is cut off".into(),
+        ));
+        Ok(steps)
+    }
+
+    /// Before the issuer: in the undo all of these come after that, identity first. Who has a certificate under the new anchor
+    /// by then gets one under the old one while both are believed; only then does the new one go.
+    fn restarts_after_old_issuer(&self) -> Vec<Step> {
+        let mut steps = back(self.namespaces);
+        steps.push(restart_in_undo(
+            "control-plane-renewed-again",
+            "destination and injector get certificates under the old issuer again, when that is back",
+            ROLLOUT_S,
+            self.beside_identity(),
+        ));
+        steps.push(restart_in_undo(
+            "identity-again",
+            "identity signs under the old issuer again, when that is back",
+            ROLLOUT_S,
+            self.identity(),
+        ));
+        steps
+    }
+
+    /// The new anchor signs the issuer, and everybody gets a certificate under it.
+    fn renew_issuer(&self) -> Result<Vec<Step>, PluginError> {
+        let target = self.target;
+        let mut steps = vec![
+            // Where it stays, the anchor that has signed it has to be believed on.
+            holding_back(material(
+                "issuer",
+                "the issuer, signed by the new anchor",
+                vec![identity::issuer(self.request, target, &self.new, true)?],
+            )),
+            restart("identity", "identity signs under it", self.identity()),
+            leaving(
+                self.ready("identity-ready", "identity runs and answers"),
+                ROLLED_OUT,
+                deployment(target, DEPLOYMENTS[0]),
+                "/status/conditions",
+            ),
+            restart(
+                "control-plane-renewed",
+                "destination and injector get certificates under it",
+                self.beside_identity(),
+            ),
+            self.ready(
+                "control-plane-renewed-ready",
+                "the control plane runs and answers",
+            ),
+        ];
+        steps.extend(round(
+            "renew",
+            "so that their certificates are under the new anchor",
+            self.namespaces,
+        ));
+        steps.push(behind(
+            "all-renewed",
+            "no pod has a certificate under the old anchor",
+            target,
+            "identity-ready",
+        ));
+        Ok(steps)
+    }
+
+    /// The old anchor goes, when nothing in use is under it any more.
+    fn trust_new_alone(&self, old: &str) -> Vec<Step> {
+        let target = self.target;
+        vec![
+            ask(
+                "new-alone-gate",
+                "before the old anchor goes",
+                "the old anchor is not believed any more from then on".into(),
+            ),
+            restart_in_undo(
+                "control-plane-again",
+                "the control plane believes both again, when they are back",
+                ROLLOUT_S,
+                self.control_plane(),
+            ),
+            holding_back(material(
+                "new-alone",
+                "the new anchor alone is believed",
+                vec![identity::roots(target, &self.new, false)],
+            )),
+            restart(
+                "control-plane-new",
+                "identity, destination, injector",
+                self.control_plane(),
+            ),
+            self.ready("control-plane-new-ready", "the control plane runs and answers"),
+            delete(
+                "old-anchor",
+                "the old anchor, if it was made here",
+                vec![Target {
+                    object: ObjectRef::new("v1", "Secret", target, old),
+                    when: Condition::Ours,
+                }],
+            ),
+        ]
+    }
+
+    fn ready(&self, id: &str, title: &str) -> Step {
+        wait(id, title, ROLLOUT_S, ready(self.target))
+    }
+
+    fn control_plane(&self) -> Vec<ObjectRef> {
+        self.deployments(&DEPLOYMENTS)
+    }
+
+    fn identity(&self) -> Vec<ObjectRef> {
+        self.deployments(&DEPLOYMENTS[..1])
+    }
+
+    /// Destination and injector.
+    fn beside_identity(&self) -> Vec<ObjectRef> {
+        self.deployments(&DEPLOYMENTS[1..])
+    }
+
+    fn deployments(&self, names: &[&str]) -> Vec<ObjectRef> {
+        names.iter().map(|name| deployment(self.target, name)).collect()
+    }
 }
 
 /// The Secret that the new anchor gets: a number more than the highest there is.
