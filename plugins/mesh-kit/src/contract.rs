@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use meshery_plugin_api::MeshAdapter;
+use meshery_plugin_api::message::descriptor::Operation;
 use meshery_plugin_api::message::finding::Severity;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, TextFile};
@@ -38,6 +39,73 @@ pub fn assert_placed(plan: &Plan, cluster_wide: &[&str]) {
         let anywhere = cluster_wide.contains(&object.kind.as_str());
         assert_eq!(object.namespace.is_empty(), anywhere, "{object}");
     }
+}
+
+/// That a README's table of operations names each operation in its first column and each of its parameters in its third,
+/// and none that there is not.
+pub fn assert_documented(readme: &str, adapter: &impl MeshAdapter) {
+    let operations = adapter.describe().operations;
+    let (_, table) = readme.split_once("\n| operation |").unwrap();
+    // The rest of the header, and the line below it.
+    let rows: Vec<(Vec<&str>, Vec<&str>)> = table
+        .lines()
+        .skip(2)
+        .map_while(|line| line.strip_prefix('|'))
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            (
+                code_outside_parentheses(cells[0]),
+                code_outside_parentheses(cells[2]),
+            )
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    for operation in &operations {
+        let name = operation.name.as_str();
+        let Some((_, documented)) = rows.iter().find(|(names, _)| names.contains(&name)) else {
+            wrong.push(format!("operation `{name}` is in no row"));
+            continue;
+        };
+        let missing = parameters(operation).filter(|parameter| !documented.contains(parameter));
+        wrong.extend(missing.map(|missing| format!("operation `{name}` lacks its parameter `{missing}`")));
+    }
+    for (names, documented) in &rows {
+        for name in names {
+            if !operations.iter().any(|operation| operation.name == *name) {
+                wrong.push(format!("`{name}` is no operation"));
+            }
+        }
+        let of_row = || {
+            operations
+                .iter()
+                .filter(|operation| names.contains(&operation.name.as_str()))
+        };
+        for parameter in documented {
+            if !of_row().any(|operation| parameters(operation).any(|there| there == *parameter)) {
+                wrong.push(format!("`{parameter}` is no parameter of {}", names.join(", ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn parameters(operation: &Operation) -> impl Iterator<Item = &str> {
+    let properties = operation.parameters["properties"].as_object();
+    properties.into_iter().flatten().map(|(name, _)| name.as_str())
+}
+
+/// The code of a cell; what is in parentheses are defaults and choices.
+fn code_outside_parentheses(cell: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let mut code = Vec::new();
+    for (at, part) in cell.split('`').enumerate() {
+        if at % 2 == 0 {
+            depth = (depth + part.matches('(').count()).saturating_sub(part.matches(')').count());
+        } else if depth == 0 {
+            code.push(part);
+        }
+    }
+    code
 }
 
 /// That a README's table of the names of before leads to operations that there are.

@@ -1,6 +1,6 @@
 //! That each operation has a snapshot of a plan: an operation that is added without one fails here.
 
-use meshery_mesh_kit::contract::{assert_renamed, assert_summary};
+use meshery_mesh_kit::contract::{assert_documented, assert_renamed, assert_summary};
 use meshery_mesh_kit::example::Examples;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::MeshAdapter;
@@ -54,6 +54,11 @@ fn a_removal_says_that_it_removes_and_nothing_else_does() {
     for entry in OPERATIONS.entries() {
         assert_summary(entry.name, &plan(entry.name).summary);
     }
+}
+
+#[test]
+fn each_operation_and_each_parameter_is_in_the_readme() {
+    assert_documented(include_str!("../../README.md"), &Istio);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use meshery_mesh_kit::contract::{assert_renamed, assert_summary};
+use meshery_mesh_kit::contract::{assert_documented, assert_renamed, assert_summary};
 use meshery_mesh_kit::example::Examples;
 use meshery_mesh_kit::review::{assert_snapshot, plan_text};
 use meshery_plugin_api::message::plan::Plan;
@@ -56,6 +56,11 @@ fn a_removal_says_that_it_removes_and_nothing_else_does() {
     for entry in OPERATIONS.entries().filter(|entry| entry.name != "jaeger-addon") {
         assert_summary(entry.name, &plan(entry.name).unwrap().summary);
     }
+}
+
+#[test]
+fn each_operation_and_each_parameter_is_in_the_readme() {
+    assert_documented(include_str!("../../README.md"), &Linkerd);
 }
 
 #[test]
