@@ -19,19 +19,31 @@ pub(super) struct Failure {
 /// The records of the releases that were being brought further, and of those whose tests have begun.
 pub(super) fn failures(plan: &StoredPlan, history: &History) -> Vec<Failure> {
     let of = |step: &StoredStep| match &step.work {
-        Work::Record { makes: Some(new), .. } if history.created(&new.secret) => Some(Failure {
-            secret: new.secret.clone(),
-            of_release: true,
-            hooks: hooks_of(plan, step),
-        }),
-        Work::TestRuns { secret, hooks } if hooks.iter().any(|step| history.step(step).is_some()) => {
+        Work::Record { makes, .. } => {
+            let new = makes.as_ref().filter(|new| history.created(&new.secret))?;
             Some(Failure {
+                secret: new.secret.clone(),
+                of_release: true,
+                hooks: hooks_of(plan, step),
+            })
+        }
+        Work::TestRuns { secret, hooks } => {
+            let have_begun = hooks.iter().any(|step| history.step(step).is_some());
+            have_begun.then(|| Failure {
                 secret: secret.clone(),
                 of_release: false,
                 hooks: hooks.clone(),
             })
         }
-        _ => None,
+        Work::Apply { .. }
+        | Work::Hooks { .. }
+        | Work::Delete { .. }
+        | Work::Wait { .. }
+        | Work::Probe { .. }
+        | Work::Restart { .. }
+        | Work::RestartInUndo { .. }
+        | Work::Gate(_)
+        | Work::Expand(_) => None,
     };
     plan.steps.iter().filter_map(of).collect()
 }

@@ -49,7 +49,14 @@ impl StoredStep {
             Work::Restart { .. } => true,
             Work::Hooks { hooks, .. } => hooks.iter().any(HookPlan::runs),
             Work::Delete { waves, .. } => waves.iter().flatten().any(|target| holds_data(&target.object)),
-            _ => false,
+            Work::Apply { .. }
+            | Work::Record { .. }
+            | Work::TestRuns { .. }
+            | Work::Wait { .. }
+            | Work::Probe { .. }
+            | Work::RestartInUndo { .. }
+            | Work::Gate(_)
+            | Work::Expand(_) => false,
         }
     }
 }
