@@ -326,7 +326,9 @@ impl From<ChartError> for Problem {
                 K::Forbidden,
                 "chart-repository-not-allowed",
                 "",
-                "add it to the allowed repositories in the settings".into(),
+                "check the address; the setting `repositories` in meshery.toml, or MESHERY_REPOSITORIES, lists what \
+                 addresses may begin with"
+                    .into(),
             ),
             E::AddressRefused { .. } => (
                 K::Forbidden,

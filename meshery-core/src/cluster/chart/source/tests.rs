@@ -437,6 +437,7 @@ async fn only_allowed_repositories_are_asked_compared_part_by_part() {
     ] {
         let found = Problem::from(with(&allowed).fetch(&wanted(&served.url)).await.unwrap_err());
         assert_eq!(found.code, "chart-repository-not-allowed", "{allowed}");
+        assert!(found.remedy.contains("MESHERY_REPOSITORIES"), "{found:?}");
     }
     for repository in [
         "oci://registry.example/demo",
