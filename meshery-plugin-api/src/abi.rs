@@ -1,7 +1,7 @@
 //! The types that cross a function call between host and plugin: all of the ABI, in one place.
 //!
-//! It is narrow on purpose. Two functions and six methods carry a method's name and bytes; what the bytes mean is
-//! in [`crate::message`], where it can grow. A plain structure here is frozen for as long as the major version
+//! It is narrow on purpose. A few functions and methods carry a method's name and bytes; what the bytes mean is in
+//! [`crate::message`], where it can grow. A plain structure here is frozen for as long as the major version
 //! lasts; only [`PluginModule`], [`Instance`] and [`HostServices`] may grow, at the end, and every addition needs a
 //! default body, because the other side may be older.
 //!
