@@ -16,7 +16,7 @@ use crate::cluster::lease::{LeaseSettings, TERMS};
 use crate::cluster::{Clusters, KubeconfigSource};
 use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
-use crate::operation::seal::HostKey;
+use crate::operation::secret::seal::HostKey;
 use crate::operation::{EngineSettings, Operations, Retention, Then};
 use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};

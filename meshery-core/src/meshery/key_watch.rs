@@ -11,7 +11,7 @@ use std::fmt;
 use meshery_plugin_api::message::document::{Document, Expect};
 use serde_json::json;
 
-use crate::operation::seal::HostKey;
+use crate::operation::secret::seal::HostKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::key_watch::{KeyId, Opened};
 use crate::cluster::Clusters;
 use crate::cluster::clusters::Uploaded;
-use crate::operation::seal::HostKey;
+use crate::operation::secret::seal::HostKey;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 

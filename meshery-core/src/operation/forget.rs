@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use meshery_plugin_api::message::object_ref::ObjectRef;
 
-use super::entry::{Entry, ObjectChange, Reversal, Timed};
+use super::journal::entry::{Entry, ObjectChange, Reversal, Timed};
 use super::operations::Operations;
+use super::plan::stored::unreadable;
 use super::record::{Left, OperationRecord};
 use super::state::OperationState;
-use super::stored_plan::unreadable;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
@@ -148,7 +148,7 @@ fn left_by(entries: impl IntoIterator<Item = Entry>) -> Vec<Left> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Intent, Stored};
+    use super::super::journal::entry::{Intent, Stored};
     use super::*;
 
     #[test]

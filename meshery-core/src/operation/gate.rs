@@ -14,13 +14,13 @@ use meshery_plugin_api::message::plan::Gate;
 use super::clock;
 use super::conduct::Conduct;
 use super::engine::{Engine, InHand};
-use super::entry::Entry;
-use super::history::History;
-use super::queue::Place;
+use super::journal::entry::Entry;
+use super::journal::history::History;
+use super::plan::stored::{StoredPlan, StoredStep, Work};
 use super::record::{OperationRecord, StepState};
 use super::state::OperationState;
 use super::stored::Stored;
-use super::stored_plan::{StoredPlan, StoredStep, Work};
+use super::turn::queue::Place;
 use crate::problem::{Problem, ProblemKind};
 
 /// How long a gate may stay shut when its plan does not say.

@@ -4,6 +4,12 @@
 //! waiting in one call. While the provider does not answer, everybody who has written waits, and so nothing is done
 //! to the cluster: that is what a paused operation is.
 
+pub(super) mod entry;
+pub(super) mod event;
+pub(super) mod event_stream;
+mod fold;
+pub(super) mod history;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::entry::{Entry, Stored, Timed};
 use super::clock;
-use super::entry::{Entry, Stored, Timed};
 use super::live::Live;
 use super::state::OperationState;
 use crate::problem::{Problem, ProblemKind};

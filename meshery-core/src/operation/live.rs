@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::entry::Timed;
-use super::event::Event;
+use super::journal::entry::Timed;
+use super::journal::event::Event;
 use super::record::OperationRecord;
 use super::state::OperationState;
 

@@ -1,5 +1,13 @@
 //! A preview: what a plan would change, object by object, and how risky each change is.
 
+mod deletion;
+mod field_takeover;
+mod hook;
+mod introduced;
+pub(super) mod previewing;
+mod rights;
+mod risk;
+
 use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::conduct::Task;
 use super::engine::{Engine, UNENDED};
-use super::entry::Entry;
-use super::history::History;
 use super::journal::Journal;
+use super::journal::entry::Entry;
+use super::journal::history::History;
 use super::live::Live;
 use super::policy::{OnFailure, OnInterruption};
 use super::record::OperationRecord;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::clock;
 use super::engine::Engine;
-use super::once;
+use super::idempotency;
 use super::operations::Operations;
 use super::record::OperationRecord;
 use super::set::prune_sets;
@@ -148,13 +148,14 @@ impl Engine {
         }
         pruned.sets = prune_sets(&self.store).await?;
         let keys = Query {
-            kind: once::KIND.into(),
+            kind: idempotency::KIND.into(),
             ..Query::default()
         };
         for key in self.store.list_all(keys).await? {
-            let is_over = clock::millis(&key.created).is_some_and(|made| is_past(made, once::KEPT, now));
+            let is_over =
+                clock::millis(&key.created).is_some_and(|made| is_past(made, idempotency::KEPT, now));
             if is_over {
-                self.store.delete(once::KIND, &key.id).await?;
+                self.store.delete(idempotency::KIND, &key.id).await?;
                 pruned.request_keys += 1;
             }
         }

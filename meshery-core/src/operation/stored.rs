@@ -6,12 +6,12 @@ use meshery_plugin_api::message::document::{Document, Expect, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::entry::Timed;
+use super::journal::entry::Timed;
+use super::plan::stored::{StoredPlan, unreadable};
 use super::preview::Preview;
 use super::record::OperationRecord;
-use super::relied::Relied;
+use super::staleness::Relied;
 use super::state::OperationState;
-use super::stored_plan::{StoredPlan, unreadable};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, Store};
 

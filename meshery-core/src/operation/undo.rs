@@ -3,6 +3,13 @@
 //! It is safe to begin again at any point: what the journal says was given back is done with; every other object is looked at,
 //! and what is as before already needs nothing.
 
+mod kind;
+pub(super) mod lineage;
+mod object;
+mod outage;
+mod previewing;
+mod restart;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +21,18 @@ use serde_json::Value;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::entry::{Entry, Reversal};
-use super::history::{History, ObjectHistory};
+use self::lineage::Lineage;
+use self::outage::keeps_all;
 use super::journal::Journal;
-use super::keeps_all::keeps_all;
-use super::lineage::Lineage;
+use super::journal::entry::{Entry, Reversal};
+use super::journal::history::{History, ObjectHistory};
 use super::live::Live;
-use super::outputs::Outputs;
+use super::plan::resolve::{MANAGER, wave_of};
+use super::plan::stored::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
 use super::record::{Left, StepState};
-use super::resolve::{MANAGER, wave_of};
 use super::run::halted;
-use super::seal::HostKey;
-use super::stored_plan::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::secret::seal::HostKey;
+use super::step::outputs::Outputs;
 use crate::cluster::release::Revision;
 use crate::cluster::{Cluster, ClusterError, wave};
 use crate::problem::Problem;

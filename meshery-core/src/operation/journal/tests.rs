@@ -3,8 +3,8 @@ use std::sync::Arc;
 use meshery_plugin_api::PluginError;
 use serde_json::Map;
 
+use super::event_stream::TAKEN;
 use super::*;
-use crate::operation::event_stream::TAKEN;
 use crate::operation::policy::Policy;
 use crate::operation::record::{AdapterUsed, ClusterUsed, OperationRecord};
 use crate::provider::memory::MemoryProvider;

@@ -10,7 +10,7 @@ use super::{
     Member, MemberPreview, NewOperationSet, OperationSet, Order, Standing, found, standing, state_of,
 };
 use crate::operation::clock;
-use crate::operation::once::Request;
+use crate::operation::idempotency::Request;
 use crate::operation::operations::{Operations, Selection};
 use crate::operation::record::{NewOperation, OperationRecord};
 use crate::operation::state::OperationState;

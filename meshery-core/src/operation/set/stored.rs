@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AtATime, OnMemberFailure, Order};
-use crate::operation::stored_plan::unreadable;
+use crate::operation::plan::stored::unreadable;
 use crate::operation::{clock, stored};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
