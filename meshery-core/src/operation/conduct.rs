@@ -20,7 +20,7 @@ use super::record::{OperationRecord, StepState};
 use super::release::failure::failures;
 use super::release::hook_runs::hook_runs;
 use super::run::{Run, halted, is_halt};
-use super::staleness::{Relied, is_stale};
+use super::staleness::{Baseline, is_stale};
 use super::state::OperationState;
 use super::step::outputs::Outputs;
 use super::stored::Stored;
@@ -61,7 +61,7 @@ pub(super) struct Conduct {
     pub(super) record: OperationRecord,
     /// With what was expanded so far.
     plan: Mutex<Arc<StoredPlan>>,
-    relied: Relied,
+    baseline: Baseline,
 }
 
 impl Engine {
@@ -98,7 +98,7 @@ impl Engine {
 
     async fn conduct(self: &Arc<Self>, mut stored: Stored) -> Result<Conduct, Problem> {
         let plan = self.whole_plan(&stored).await?;
-        let relied = stored.relied(&self.store).await?;
+        let baseline = stored.baseline(&self.store).await?;
         stored.record.host = Some(self.host.holder().to_owned());
         let live = Arc::new(Live::new(stored.record.clone()));
         Ok(Conduct {
@@ -107,7 +107,7 @@ impl Engine {
             live,
             record: stored.record,
             plan: Mutex::new(Arc::new(plan)),
-            relied,
+            baseline,
         })
     }
 
@@ -371,7 +371,7 @@ impl Conduct {
                 policy: self.record.policy,
                 outputs: Outputs::of(&history, &self.engine.key, self.live.id())?,
                 history,
-                relied: self.relied.clone(),
+                baseline: self.baseline.clone(),
                 halt: halt.clone(),
             })
         };
@@ -381,7 +381,7 @@ impl Conduct {
         let steps = async {
             let mut run_now = run(history)?;
             if !begun || run_now.history.has_paused {
-                run_now.check_relied().await?;
+                run_now.check_baseline().await?;
             }
             loop {
                 match run_now.steps(false).await {

@@ -246,17 +246,17 @@ impl Operations {
             store: &engine.store,
             key: &engine.key,
         };
-        let (mut preview, relied) = previewing.make().await?;
+        let (mut preview, baseline) = previewing.make().await?;
         engine.add_lease_outlook(&mut preview, &cluster).await?;
         let contents = vec![
             serde_json::to_vec(&preview).map_err(|error| unreadable(&error))?,
-            serde_json::to_vec(&relied).map_err(|error| unreadable(&error))?,
+            serde_json::to_vec(&baseline).map_err(|error| unreadable(&error))?,
         ];
         let names = engine.store.put_content(id, contents).await?;
         // Before anybody can approve it.
         Stored::update(&engine.store, id, |stored| {
             stored.preview = names.first().cloned();
-            stored.relied = names.get(1).cloned();
+            stored.baseline = names.get(1).cloned();
         })
         .await?;
         let state = if stored.record.policy.approval {

@@ -140,7 +140,7 @@ impl Engine {
         let stored = Stored {
             plan,
             preview: None,
-            relied: None,
+            baseline: None,
             record: OperationRecord {
                 id: id.clone(),
                 adapter: AdapterUsed {

@@ -22,7 +22,7 @@ use super::plan::stored::{StoredPlan, StoredStep, Work, open_value, seal_value};
 use super::policy::Policy;
 use super::record::StepState;
 use super::secret::seal::HostKey;
-use super::staleness::Relied;
+use super::staleness::Baseline;
 use super::step::outputs::Outputs;
 use crate::cluster::Cluster;
 use crate::cluster::error::LEASE_LOST;
@@ -52,7 +52,7 @@ pub(super) struct Run {
     /// What steps have left for later ones.
     pub outputs: Outputs,
     /// What the preview saw.
-    pub relied: Relied,
+    pub baseline: Baseline,
     /// No step begins anything new when this is cancelled: the operation was cancelled, a step has failed, or the
     /// host is being stopped.
     pub halt: CancellationToken,

@@ -7,7 +7,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::object::fingerprint::Seen;
+use super::object::fingerprint::Fingerprint;
 use super::object::mark::operation_of;
 use super::plan::stored::Work;
 use super::run::Run;
@@ -18,12 +18,12 @@ const READS: usize = 16;
 
 /// What a preview saw: nothing of an object that was not there, else digests of its own fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Relied(HashMap<ObjectRef, Option<Seen>>);
+pub(super) struct Baseline(HashMap<ObjectRef, Option<Fingerprint>>);
 
-impl Relied {
+impl Baseline {
     /// Keeps how an object was.
     pub fn saw(&mut self, object: ObjectRef, state: Option<&Value>, is_hidden: bool) {
-        let seen = state.map(|state| Seen::of(state, is_hidden));
+        let seen = state.map(|state| Fingerprint::of(state, is_hidden));
         self.0.insert(object, seen);
     }
 
@@ -51,7 +51,7 @@ impl Relied {
 impl Run {
     /// Looks again at every object that was there when the preview was made, before the first step
     /// and after each pause.
-    pub async fn check_relied(&self) -> Result<(), Problem> {
+    pub async fn check_baseline(&self) -> Result<(), Problem> {
         let seen = self
             .plan
             .steps
@@ -73,13 +73,13 @@ impl Run {
                     | Work::Expand(_) => Vec::new(),
                 }
             })
-            .filter(|object| matches!(self.relied.0.get(*object), Some(Some(_))))
+            .filter(|object| matches!(self.baseline.0.get(*object), Some(Some(_))))
             // What the run itself has changed before it paused is not as the preview saw it, and should not be.
             .filter(|object| !self.history.has_touched(object));
         let looks: Vec<_> = seen
             .map(|object| async move {
                 let now = self.cluster.get(object).await?;
-                self.relied.check(object, now.as_ref())
+                self.baseline.check(object, now.as_ref())
             })
             .collect();
         futures::stream::iter(looks)
@@ -125,29 +125,29 @@ mod tests {
     #[test]
     fn only_what_people_set_makes_a_plan_stale() {
         let reference: ObjectRef = "v1/ConfigMap/a/b".parse().unwrap();
-        let mut relied = Relied::default();
-        relied.saw(
+        let mut baseline = Baseline::default();
+        baseline.saw(
             reference.clone(),
             Some(&json!({"metadata": {"resourceVersion": "1"}, "data": {"k": "1"}})),
             false,
         );
         let touched = json!({"metadata": {"resourceVersion": "2"}, "data": {"k": "1"}, "status": {}});
-        relied.check(&reference, Some(&touched)).unwrap();
+        baseline.check(&reference, Some(&touched)).unwrap();
         let changed = json!({"metadata": {}, "data": {"k": "2"}});
-        assert!(is_stale(&relied.check(&reference, Some(&changed)).unwrap_err()));
-        assert!(is_stale(&relied.check(&reference, None).unwrap_err()));
+        assert!(is_stale(&baseline.check(&reference, Some(&changed)).unwrap_err()));
+        assert!(is_stale(&baseline.check(&reference, None).unwrap_err()));
     }
 
     #[test]
     fn what_appeared_since_is_refused_unless_we_made_it() {
         let reference: ObjectRef = "v1/ConfigMap/a/b".parse().unwrap();
-        let mut relied = Relied::default();
-        relied.saw(reference.clone(), None, false);
+        let mut baseline = Baseline::default();
+        baseline.saw(reference.clone(), None, false);
         let mut now = json!({"metadata": {"name": "b"}});
         assert!(is_stale(
-            &relied.check_absent(&reference, &now, "op").unwrap_err()
+            &baseline.check_absent(&reference, &now, "op").unwrap_err()
         ));
         mark(&mut now, "op");
-        relied.check_absent(&reference, &now, "op").unwrap();
+        baseline.check_absent(&reference, &now, "op").unwrap();
     }
 }

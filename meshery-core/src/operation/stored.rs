@@ -10,7 +10,7 @@ use super::journal::entry::Timed;
 use super::plan::stored::{StoredPlan, unreadable};
 use super::preview::Preview;
 use super::record::OperationRecord;
-use super::staleness::Relied;
+use super::staleness::Baseline;
 use super::state::OperationState;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::{BlobRef, Store};
@@ -28,8 +28,8 @@ pub(super) struct Stored {
     pub plan: BlobRef,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<BlobRef>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub relied: Option<BlobRef>,
+    #[serde(rename = "relied", default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BlobRef>,
 }
 
 impl Stored {
@@ -141,10 +141,10 @@ impl Stored {
         }
     }
 
-    pub async fn relied(&self, store: &Store) -> Result<Relied, Problem> {
-        match &self.relied {
-            None => Ok(Relied::default()),
-            Some(relied) => read_content(store, relied).await,
+    pub async fn baseline(&self, store: &Store) -> Result<Baseline, Problem> {
+        match &self.baseline {
+            None => Ok(Baseline::default()),
+            Some(baseline) => read_content(store, baseline).await,
         }
     }
 }

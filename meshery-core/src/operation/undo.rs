@@ -22,7 +22,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::lineage::Lineage;
-use self::outage::keeps_all;
+use self::outage::is_outage;
 use super::journal::Journal;
 use super::journal::entry::{Entry, Reversal};
 use super::journal::history::{History, ObjectHistory};
@@ -98,7 +98,7 @@ pub(super) async fn overtaken<'a>(
             Err(ClusterError::Forbidden { .. }) => continue,
             Err(error) => {
                 let problem = Problem::from(error);
-                if keeps_all(cluster, &problem).await {
+                if is_outage(cluster, &problem).await {
                     return Err(problem);
                 }
                 let why =
@@ -172,7 +172,7 @@ impl Undo {
             }
             let manifests = match self.manifests(step, &history.objects).await {
                 Ok(manifests) => Ok(manifests),
-                Err(problem) if keeps_all(&self.cluster, &problem).await => return Err(problem),
+                Err(problem) if is_outage(&self.cluster, &problem).await => return Err(problem),
                 Err(problem) => Err(format!("what was applied cannot be told: {problem}")),
             };
             done.push(Done {
@@ -375,7 +375,7 @@ impl Undo {
 
     /// One object that cannot be taken back does not keep the others; a cluster that is away keeps all of them.
     pub(super) async fn gave_up(&self, problem: Problem) -> Result<Taken, Problem> {
-        if self.stop.is_cancelled() || keeps_all(&self.cluster, &problem).await {
+        if self.stop.is_cancelled() || is_outage(&self.cluster, &problem).await {
             return Err(problem);
         }
         Ok(Taken::Left(format!("it could not be taken back: {problem}")))

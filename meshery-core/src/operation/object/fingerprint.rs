@@ -18,10 +18,10 @@ const NAMED: usize = 4;
 /// Characters of a digest of a field: it has to tell values apart, not to withstand anybody.
 const SHORT: usize = 12;
 
-/// An object as it was seen.
+/// What is kept of an object as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(in crate::operation) enum Seen {
+pub(in crate::operation) enum Fingerprint {
     /// Field by field, by JSON pointer.
     Fields {
         digest: String,
@@ -31,7 +31,7 @@ pub(in crate::operation) enum Seen {
     Digest(String),
 }
 
-impl Seen {
+impl Fingerprint {
     /// Of what holds a secret only the whole is kept: a digest of one short value could be guessed.
     pub fn of(object: &Value, is_hidden: bool) -> Self {
         let own = own_fields(object);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn only_what_people_set_counts_and_a_change_names_field_value_and_author() {
         let before = json!({"metadata": {"resourceVersion": "1"}, "data": {"k": "1", "a/b": "x"}});
-        let seen = Seen::of(&before, false);
+        let seen = Fingerprint::of(&before, false);
         let touched =
             json!({"metadata": {"resourceVersion": "2"}, "data": {"k": "1", "a/b": "x"}, "status": {}});
         assert_eq!(seen.changes(&touched), None);
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn what_kubernetes_itself_has_written_is_no_change() {
         let before = json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}}, "spec": {"replicas": 1, "paused": false}});
-        let seen = Seen::of(&before, false);
+        let seen = Fingerprint::of(&before, false);
         let mut now = json!({
             "metadata": {
                 "annotations": {"deployment.kubernetes.io/revision": "2"},
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn of_a_secret_nothing_is_kept_of_a_single_value() {
-        let seen = Seen::of(&json!({"data": {"password": "b2xk"}}), true);
-        assert!(matches!(seen, Seen::Digest(_)));
+        let seen = Fingerprint::of(&json!({"data": {"password": "b2xk"}}), true);
+        assert!(matches!(seen, Fingerprint::Digest(_)));
         let told = seen.changes(&json!({"data": {"password": "bmV3"}})).unwrap();
         assert_eq!(told, "was changed");
     }
@@ -222,7 +222,7 @@ mod tests {
     fn large_objects_are_told_apart_less_deeply() {
         let many: serde_json::Map<String, Value> =
             (0..1000).map(|n| (format!("k{n}"), json!({"x": n}))).collect();
-        let Seen::Fields { fields, .. } = Seen::of(&json!({"data": many}), false) else {
+        let Fingerprint::Fields { fields, .. } = Fingerprint::of(&json!({"data": many}), false) else {
             panic!()
         };
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["/data"]);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_an_older_host_has_seen_is_read() {
-        let seen: Seen = serde_json::from_value(json!("abc")).unwrap();
+        let seen: Fingerprint = serde_json::from_value(json!("abc")).unwrap();
         let told = seen.changes(&json!({}));
         assert_eq!(told.unwrap(), "was changed");
     }

@@ -14,20 +14,20 @@ use crate::operation::object::ownership::gives_way;
 use crate::operation::plan::stored::ReleaseName;
 
 /// Whose fields go over, and to whom.
-pub(super) struct Moved<'a> {
+pub(super) struct FieldTakeover<'a> {
     manager: &'a str,
     /// Who has made the object and gives way; nobody when it is the manager's own by updates.
     pub makers: Vec<String>,
 }
 
 /// An object as it comes out.
-pub(in crate::operation) struct Outcome {
+pub(super) struct Outcome {
     pub object: Value,
     /// Why the server does not say what it puts in the place of fields that go.
     pub refused: Option<ClusterError>,
 }
 
-impl<'a> Moved<'a> {
+impl<'a> FieldTakeover<'a> {
     /// Nothing when everything is the manager's, or stays with whoever has it.
     pub fn of(
         now: &Value,
@@ -69,7 +69,7 @@ impl<'a> Moved<'a> {
     }
 
     /// What is to be said of it. What the server says, as it may be told, is in `refusal`.
-    pub fn told(&self, refusal: Option<&str>) -> Option<String> {
+    pub fn note(&self, refusal: Option<&str>) -> Option<String> {
         let takes_over = (!self.makers.is_empty()).then(|| {
             format!(
                 "it was made by {}, and becomes the release's own",

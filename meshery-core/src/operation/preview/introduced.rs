@@ -1,4 +1,4 @@
-//! What comes with a plan, so that the server cannot be asked about what needs it.
+//! The namespaces and kinds that a plan introduces: the server cannot be asked about what needs them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,19 +10,19 @@ use crate::operation::object::mark::text;
 
 /// Namespaces that are not there yet, and kinds that the plan defines.
 #[derive(Debug, Default)]
-pub(super) struct Coming {
+pub(super) struct Introduced {
     pub namespaces: HashSet<String>,
     /// By group and kind: what addresses call it.
     pub kinds: HashMap<(String, String), String>,
 }
 
-impl Coming {
+impl Introduced {
     /// What comes with these objects.
     pub async fn with(
         cluster: &Cluster,
         manifests: impl Iterator<Item = &Value>,
     ) -> Result<Self, ClusterError> {
-        let mut coming = Self::default();
+        let mut introduced = Self::default();
         let mut namespaces = Vec::new();
         for manifest in manifests {
             match manifest["kind"].as_str() {
@@ -30,16 +30,16 @@ impl Coming {
                 Some("CustomResourceDefinition") => {
                     let word = |pointer| text(manifest, pointer).to_owned();
                     let kind = (word("/spec/group"), word("/spec/names/kind"));
-                    coming.kinds.insert(kind, word("/spec/names/plural"));
+                    introduced.kinds.insert(kind, word("/spec/names/plural"));
                 }
                 _ => {}
             }
         }
         for namespace in namespaces {
             if cluster.get(&namespace).await?.is_none() {
-                coming.namespaces.insert(namespace.name);
+                introduced.namespaces.insert(namespace.name);
             }
         }
-        Ok(coming)
+        Ok(introduced)
     }
 }

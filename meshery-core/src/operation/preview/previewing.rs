@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
-use super::field_takeover::Moved;
-use super::introduced::Coming;
+use super::field_takeover::FieldTakeover;
+use super::introduced::Introduced;
 use super::risk;
 use super::{Certainty, Change, Counts, Preview, PreviewedObject, Risk};
 use crate::cluster::apply::{Applied, ApplyOptions};
@@ -23,7 +23,7 @@ use crate::operation::plan::rights::in_words;
 use crate::operation::plan::stored::{ReleaseName, StoredPlan, StoredStep, Work, load_waves, nameless};
 use crate::operation::record::OperationRecord;
 use crate::operation::secret::seal::HostKey;
-use crate::operation::staleness::Relied;
+use crate::operation::staleness::Baseline;
 use crate::operation::step::apply::{apply_as_ours, unchangeable};
 use crate::operation::step::outputs::is_open;
 use crate::operation::step::restart;
@@ -53,7 +53,7 @@ pub(in crate::operation) struct Found {
 
 impl Previewing<'_> {
     /// Looks at everything that the plan touches.
-    pub async fn make(&self) -> Result<(Preview, Relied), Problem> {
+    pub async fn make(&self) -> Result<(Preview, Baseline), Problem> {
         let mut manifests = Vec::new();
         for step in &self.plan.steps {
             let objects: Vec<Value> = match &step.work {
@@ -69,17 +69,17 @@ impl Previewing<'_> {
             };
             manifests.push(objects);
         }
-        let coming = Coming::with(self.cluster, manifests.iter().flatten()).await?;
+        let introduced = Introduced::with(self.cluster, manifests.iter().flatten()).await?;
         let mut found = Vec::new();
         for (step, objects) in self.plan.steps.iter().zip(manifests) {
-            let of_step = self.step(step, objects, &coming).await?;
+            let of_step = self.step(step, objects, &introduced).await?;
             found.extend(of_step.into_iter().map(|found| Found {
                 previewed: self.plan.shown(found.previewed),
                 ..found
             }));
         }
-        let unasked = self.hold_against_rights(&mut found, &coming).await?;
-        let mut relied = Relied::default();
+        let unasked = self.hold_against_rights(&mut found, &introduced).await?;
+        let mut baseline = Baseline::default();
         let mut touched = HashSet::new();
         let mut risks: Vec<Risk> = Vec::new();
         for object in &found {
@@ -95,7 +95,7 @@ impl Previewing<'_> {
             // What a later step finds is what an earlier one has made.
             if writes && touched.insert(object.previewed.object.clone()) {
                 let is_hidden = self.plan.hides(&object.previewed.object);
-                relied.saw(object.previewed.object.clone(), object.now.as_ref(), is_hidden);
+                baseline.saw(object.previewed.object.clone(), object.now.as_ref(), is_hidden);
             }
         }
         risks.sort_by_key(|risk| risk.severity);
@@ -125,7 +125,7 @@ impl Previewing<'_> {
                 .cloned()
                 .collect(),
         };
-        Ok((preview, relied))
+        Ok((preview, baseline))
     }
 
     /// Where it will wait, and where it will be decided what is done.
@@ -164,7 +164,7 @@ impl Previewing<'_> {
         &self,
         step: &StoredStep,
         manifests: Vec<Value>,
-        coming: &Coming,
+        introduced: &Introduced,
     ) -> Result<Vec<Found>, Problem> {
         let found: Vec<Result<Found, Problem>> = match &step.work {
             Work::Apply {
@@ -180,7 +180,7 @@ impl Previewing<'_> {
                         if is_open(uses, &manifest) {
                             return self.open(step, manifest).await;
                         }
-                        self.apply(step, (manager, release), manifest, coming).await
+                        self.apply(step, (manager, release), manifest, introduced).await
                     })
                     .collect();
                 futures::stream::iter(looks).buffered(AT_A_TIME).collect().await
@@ -281,7 +281,7 @@ impl Previewing<'_> {
         step: &StoredStep,
         (manager, release): (&str, Option<&ReleaseName>),
         manifest: Value,
-        coming: &Coming,
+        introduced: &Introduced,
     ) -> Result<Found, Problem> {
         let Some(reference) = ObjectRef::of(&manifest) else {
             return Err(nameless());
@@ -290,14 +290,14 @@ impl Previewing<'_> {
         let mut previewed = blank(step, &reference, Change::Create, Certainty::Local);
         let now = match self.cluster.get(&reference).await {
             Ok(now) => now,
-            Err(ClusterError::NotServed { .. }) if coming.kinds.contains_key(&kind) => {
+            Err(ClusterError::NotServed { .. }) if introduced.kinds.contains_key(&kind) => {
                 previewed.note = Some("the definition of its kind comes with this plan".into());
                 previewed.diff = diff(&Value::Null, &manifest);
                 return Ok(found(previewed, manifest, None));
             }
             Err(error) => return failed(previewed, manifest, None, error),
         };
-        if now.is_none() && coming.namespaces.contains(&reference.namespace) {
+        if now.is_none() && introduced.namespaces.contains(&reference.namespace) {
             previewed.note = Some(format!(
                 "its namespace {} comes with this plan; its form was checked",
                 reference.namespace
@@ -323,10 +323,10 @@ impl Previewing<'_> {
             return Ok(found(previewed, manifest, Some(now.clone())));
         }
         let wanted = marked(manifest.clone(), now.as_ref(), &self.record.id);
-        let moved = now
+        let takeover = now
             .as_ref()
-            .and_then(|now| Moved::of(now, &manifest, (manager, release), self.record.policy.accept));
-        let makers = moved.as_ref().map_or(&[][..], |moved| &moved.makers);
+            .and_then(|now| FieldTakeover::of(now, &manifest, (manager, release), self.record.policy.accept));
+        let makers = takeover.as_ref().map_or(&[][..], |takeover| &takeover.makers);
         match self
             .tried(&wanted, (manager, makers), &mut previewed.conflicts)
             .await
@@ -335,10 +335,12 @@ impl Previewing<'_> {
                 previewed.certainty = Certainty::Verified;
                 previewed.warnings = applied.warnings;
                 let mut after = applied.object;
-                if let (Some(moved), Some(now)) = (&moved, &now) {
-                    let fallen = moved.fallen(self.cluster, &reference, now, &wanted, after).await;
+                if let (Some(takeover), Some(now)) = (&takeover, &now) {
+                    let fallen = takeover
+                        .fallen(self.cluster, &reference, now, &wanted, after)
+                        .await;
                     let refusal = fallen.refused.map(|error| self.told(&reference, error));
-                    previewed.note = moved.told(refusal.as_deref());
+                    previewed.note = takeover.note(refusal.as_deref());
                     after = fallen.object;
                 }
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &after);
@@ -365,7 +367,7 @@ impl Previewing<'_> {
                 Ok(found(previewed, manifest, now))
             }
             // A field that goes may be in the way of one that comes, and the server cannot be asked without it.
-            Err(error @ ClusterError::Invalid { .. }) if moved.is_some() => {
+            Err(error @ ClusterError::Invalid { .. }) if takeover.is_some() => {
                 previewed.change = Change::Update;
                 previewed.certainty = Certainty::DecidedLater;
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &manifest);

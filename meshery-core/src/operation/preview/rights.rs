@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt as _;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 
-use super::introduced::Coming;
+use super::introduced::Introduced;
 use super::previewing::{AT_A_TIME, Found, Previewing};
 use super::{Certainty, Change, PreviewedObject};
 use crate::cluster::ClusterError;
@@ -40,11 +40,11 @@ impl Previewing<'_> {
     pub(super) async fn hold_against_rights(
         &self,
         found: &mut [Found],
-        coming: &Coming,
+        introduced: &Introduced,
     ) -> Result<Option<String>, Problem> {
         let mut unasked = Unasked::default();
         // Once for each kind and namespace; where the answer is no, a role may still name the objects.
-        let of_kinds = self.questions(found, coming).await?;
+        let of_kinds = self.questions(found, introduced).await?;
         let refused = self.ask(of_kinds, &mut unasked).await?;
         let mut by_name = Questions::new();
         for ((access, objects), _) in refused {
@@ -69,12 +69,12 @@ impl Previewing<'_> {
         for (place, refused) in of_objects {
             let previewed = &mut found[place].previewed;
             previewed.change = Change::Error;
-            previewed.error = Some(refused.problem(&previewed.object, coming));
+            previewed.error = Some(refused.problem(&previewed.object, introduced));
         }
         Ok(unasked.in_words())
     }
 
-    async fn questions(&self, found: &[Found], coming: &Coming) -> Result<Questions, Problem> {
+    async fn questions(&self, found: &[Found], introduced: &Introduced) -> Result<Questions, Problem> {
         let mut questions = Questions::new();
         for (place, found) in found.iter().enumerate() {
             let object = &found.previewed.object;
@@ -82,7 +82,7 @@ impl Previewing<'_> {
             if verbs.is_empty() {
                 continue;
             }
-            let Some(plural) = self.plural(object, coming).await? else {
+            let Some(plural) = self.plural(object, introduced).await? else {
                 continue;
             };
             for verb in verbs {
@@ -100,9 +100,9 @@ impl Previewing<'_> {
     }
 
     /// What addresses call the object's kind, as far as that is known already.
-    async fn plural(&self, object: &ObjectRef, coming: &Coming) -> Result<Option<String>, Problem> {
+    async fn plural(&self, object: &ObjectRef, introduced: &Introduced) -> Result<Option<String>, Problem> {
         let kind = (object.group.clone(), object.kind.clone());
-        if let Some(plural) = coming.kinds.get(&kind) {
+        if let Some(plural) = introduced.kinds.get(&kind) {
             return Ok(Some(plural.clone()));
         }
         match self
@@ -165,11 +165,11 @@ fn verbs(previewed: &PreviewedObject) -> &'static [&'static str] {
 }
 
 impl Refused {
-    fn problem(&self, object: &ObjectRef, coming: &Coming) -> Problem {
+    fn problem(&self, object: &ObjectRef, introduced: &Introduced) -> Problem {
         let verbs = self.verbs.join(" and ");
         let (scope, after) = if object.namespace.is_empty() {
             ("a ClusterRole".to_owned(), "")
-        } else if coming.namespaces.contains(&object.namespace) {
+        } else if introduced.namespaces.contains(&object.namespace) {
             (
                 "a ClusterRole".to_owned(),
                 "; where whoever makes a namespace gets rights in it, run it all the same",
@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn a_refusal_names_the_verbs_and_a_role_that_can_be_made_now() {
         let object = ObjectRef::new("apps/v1", "Deployment", "mesh", "web");
-        let mut coming = Coming::default();
-        let problem = refused(&["create", "patch"]).problem(&object, &coming);
+        let mut introduced = Introduced::default();
+        let problem = refused(&["create", "patch"]).problem(&object, &introduced);
         assert_eq!(problem.code, "forbidden");
         assert_eq!(
             problem.message,
@@ -245,8 +245,8 @@ mod tests {
             "{}",
             problem.remedy
         );
-        coming.namespaces.insert("mesh".into());
-        let remedy = refused(&["create"]).problem(&object, &coming).remedy;
+        introduced.namespaces.insert("mesh".into());
+        let remedy = refused(&["create"]).problem(&object, &introduced).remedy;
         assert!(
             remedy.contains("create on deployments.apps through a ClusterRole"),
             "{remedy}"

@@ -181,7 +181,7 @@ impl StepRun<'_> {
         let before = match history {
             None => {
                 if let Some(now) = &now {
-                    self.run.relied.check_absent(&reference, now, self.run.id())?;
+                    self.run.baseline.check_absent(&reference, now, self.run.id())?;
                     self.may_touch(&reference, &manifest, now, release).await?;
                 }
                 now.clone()
@@ -382,7 +382,7 @@ impl StepRun<'_> {
         if let Some(found) = now.as_ref().filter(|now| todo.is_found(now, self.run.id())) {
             // It was there all the time, for all that is known: as if it had been looked at before.
             self.run
-                .relied
+                .baseline
                 .check_absent(&todo.reference, found, self.run.id())?;
             self.may_touch(&todo.reference, &todo.manifest, found, release)
                 .await?;

@@ -1,5 +1,5 @@
-//! Whether a problem with one object is one with all of them. An undo leaves the one object and goes on; where there is no way
-//! to the cluster it waits as a whole.
+//! Whether a problem with one object is an outage, and so one with all of them. An undo leaves the one object and goes on; in
+//! an outage it waits as a whole.
 //!
 //! A request that was not answered in time says neither: one object may hang (a webhook, a finalizer's controller, a proxy that
 //! does not pass it), and a server that hangs answers nobody. So the server is asked for something else.
@@ -8,10 +8,10 @@ use crate::cluster::error::{CLUSTER_ANSWER, CLUSTER_TIMEOUT, WEBHOOK_FAILED};
 use crate::cluster::{Cluster, ClusterError};
 use crate::problem::{Problem, ProblemKind};
 
-/// Whether it keeps all: there is no way to the cluster, another host has it, or the provider is away.
-pub(in crate::operation) async fn keeps_all(cluster: &Cluster, problem: &Problem) -> bool {
+/// Whether it is one with all objects: there is no way to the cluster, another host has it, or the provider is away.
+pub(super) async fn is_outage(cluster: &Cluster, problem: &Problem) -> bool {
     match judged(problem) {
-        Some(keeps_all) => keeps_all,
+        Some(is_outage) => is_outage,
         None => !cluster.answers().await,
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::kind::holds_data;
 use super::lineage::Lineage;
 use super::object::CHANGED_SINCE;
-use super::outage::keeps_all;
+use super::outage::is_outage;
 use super::{held_by, of_plan, overtaken};
 use crate::cluster::Cluster;
 use crate::cluster::diff::diff;
@@ -186,7 +186,7 @@ impl UndoPreviewing<'_> {
             Ok(now) => now,
             Err(error) => {
                 let problem = Problem::from(error);
-                if keeps_all(self.cluster, &problem).await {
+                if is_outage(self.cluster, &problem).await {
                     return Err(problem);
                 }
                 // It would be left, and the others not.
@@ -338,7 +338,7 @@ impl UndoPreviewing<'_> {
             Ok(after) => previewed.diff = diff(now, &after),
             Err(error) => {
                 let problem = Problem::from(error);
-                if keeps_all(self.cluster, &problem).await {
+                if is_outage(self.cluster, &problem).await {
                     return Err(problem);
                 }
                 previewed.change = Change::Error;
