@@ -130,7 +130,7 @@ fn builder(settings: &Settings, folder: &DataFolder) -> MesheryBuilder {
         .retention((&settings.operations).into())
         .repositories(settings.repositories.clone())
         .images(settings.images.clone())
-        .downloads(settings.downloads.told());
+        .downloads((&settings.downloads).into());
     if let Some(own) = std::env::current_exe()
         .ok()
         .and_then(|program| program.parent().map(ToOwned::to_owned))

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meshery_core::cluster::chart;
 use meshery_core::cluster::lease::{LeaseNeeded, LeaseSettings, TERMS};
 use meshery_core::images::ImageSource;
 use meshery_core::operation::Retention;
@@ -69,13 +70,12 @@ pub struct Downloads {
     pub ca_file: PathBuf,
 }
 
-impl Downloads {
-    /// The same for the engine.
-    pub fn told(&self) -> meshery_core::cluster::chart::Downloads {
-        meshery_core::cluster::chart::Downloads {
-            proxy: self.proxy.clone(),
-            no_proxy: self.no_proxy.clone(),
-            ca_file: (!self.ca_file.as_os_str().is_empty()).then(|| self.ca_file.clone()),
+impl From<&Downloads> for chart::Downloads {
+    fn from(settings: &Downloads) -> Self {
+        Self {
+            proxy: settings.proxy.clone(),
+            no_proxy: settings.no_proxy.clone(),
+            ca_file: (!settings.ca_file.as_os_str().is_empty()).then(|| settings.ca_file.clone()),
         }
     }
 }
@@ -328,7 +328,7 @@ impl Settings {
                 )
             })
             .or_else(|| {
-                let fault = self.downloads.told().proxy_fault()?;
+                let fault = chart::Downloads::from(&self.downloads).proxy_fault()?;
                 Some(("downloads.proxy", fault))
             })
             .or_else(|| {

@@ -94,12 +94,14 @@ impl ImageSource {
         );
         Some(("images.digests", problem))
     }
+}
 
-    /// The same for an adapter.
-    pub(crate) fn told(&self) -> Images {
-        Images {
-            registry: self.registry.clone(),
-            pull_secrets: self.pull_secrets.clone(),
+/// What of it adapters get.
+impl From<&ImageSource> for Images {
+    fn from(source: &ImageSource) -> Self {
+        Self {
+            registry: source.registry.clone(),
+            pull_secrets: source.pull_secrets.clone(),
         }
     }
 }

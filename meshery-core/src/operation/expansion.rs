@@ -98,12 +98,12 @@ impl Conduct {
         plan_check::check_expansion(expand, &expansion, declared, &known)?;
         let plan = self.plan();
         for step in &mut expansion.steps {
-            step.title = plan.references.told(&step.title);
+            step.title = plan.references.name_references(&step.title);
         }
         let notes: Vec<String> = expansion
             .notes
             .iter()
-            .map(|note| plan.references.told(note))
+            .map(|note| plan.references.name_references(note))
             .collect();
         let resolver = Resolver {
             operation: self.live.id(),
@@ -169,7 +169,7 @@ impl Conduct {
             with: expand.with.clone(),
             facts,
             outputs,
-            images: self.record.images.told(),
+            images: (&self.record.images).into(),
         };
         // What of it is secret only the adapter knows, which has put it there.
         let mut texts = Confidential::default();

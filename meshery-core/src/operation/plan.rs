@@ -83,15 +83,15 @@ impl Engine {
             operation: new.operation,
             facts,
             parameters,
-            images: images.told(),
+            images: (&images).into(),
             files,
         };
         let known = Known::new(parameters::confidential(
             &operation.parameters,
             &request.parameters,
         ));
-        let told = |text: &str| references.told(&known.texts().hide(text));
-        let refused = |error: PluginError| references.told_in(known.texts().hide_in(error).into());
+        let told = |text: &str| references.name_references(&known.texts().hide(text));
+        let refused = |error: PluginError| references.name_references_in(known.texts().hide_in(error).into());
         let mut findings = adapter.check(&request).await.map_err(refused)?;
         for finding in &mut findings {
             finding.message = told(&finding.message);

@@ -2,12 +2,12 @@
 
 /// What probably lies behind it.
 pub(super) fn cause(reason: &str) -> &'static str {
-    Fault::read(reason).told().0
+    Fault::read(reason).explained().0
 }
 
 /// What to do about it.
 pub(super) fn remedy(webhook: &str, reason: &str) -> String {
-    let first = Fault::read(reason).told().1;
+    let first = Fault::read(reason).explained().1;
     // As it is named when it is one of a definition.
     let other = if webhook.starts_with("that converts ") {
         "; the definition says where it is called (`spec.conversion`)"
@@ -60,7 +60,7 @@ impl Fault {
     }
 
     /// Cause, and the beginning of the remedy.
-    fn told(&self) -> (&'static str, &'static str) {
+    fn explained(&self) -> (&'static str, &'static str) {
         match self {
             Self::NotRunning => (
                 "the program behind the webhook is not running, or not yet",

@@ -41,7 +41,7 @@ pub(in crate::operation) async fn digest(
     let mut text = String::new();
     write(&whole, &mut text);
     // Placeholders are others each time.
-    let text = plan.references.told(&text);
+    let text = plan.references.name_references(&text);
     Ok(format!("sha256:{}", sha256(text.as_bytes())))
 }
 

@@ -339,7 +339,9 @@ impl Previewing<'_> {
                     let fallen = takeover
                         .fallen(self.cluster, &reference, now, &wanted, after)
                         .await;
-                    let refusal = fallen.refused.map(|error| self.told(&reference, error));
+                    let refusal = fallen
+                        .refused
+                        .map(|error| self.refusal_in_words(&reference, error));
                     previewed.note = takeover.note(refusal.as_deref());
                     after = fallen.object;
                 }
@@ -371,7 +373,7 @@ impl Previewing<'_> {
                 previewed.change = Change::Update;
                 previewed.certainty = Certainty::DecidedLater;
                 previewed.diff = diff(now.as_ref().unwrap_or(&Value::Null), &manifest);
-                let refusal = self.told(&reference, error);
+                let refusal = self.refusal_in_words(&reference, error);
                 previewed.note = Some(format!("with fields that go first, the server says: {refusal}"));
                 Ok(found(previewed, manifest, now))
             }
@@ -380,7 +382,7 @@ impl Previewing<'_> {
     }
 
     /// What the server says of an object, where that is no secret.
-    fn told(&self, object: &ObjectRef, error: ClusterError) -> String {
+    fn refusal_in_words(&self, object: &ObjectRef, error: ClusterError) -> String {
         self.plan.veiled(object, error.into()).message
     }
 

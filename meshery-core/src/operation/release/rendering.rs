@@ -38,7 +38,7 @@ impl Resolver<'_> {
             // What helm says of this one has no secret in it.
             (Err(_), Err(_)) => {
                 let problem = without.err().map(Problem::from).unwrap_or_default();
-                return Err(self.references.told_in(problem));
+                return Err(self.references.name_references_in(problem));
             }
             (Err(_), Ok(_)) => return Err(refused(chart)),
         };

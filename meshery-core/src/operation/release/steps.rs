@@ -132,7 +132,7 @@ impl Resolver<'_> {
         let unknown = chart.unknown_values(&values);
         resolved
             .notes
-            .extend(unknown.iter().map(|note| self.references.told(note)));
+            .extend(unknown.iter().map(|note| self.references.name_references(note)));
         let kept = {
             let chart = chart.clone();
             tokio::task::spawn_blocking(move || chart.kept())

@@ -96,7 +96,7 @@ impl Exposure {
         }
         NeededConsent {
             consent: Consent::ExposedSecret,
-            why: references.told(&format!(
+            why: references.name_references(&format!(
                 "{}: {by} puts a secret that a parameter refers to into {}, where everybody reads it who may read the \
                  object; only the data of a Secret is a place for it",
                 self.object,

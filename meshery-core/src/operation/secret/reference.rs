@@ -143,7 +143,7 @@ impl References {
     }
 
     /// A text for people, in which the references take the places of the placeholders.
-    pub fn told(&self, text: &str) -> String {
+    pub fn name_references(&self, text: &str) -> String {
         self.iter()
             .fold(text.to_owned(), |text, (placeholder, reference)| {
                 if text.contains(placeholder) {
@@ -154,15 +154,15 @@ impl References {
             })
     }
 
-    /// A problem as people are told of it.
-    pub fn told_in(&self, problem: Problem) -> Problem {
+    /// The same of a problem.
+    pub fn name_references_in(&self, problem: Problem) -> Problem {
         if self.is_empty() {
             return problem;
         }
         Problem {
-            message: self.told(&problem.message),
-            cause: self.told(&problem.cause),
-            remedy: self.told(&problem.remedy),
+            message: self.name_references(&problem.message),
+            cause: self.name_references(&problem.cause),
+            remedy: self.name_references(&problem.remedy),
             ..problem
         }
     }
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(references.written(second), Some(reference("b")));
         assert_eq!(parameters["values"]["chart"]["open"], "text");
         assert_eq!(
-            references.told(&format!("no user:{second}@host")),
+            references.name_references(&format!("no user:{second}@host")),
             "no user:(key b of v1/Secret/vault/db)@host"
         );
     }
