@@ -9,7 +9,8 @@
 mod backup;
 mod call;
 mod content;
-pub mod memory;
+#[cfg(test)]
+pub(crate) mod memory;
 mod store;
 
 pub use backup::{Backup, FORMAT as BACKUP_FORMAT, Summary as BackupSummary};

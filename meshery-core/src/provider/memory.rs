@@ -1,8 +1,7 @@
 //! A provider in memory, for tests of what is built on the store.
 //!
 //! It keeps the promises of a real one, except for the one that matters most: nothing in it is durable. Failures
-//! are made to order: answers that are errors, calls that hang, acknowledgements that are lost, a process that is
-//! away.
+//! are made to order: answers that are errors, acknowledgements that are lost, a process that is away.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -32,7 +31,6 @@ struct State {
     documents: BTreeMap<(String, String), Document>,
     blobs: BTreeMap<String, (Blob, BTreeSet<String>)>,
     journals: BTreeMap<String, Vec<Value>>,
-    reserved: BTreeMap<String, u64>,
     trouble: VecDeque<Trouble>,
     calls: Vec<String>,
 }
@@ -42,7 +40,6 @@ struct State {
 enum Trouble {
     None,
     Fails(PluginError),
-    Hangs,
     LosesAcknowledgement,
 }
 
@@ -77,14 +74,6 @@ impl MemoryProvider {
             .extend(std::iter::repeat_n(Trouble::None, n));
     }
 
-    /// The next `n` calls are not carried out, and fail only at their deadline.
-    pub fn hang_next(&self, n: usize) {
-        self.state
-            .lock()
-            .trouble
-            .extend(std::iter::repeat_n(Trouble::Hangs, n));
-    }
-
     /// The next `n` calls are carried out, but the caller is told that they were not answered.
     pub fn lose_next(&self, n: usize) {
         self.state
@@ -96,16 +85,6 @@ impl MemoryProvider {
     /// While it is not alive, every call fails with `plugin-unavailable`.
     pub fn set_alive(&self, alive: bool) {
         self.alive.send_replace(alive);
-    }
-
-    /// Bytes set aside for a stream.
-    pub fn reserved(&self, stream: &str) -> u64 {
-        self.state
-            .lock()
-            .reserved
-            .get(stream)
-            .copied()
-            .unwrap_or_default()
     }
 
     /// How many blobs it holds.
@@ -141,10 +120,6 @@ impl ProviderCall for MemoryProvider {
                 || PluginError::new("plugin-timeout", format!("no answer within {deadline:?}")).retryable();
             match trouble {
                 Some(Trouble::Fails(error)) => Err(error),
-                Some(Trouble::Hangs) => {
-                    tokio::time::sleep(deadline).await;
-                    Err(timeout())
-                }
                 Some(Trouble::LosesAcknowledgement) => dispatch::provider(self, method, &payload)
                     .await
                     .and(Err(timeout())),
@@ -200,8 +175,7 @@ impl Provider for MemoryProvider {
         Ok(self.state.lock().read(&read))
     }
 
-    async fn reserve(&self, reserve: Reserve) -> Result<(), PluginError> {
-        self.state.lock().reserved.insert(reserve.stream, reserve.bytes);
+    async fn reserve(&self, _reserve: Reserve) -> Result<(), PluginError> {
         Ok(())
     }
 
@@ -375,7 +349,6 @@ impl State {
 
     fn forget(&mut self, stream: &str) {
         self.journals.remove(stream);
-        self.reserved.remove(stream);
         self.blobs.retain(|_, (_, owners)| {
             owners.remove(stream);
             !owners.is_empty()
