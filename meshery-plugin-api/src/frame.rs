@@ -369,11 +369,6 @@ impl Decoder {
             .ok_or(FrameError::Garbled("its header is longer than the frame"))?;
         Frame::decode(tag, header, payload).map(Some)
     }
-
-    /// Whether a part of a frame has arrived and the rest has not.
-    pub fn is_mid_frame(&self) -> bool {
-        self.start < self.buffer.len()
-    }
 }
 
 #[cfg(test)]
@@ -443,7 +438,7 @@ mod tests {
                 read.extend(drain(&mut decoder).unwrap());
             }
             assert_eq!(read, frames, "in pieces of {piece}");
-            assert!(!decoder.is_mid_frame());
+            assert_eq!(decoder.start, decoder.buffer.len(), "in pieces of {piece}");
         }
     }
 

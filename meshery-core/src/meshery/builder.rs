@@ -18,7 +18,7 @@ use crate::host_identity::HostIdentity;
 use crate::images::ImageSource;
 use crate::operation::secret::seal::HostKey;
 use crate::operation::{EngineSettings, Operations, Retention, Then};
-use crate::plugin::{ChildProgram, Isolation, PluginSettings, Plugins};
+use crate::plugin::{Isolation, PluginSettings, Plugins};
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
 
@@ -32,7 +32,6 @@ pub struct MesheryBuilder {
     plugins: PluginSettings,
     kubeconfig: KubeconfigSource,
     charts: ChartSettings,
-    take_up: bool,
     accept_key: bool,
     rotate_key: bool,
     engine: EngineSettings,
@@ -48,7 +47,6 @@ impl MesheryBuilder {
                 ..ChartSettings::default()
             },
             kubeconfig: KubeconfigSource::Default,
-            take_up: true,
             accept_key: false,
             rotate_key: false,
             engine: EngineSettings {
@@ -82,12 +80,6 @@ impl MesheryBuilder {
     /// Where single plugins run, by name.
     pub fn isolation_of(mut self, isolation: BTreeMap<String, Isolation>) -> Self {
         self.plugins.isolation_of = isolation;
-        self
-    }
-
-    /// The program that becomes a plugin's process; see [`crate::plugin::child_main`].
-    pub fn child_program(mut self, program: ChildProgram) -> Self {
-        self.plugins.child = program;
         self
     }
 
@@ -144,12 +136,6 @@ impl MesheryBuilder {
     /// otherwise.
     pub fn applications(mut self, folder: impl Into<PathBuf>) -> Self {
         self.engine.applications = Applications::new(folder.into());
-        self
-    }
-
-    /// Whether operations that were interrupted are taken up as their policy says; they are unless this says no.
-    pub fn take_up_interrupted(mut self, take_up: bool) -> Self {
-        self.take_up = take_up;
         self
     }
 
@@ -226,8 +212,7 @@ impl MesheryBuilder {
                     HostIdentity::open(&data),
                     self.engine,
                 );
-                let then = if self.take_up { Then::ByPolicy } else { Then::Leave };
-                operations.recover(then).await;
+                operations.recover(Then::ByPolicy).await;
                 operations.keep_pruning();
                 (Some(Arc::new(uploads)), Some(operations))
             }

@@ -109,7 +109,6 @@ impl Operations {
                     tracing::error!(code = %problem.code, "sets of a backup cannot be read: {problem}");
                 }
             }
-            Then::Leave => {}
         }
     }
 

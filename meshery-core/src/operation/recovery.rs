@@ -29,8 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) enum Then {
     /// They go on, or are taken back, by their policy.
     ByPolicy,
-    /// They stay as they are, for whoever embeds the engine to decide.
-    Leave,
     /// They come from a backup: how far the cluster is by now nobody can tell, so that a person has to say.
     Ask,
 }
