@@ -23,6 +23,7 @@ mod maker;
 mod membership;
 mod nodes;
 mod parts;
+mod plain_text;
 mod pod_security;
 mod policy;
 mod profile;

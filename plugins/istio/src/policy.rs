@@ -1,7 +1,5 @@
 //! Policies: mutual TLS and who may talk to whom, for a namespace or, in the control plane's, for the whole mesh.
 
-use std::collections::HashSet;
-
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::ownership::is_ours;
 use meshery_mesh_kit::readable::gaps;
@@ -16,7 +14,7 @@ use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Target};
 use serde_json::{Value, json};
 
 use crate::control_plane::NAMESPACE;
-use crate::{ambient, detect, proxies};
+use crate::{detect, plain_text};
 
 pub const SECURITY: &str = "security.istio.io";
 const VERSION: &str = "security.istio.io/v1";
@@ -161,24 +159,22 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         );
     }
     findings.extend(of_others(facts, policy, target));
-    let mesh_wide = is_mesh_wide(facts, target);
-    if policy == "strict" {
-        let plain = plain(facts, (!mesh_wide).then_some(target));
-        if !plain.is_empty() {
-            findings.push(
-                Finding::warning(
-                    "workloads-without-proxy",
-                    format!(
-                        "pods without a proxy in {}: they can talk to nobody here any more",
-                        plain.join(", ")
-                    ),
-                )
-                .remedy(
-                    "take them into the mesh first (operation inject, with restart, or mode=ambient), or \
-                     set permissive",
+    if policy == "strict"
+        && let Some(pods) = plain_text::pods_without_proxy(facts)
+    {
+        findings.push(
+            Finding::warning(
+                "workloads-without-proxy",
+                format!(
+                    "pods without a proxy ({pods}) can talk to nobody in {} any more",
+                    place(facts, target)
                 ),
-            );
-        }
+            )
+            .remedy(
+                "take those that have to into the mesh first (operation inject, with restart, or mode=ambient), or \
+                 set permissive",
+            ),
+        );
     }
     if policy == "deny-all" {
         findings.push(
@@ -193,26 +189,6 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         );
     }
     Ok(findings)
-}
-
-/// Namespaces with pods that speak no mutual TLS: the one that is asked about, or all that have proxies.
-fn plain<'a>(facts: &'a Facts, only: Option<&str>) -> Vec<&'a str> {
-    let meshed: HashSet<&str> = proxies::all(facts).map(|proxy| proxy.namespace).collect();
-    let ambient = ambient::Members::of(facts);
-    let without_nodes_proxies = ambient::is_missing(facts);
-    let is_plain = |pod: &&Value| {
-        let by_its_node = ambient.has(pod) && !without_nodes_proxies;
-        !proxies::is_over(pod) && !by_its_node && proxies::of_pod(pod).is_none()
-    };
-    let mut plain: Vec<&str> = facts
-        .objects("", "Pod")
-        .filter(is_plain)
-        .map(namespace_of)
-        .filter(|namespace| only.map_or_else(|| meshed.contains(namespace), |only| *namespace == only))
-        .collect();
-    plain.sort_unstable();
-    plain.dedup();
-    plain
 }
 
 /// A policy of somebody else for the same pods.

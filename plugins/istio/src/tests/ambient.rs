@@ -53,6 +53,13 @@ fn strict_cuts_nobody_off_who_has_the_nodes_proxies() {
     };
     let with = |change: fn(&mut serde_json::Value)| Cluster::of("ambient").change("web-1", change);
     assert!(!cut_off(Cluster::of("ambient")));
+    let proxy = "
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: ztunnel-1, namespace: istio-system, labels: {app: ztunnel}}
+  spec: {containers: [{name: istio-proxy}]}
+";
+    assert!(!cut_off(Cluster::with("ambient", proxy)));
     assert!(cut_off(with(
         |pod| pod["metadata"]["labels"]["istio.io/dataplane-mode"] = "none".into()
     )));

@@ -70,6 +70,38 @@ fn strict_names_those_who_would_be_cut_off_and_deny_all_what_it_does() {
         said(installed(), "set-policy", json!({"namespace": "shop"})),
         warned("workloads-without-proxy")
     );
+    // A client of another namespace is cut off as well, also where the policy is for the whole mesh.
+    let client = "
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: batch-1, namespace: office}
+  spec: {containers: [{name: batch}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: istiod-1, namespace: istio-system, labels: {app: istiod}}
+  spec: {containers: [{name: discovery}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: node-1, namespace: istio-system, labels: {app.kubernetes.io/part-of: istio}}
+  spec: {containers: [{name: install-cni}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: ztunnel-1, namespace: istio-system, labels: {app: ztunnel}}
+  spec: {containers: [{name: istio-proxy}]}
+";
+    for (given, place) in [
+        (json!({"namespace": "shop"}), "in namespace shop"),
+        (json!({}), "in the whole mesh (namespace istio-system)"),
+    ] {
+        let findings = Cluster::with("installed", client).check("set-policy", given);
+        let found = findings
+            .iter()
+            .find(|finding| finding.code == "workloads-without-proxy");
+        assert_eq!(
+            found.unwrap().message,
+            format!("pods without a proxy (3 in shop, 1 in office) can talk to nobody {place} any more")
+        );
+    }
     assert_eq!(
         said(installed(), "set-policy", json!({"policy": "permissive"})),
         []
