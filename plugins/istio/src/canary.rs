@@ -23,6 +23,7 @@ use crate::control_plane::{
 use crate::dropped::{self, Names};
 use crate::install::{deadline, deadline_parameter, revision_named, revision_schema, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::plane_values::{self, Webhooks};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::BY_REVISION;
@@ -41,6 +42,7 @@ pub fn operation() -> Operation {
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
     needs.push(authority::need("{namespace}"));
+    needs.push(plane_values::need("{namespace}"));
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: CANARY.into(),
@@ -242,13 +244,16 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     detect::demand_whole(facts)?;
     let canary = Canary::read(request)?;
     let (old, new) = (canary.old, canary.new_plane());
+    let values = VALUES.read(request)?;
     let parts = Parts {
+        facts,
         chosen: canary.chosen.clone(),
         profile: Profile::of("default"),
         plane: new,
         is_default: false,
+        webhooks: Webhooks::of(facts, &values, &[new, old]),
         platform: None,
-        values: VALUES.read(request)?,
+        values,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,
@@ -265,17 +270,15 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         }
     }
     steps.extend(gateways(&canary, &parts)?);
-    let mut verify = vec![
-        proof::injection_works(facts, new),
-        proof::validation_works(new.namespace),
-    ];
+    let mut verify: Vec<Step> = parts.injects().into_iter().collect();
+    verify.push(proof::validation_works(new.namespace));
     let mut notes = vec![format!(
         "The new control plane begins with the values of {}; what is set later in one is not set in the other.",
         old.istiod()
     )];
     if stay.is_empty() {
         steps.extend(removal(&canary, facts, parts.deadline_s));
-        if canary.is_default(facts) {
+        if canary.is_default(facts) && parts.webhooks.injector {
             let mut of_default = proof::injection_works(facts, Plane { revision: "", ..new });
             of_default.id = "injection-default".into();
             verify.push(of_default);
@@ -312,11 +315,13 @@ fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<S
         // Another name of the old one stays with that.
         release.values.insert("revisionTags".into(), json!([]));
     }
-    let mut injects = proof::injection_works(facts, parts.plane);
-    injects.id = "injection-beside".into();
-    let mut steps = vec![parts.base()?, istiod, parts.ready(), injects];
+    let mut steps = vec![parts.base()?, istiod, parts.ready()];
+    steps.extend(parts.injects().map(|proof| Step {
+        id: "injection-beside".into(),
+        ..proof
+    }));
     if has(&canary.releases, Part::Cni) {
-        steps.push(parts.cni()?);
+        steps.extend([parts.cni()?, parts.nodes_ready(false)]);
     }
     Ok(steps)
 }
@@ -473,6 +478,10 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
             format!("{} means revision {}", tags.join(", "), canary.revision)
         };
         with.insert("tags".into(), tags.into());
+        let needs = vec![
+            detect::need_of_accounts(old.namespace),
+            plane_values::need(old.namespace),
+        ];
         // As much as the charts of base and istiod hold.
         let within = Rights {
             namespaces: vec![old.namespace.to_owned()],
@@ -486,7 +495,7 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
         steps.push(expand(
             "default",
             title,
-            expansion(NAMES_MOVE, with, Vec::new(), within),
+            expansion(NAMES_MOVE, with, needs, within),
         ));
     }
     steps

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{Plane, WEBHOOKS};
 use crate::parts::Parts;
+use crate::plane_values::Webhooks;
 use crate::profile::Profile;
 
 use crate::{proxies, tag, versions};
@@ -204,11 +205,15 @@ fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         .filter_map(Value::as_str)
         .collect();
     let is_default = request.with.get("default") == Some(&Value::Bool(true));
+    let plane = Plane { namespace, revision };
+    let facts = &request.facts;
     let parts = Parts {
+        facts,
         chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts)?,
         profile: Profile::of("default"),
-        plane: Plane { namespace, revision },
+        plane,
         is_default,
+        webhooks: Webhooks::of(facts, &Values::default(), &[plane]),
         platform: None,
         values: Values::default(),
         images: &request.images,
@@ -222,7 +227,8 @@ fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     let mut ready = parts.ready();
     if let Action::Wait(wait) = &mut ready.action {
         let serving = |tag: &&str| holds(Rule::Serving, parts.plane.tag(tag));
-        wait.conditions.extend(tags.iter().map(serving));
+        let with_tags = tags.iter().filter(|_| parts.webhooks.injector);
+        wait.conditions.extend(with_tags.map(serving));
     }
     let base = is_default.then(|| parts.base()).transpose()?;
     Ok(steps(base.into_iter().chain([istiod, ready]).collect()))

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision};
 use crate::install::Wish;
 use crate::maker::of_operator;
-use crate::releases::{Part, PartRelease, of_istio};
+use crate::releases::{self, Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
     MESH, ambient, authority, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
@@ -224,14 +224,15 @@ fn beside(found: &Installation, wish: &Wish<'_>, others: Option<Finding>) -> Fin
 
 /// Definitions that another release has left behind would change hands.
 fn definitions(facts: &Facts, in_namespace: &str) -> Option<Finding> {
-    let (of_namespace, of_name) = detect::definitions_of_another_release(facts, (in_namespace, BASE))?;
+    let base = releases::named(facts, in_namespace, Part::Base, BASE);
+    let (of_namespace, of_name) = detect::definitions_of_another_release(facts, (in_namespace, &base))?;
     Some(
         Finding::warning(
             "istio-definitions-of-another-release",
             format!("custom resource definitions are marked as those of release {of_namespace}/{of_name}"),
         )
         .remedy(format!(
-            "they would become those of {in_namespace}/{BASE}; let that release be, or remove it first"
+            "they would become those of {in_namespace}/{base}; let that release be, or remove it first"
         )),
     )
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshery_mesh_kit::need;
 use meshery_mesh_kit::object::{annotation, label, name, namespace, text};
-use meshery_mesh_kit::ownership::{adopted_from, chart_of};
+use meshery_mesh_kit::ownership::{ReleaseId, adopted_from, chart_of};
 use meshery_mesh_kit::readable::{demand, gaps, kind_is_whole};
 use meshery_mesh_kit::webhook::{self, Webhooks};
 use meshery_mesh_kit::workload::{
@@ -26,7 +26,7 @@ use crate::control_plane::{
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{addon, ambient, authority, membership, nodes, proxies, tag};
+use crate::{addon, ambient, authority, gateway_workload, membership, nodes, proxies, tag};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -63,6 +63,11 @@ pub fn needs() -> Vec<Need> {
     needs.push(membership::need());
     needs.push(ambient::need());
     needs
+}
+
+/// The ServiceAccounts of a namespace that Istio's charts have made: each tells its release.
+pub fn need_of_accounts(in_namespace: &str) -> Need {
+    need::within(in_namespace, "", "ServiceAccount", PART_OF, Detail::Metadata)
 }
 
 /// Who answers for control planes: what tells whether webhooks that are there work.
@@ -120,10 +125,8 @@ pub fn installations(facts: &Facts) -> Result<Vec<Installation>, PluginError> {
 
 /// The revision of the control plane that a gateway's pods ask for.
 pub fn gateway_revision<'a>(facts: &'a Facts, in_namespace: &str, of_name: &str) -> &'a str {
-    facts
-        .objects("apps", "Deployment")
-        .find(|deployment| namespace(deployment) == in_namespace && name(deployment) == of_name)
-        .map_or(DEFAULT_REVISION, revision_of_pods)
+    gateway_workload::there(facts, &ReleaseId::new(in_namespace, of_name))
+        .map_or(DEFAULT_REVISION, |(_, workload)| revision_of_pods(workload))
 }
 
 /// Whether an installation is of a revision, "" for the default one.
@@ -176,11 +179,15 @@ impl Found<'_> {
                 components.push(component(deployment, "istio-proxy"));
             }
         }
-        for daemons in facts
-            .objects("apps", "DaemonSet")
-            .filter(|_| keys.first() == Some(key))
-        {
-            components.push(daemon_set(daemons));
+        for daemons in facts.objects("apps", "DaemonSet") {
+            let is_of_this = if gateway_workload::is_one(daemons) {
+                of_this(daemons, key, keys)
+            } else {
+                keys.first() == Some(key)
+            };
+            if is_of_this {
+                components.push(daemon_set(daemons));
+            }
         }
         for part in &components {
             worst = worse(worst, part.health);
@@ -483,8 +490,8 @@ fn daemon_set(object: &Value) -> Component {
 }
 
 /// Whether a gateway belongs to this control plane: the one of the revision that its pods ask for, or the only one.
-fn of_this(deployment: &Value, key: &Key, keys: &[Key]) -> bool {
-    let wanted = revision_of_pods(deployment);
+fn of_this(workload: &Value, key: &Key, keys: &[Key]) -> bool {
+    let wanted = revision_of_pods(workload);
     match keys.iter().find(|(_, revision)| revision == wanted) {
         Some(owner) => owner == key,
         None => keys.first() == Some(key),

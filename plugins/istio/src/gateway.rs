@@ -11,6 +11,7 @@ use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use crate::control_plane::{EGRESS_GATEWAY, GATEWAY, NAMESPACE, Plane, is_istiod, revision};
 use crate::install::{asked_revision, deadline, deadline_parameter, revision_parameter, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::plane_values::Webhooks;
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::values::VALUES;
@@ -132,13 +133,16 @@ pub fn add(request: &PlanRequest) -> Result<Plan, PluginError> {
     // A gateway is of the version that its control plane has, unless somebody says otherwise.
     let installed = installed_version(request, plane);
     let version = if version.is_empty() { &installed } else { version };
+    let values = VALUES.read(request)?;
     let parts = Parts {
+        facts: &request.facts,
         chosen: versions::CATALOGUE.choose(version, &["gateway"], &request.facts)?,
         profile: Profile::of("default"),
         plane,
         is_default: false,
+        webhooks: Webhooks::of(&request.facts, &values, &[]),
         platform: None,
-        values: VALUES.read(request)?,
+        values,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,

@@ -1,6 +1,6 @@
 //! Installing Istio: definitions, control plane, what a profile adds, and gateways once the injector serves.
 
-use meshery_mesh_kit::object::{name, namespace as namespace_of};
+use meshery_mesh_kit::object::namespace as namespace_of;
 use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::step::apply;
 use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, schema, skew, webhook};
@@ -16,12 +16,13 @@ use crate::control_plane::{
     is_istiod, revision, revision_of_pods, shown,
 };
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::plane_values::Webhooks;
 use crate::profile::{self, NAMES, PLATFORMS, Profile};
 use crate::releases::{Part, of_istio};
 use crate::values::VALUES;
-use crate::{MESH, authority, detect, proof, versions};
+use crate::{MESH, authority, detect, gateway_workload, plane_values, proof, versions};
 
-const DEADLINE_S: u64 = 300;
+pub const DEADLINE_S: u64 = 300;
 const LONGEST_DEADLINE_S: u64 = 3600;
 
 pub fn operation() -> Operation {
@@ -33,6 +34,7 @@ pub fn operation() -> Operation {
     ];
     needs.extend(detect::needs());
     needs.push(authority::need("{namespace}"));
+    needs.push(plane_values::need("{namespace}"));
     needs.extend(webhook::needs());
     needs.extend(precheck::needs(&[
         "{namespace}",
@@ -185,17 +187,22 @@ impl<'a> Install<'a> {
         // One that another revision has stays with it.
         gateways.retain(|gateway| !is_of_another(facts, gateway, plane));
         let platform = profile::platform(platform, facts);
+        let values = VALUES.read(request)?;
+        // What somebody has set stays when the same is installed again, to mend it say.
+        let keep_values = is_there(facts, plane);
+        let carried_on = [plane];
         let parts = Parts {
+            facts,
             chosen: versions::CATALOGUE.choose(version, &profile.charts(platform), facts)?,
             profile,
             plane,
             is_default: is_default(facts, plane),
+            webhooks: Webhooks::of(facts, &values, if keep_values { &carried_on } else { &[] }),
             platform,
-            values: VALUES.read(request)?,
+            values,
             images: &request.images,
             deadline_s: deadline(request)?,
-            // What somebody has set stays when the same is installed again, to mend it say.
-            keep_values: is_there(facts, plane),
+            keep_values,
         };
         Ok(Self { parts, gateways })
     }
@@ -226,12 +233,12 @@ impl<'a> Install<'a> {
         Ok(steps)
     }
 
-    fn verify(&self, facts: &Facts) -> Vec<Step> {
+    fn verify(&self) -> Vec<Step> {
         let gateways = self.gateways.iter();
         let mut verify: Vec<Step> = gateways
             .map(|gateway| self.parts.gateway_ready(gateway))
             .collect();
-        verify.push(proof::injection_works(facts, self.parts.plane));
+        verify.extend(self.parts.injects());
         verify.push(proof::validation_works(self.parts.plane.namespace));
         verify
     }
@@ -295,11 +302,8 @@ fn is_default(facts: &Facts, plane: Plane<'_>) -> bool {
 
 /// Whether a gateway of this name is there and belongs to another control plane.
 fn is_of_another(facts: &Facts, gateway: &Gateway<'_>, plane: Plane<'_>) -> bool {
-    facts.objects("apps", "Deployment").any(|deployment| {
-        namespace_of(deployment) == gateway.namespace
-            && name(deployment) == gateway.name
-            && revision_of_pods(deployment) != shown(plane.revision)
-    })
+    gateway_workload::there(facts, &ReleaseId::new(gateway.namespace, gateway.name))
+        .is_some_and(|(_, workload)| revision_of_pods(workload) != shown(plane.revision))
 }
 
 /// What the plan of a request would install, for checks.
@@ -348,7 +352,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             parts.chosen.version, parts.profile.name, parts.plane.namespace
         ),
         install.steps(request)?,
-        install.verify(&request.facts),
+        install.verify(),
         install.notes(),
     ))
 }

@@ -2,7 +2,7 @@
 //! control planes they may serve, now and on the way of an operation.
 
 use meshery_mesh_kit::need;
-use meshery_mesh_kit::object::{label, name};
+use meshery_mesh_kit::object::{label, name, namespace};
 use meshery_mesh_kit::ownership::chart_of;
 use meshery_mesh_kit::workload::{image, image_version};
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
@@ -178,6 +178,14 @@ fn of(facts: &Facts) -> Vec<OnNodes> {
 pub fn redirect_for_sidecars(facts: &Facts) -> bool {
     let of_nodes = |part: fn(&Value) -> bool| facts.objects("apps", "DaemonSet").any(part);
     of_nodes(|object| name(object) == CNI_NODE) && !of_nodes(is_ztunnel)
+}
+
+/// The name of the nodes' proxies in a namespace.
+pub fn ztunnel<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a str> {
+    let mut all = facts
+        .objects("apps", "DaemonSet")
+        .filter(|object| is_ztunnel(object));
+    all.find(|object| namespace(object) == in_namespace).map(name)
 }
 
 fn is_ztunnel(object: &Value) -> bool {

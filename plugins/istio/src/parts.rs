@@ -7,13 +7,18 @@ use meshery_mesh_kit::catalogue::Chosen;
 use meshery_mesh_kit::step::{holds, keeping_values, release, wait};
 use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::facts::Facts;
+use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Images, Readiness, Rule, Step};
 use serde_json::{Map, Value, json};
 
-use crate::control_plane::{
-    BASE, CNI, CNI_NODE, NAMESPACE, Plane, ZTUNNEL, daemon_set, default_validator, deployment, service,
-};
+use crate::control_plane::{BASE, CNI, CNI_NODE, NAMESPACE, Plane, ZTUNNEL, daemon_set, default_validator};
+use crate::gateway_workload;
+use crate::nodes;
+use crate::plane_values::Webhooks;
 use crate::profile::Profile;
+use crate::proof;
+use crate::releases::{self, Part};
 
 use crate::versions;
 
@@ -22,11 +27,15 @@ pub const SERVICE_TYPES: [&str; 3] = ["LoadBalancer", "ClusterIP", "NodePort"];
 
 /// What the parts have in common.
 pub struct Parts<'a> {
+    /// What is there before.
+    pub facts: &'a Facts,
     pub chosen: Chosen,
     pub profile: Profile,
     pub plane: Plane<'a>,
     /// Whether the validator that `base` brings calls this control plane.
     pub is_default: bool,
+    /// Which webhooks the control plane has.
+    pub webhooks: Webhooks,
     pub platform: Option<&'static str>,
     pub values: Values<'a>,
     pub images: &'a Images,
@@ -54,6 +63,11 @@ impl Parts<'_> {
         self.profile.has_cni(self.platform)
     }
 
+    /// The name of a part's release: whoever has installed it may have given it another than the usual one.
+    fn named(&self, part: Part, usual: &str) -> String {
+        releases::named(self.facts, self.plane.namespace, part, usual)
+    }
+
     fn release(
         &self,
         id: &str,
@@ -77,8 +91,20 @@ impl Parts<'_> {
         if self.is_default && !self.plane.revision.is_empty() {
             values["defaultRevision"] = self.plane.revision.into();
         }
-        let name = (self.plane.namespace, BASE);
-        self.release("base", "custom resource definitions", name, "base", values)
+        let name = self.named(Part::Base, BASE);
+        let step = self.release(
+            "base",
+            "custom resource definitions",
+            (self.plane.namespace, &name),
+            "base",
+            values,
+        )?;
+        // Which control plane its validator calls is not a newcomer's to change.
+        Ok(if self.is_default {
+            step
+        } else {
+            keeping_values(step)
+        })
     }
 
     /// The control plane.
@@ -106,7 +132,8 @@ impl Parts<'_> {
         if let Some(platform) = self.platform {
             values["global"]["platform"] = platform.into();
         }
-        self.release("cni", "CNI plugin", (self.plane.namespace, CNI), "cni", values)
+        let name = self.named(Part::Cni, CNI);
+        self.release("cni", "CNI plugin", (self.plane.namespace, &name), "cni", values)
     }
 
     /// The proxy of each node.
@@ -121,8 +148,14 @@ impl Parts<'_> {
         if let Some(platform) = self.platform {
             values["global"]["platform"] = platform.into();
         }
-        let name = (self.plane.namespace, ZTUNNEL);
-        self.release("ztunnel", "proxy of each node", name, "ztunnel", values)
+        let name = self.named(Part::Ztunnel, ZTUNNEL);
+        self.release(
+            "ztunnel",
+            "proxy of each node",
+            (self.plane.namespace, &name),
+            "ztunnel",
+            values,
+        )
     }
 
     /// A gateway, once the injector serves: its pods have no image of their own until they were injected.
@@ -179,31 +212,42 @@ impl Parts<'_> {
             "istiod-ready",
             "istiod runs, injects and validates",
             self.deadline_s,
-            plane_works(self.plane, self.is_default),
+            self.plane_works(),
         )
+    }
+
+    /// The proof that it injects, unless it has no injector.
+    pub fn injects(&self) -> Option<Step> {
+        let injector = self.webhooks.injector;
+        injector.then(|| proof::injection_works(self.facts, self.plane))
     }
 
     /// Every node is in the mesh, perhaps with a proxy of its own.
     pub fn nodes_ready(&self, with_proxies: bool) -> Step {
-        let (title, names): (_, &[&str]) = if with_proxies {
-            ("every node redirects and has its proxy", &[CNI_NODE, ZTUNNEL])
+        let in_namespace = self.plane.namespace;
+        let (title, proxies) = if with_proxies {
+            let given = self
+                .values
+                .get("ztunnel", "/resourceName")
+                .and_then(Value::as_str);
+            let there = nodes::ztunnel(self.facts, in_namespace).filter(|_| self.keep_values);
+            let name = given.or(there).unwrap_or(ZTUNNEL);
+            ("every node redirects and has its proxy", Some(name))
         } else {
-            ("every node redirects", &[CNI_NODE])
+            ("every node redirects", None)
         };
-        let daemons = names
-            .iter()
-            .map(|name| holds(Rule::Ready, daemon_set(self.plane.namespace, name)));
+        let daemons = [CNI_NODE].into_iter().chain(proxies);
+        let daemons = daemons.map(|name| holds(Rule::Ready, daemon_set(in_namespace, name)));
         wait("nodes-ready", title, self.deadline_s, daemons.collect())
     }
 
     /// A gateway works.
     pub fn gateway_ready(&self, gateway: &Gateway<'_>) -> Step {
-        let mut conditions = vec![
-            holds(Rule::Ready, deployment(gateway.namespace, gateway.name)),
-            holds(Rule::Endpoints, service(gateway.namespace, gateway.name)),
-        ];
-        if gateway.wait_for_address {
-            conditions.push(holds(Rule::Address, service(gateway.namespace, gateway.name)));
+        let applied = gateway_workload::applied(self.facts, &self.values, self.keep_values, gateway);
+        let mut conditions = vec![holds(Rule::Ready, applied.workload)];
+        if let Some(service) = applied.service {
+            conditions.push(holds(Rule::Endpoints, service.clone()));
+            conditions.extend(gateway.wait_for_address.then(|| holds(Rule::Address, service)));
         }
         wait(
             &format!("{}-ready", gateway.id),
@@ -212,22 +256,25 @@ impl Parts<'_> {
             conditions,
         )
     }
+
+    /// What holds when the control plane works.
+    fn plane_works(&self) -> Vec<Readiness> {
+        let mut conditions = vec![holds(Rule::Ready, self.plane.deployment())];
+        if self.webhooks.injector {
+            conditions.push(holds(Rule::Serving, self.plane.injector()));
+        }
+        let own = self.webhooks.validator.then(|| self.plane.validator());
+        let default = self.is_default.then(default_validator);
+        let validators = own.into_iter().chain(default);
+        conditions.extend(validators.flat_map(validates));
+        conditions
+    }
 }
 
-/// What holds when a control plane works.
-pub fn plane_works(plane: Plane<'_>, is_default: bool) -> Vec<Readiness> {
-    let mut conditions = vec![
-        holds(Rule::Ready, plane.deployment()),
-        holds(Rule::Serving, plane.injector()),
-    ];
-    let mut validators = vec![plane.validator()];
-    if is_default {
-        validators.push(default_validator());
-    }
-    for validator in validators {
-        // istiod lets everything pass until it can validate, then it closes the door itself.
-        conditions.push(holds(Rule::Serving, validator.clone()));
-        conditions.push(holds(Rule::FailsClosed, validator));
-    }
-    conditions
+/// istiod lets everything pass until it can validate, then it closes the door itself.
+pub fn validates(validator: ObjectRef) -> [Readiness; 2] {
+    [
+        holds(Rule::Serving, validator.clone()),
+        holds(Rule::FailsClosed, validator),
+    ]
 }

@@ -47,3 +47,14 @@ pub type PartRelease = ownership::PartRelease<Part>;
 pub fn of_istio(facts: &Facts) -> Vec<PartRelease> {
     ownership::part_releases(facts, Part::of)
 }
+
+/// What the release of a part is called in a namespace: as it is there, whoever has named it, else as usual.
+pub fn named(facts: &Facts, namespace: &str, part: Part, usual: &str) -> String {
+    let releases = of_istio(facts).into_iter();
+    let mut names = releases
+        .filter(|release| release.part == part && release.id.namespace == namespace)
+        .map(|release| release.id.name);
+    let first = names.next();
+    let is_there = first.as_deref() == Some(usual) || names.any(|name| name == usual);
+    first.filter(|_| !is_there).unwrap_or_else(|| usual.to_owned())
+}

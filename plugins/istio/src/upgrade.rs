@@ -16,6 +16,7 @@ use semver::Version;
 use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, shown};
 use crate::install::{asked_revision, deadline, deadline_parameter, revision_parameter, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
+use crate::plane_values::{self, Webhooks};
 use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::{self, IN_PLACE};
@@ -27,6 +28,7 @@ pub fn operation() -> Operation {
     needs.extend(detect::needs());
     needs.extend(webhook::needs());
     needs.push(authority::need("{namespace}"));
+    needs.push(plane_values::need("{namespace}"));
     needs.extend(precheck::needs(&["{namespace}"]));
     Operation {
         name: "upgrade".into(),
@@ -136,6 +138,23 @@ pub fn of_release(
     .remedy("upgrade it with what installed it, or take it over first: operation install with adopt"))
 }
 
+/// The charts of an upgrade, by what there is.
+pub fn charts(releases: &[PartRelease], with_gateways: bool) -> Vec<&'static str> {
+    let has = |part: Part| releases.iter().any(|release| release.part == part);
+    let mut charts = vec!["base", "istiod"];
+    charts.extend(has(Part::Cni).then_some("cni"));
+    charts.extend(has(Part::Ztunnel).then_some("ztunnel"));
+    charts.extend((with_gateways && has(Part::Gateway)).then_some("gateway"));
+    charts
+}
+
+/// The version that a request is about.
+fn chosen(request: &PlanRequest, releases: &[PartRelease]) -> Result<Chosen, PluginError> {
+    let charts = charts(releases, parameter::flag(request, "gateways", true)?);
+    let version = parameter::text(request, "version", "")?;
+    versions::CATALOGUE.choose(version, &charts, &request.facts)
+}
+
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let plane = plane(request)?;
@@ -149,17 +168,16 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         .filter(|release| release.part == Part::Gateway)
         .collect();
     let with_gateways = parameter::flag(request, "gateways", true)? && !gateways.is_empty();
-    let mut charts = vec!["base", "istiod"];
-    charts.extend(has(Part::Cni).then_some("cni"));
-    charts.extend(has(Part::Ztunnel).then_some("ztunnel"));
-    charts.extend(with_gateways.then_some("gateway"));
+    let values = VALUES.read(request)?;
     let parts = Parts {
-        chosen: versions::CATALOGUE.choose(parameter::text(request, "version", "")?, &charts, facts)?,
+        facts,
+        chosen: chosen(request, &releases)?,
         profile: Profile::of("default"),
         plane,
         is_default: plane.revision.is_empty(),
+        webhooks: Webhooks::of(facts, &values, &[plane]),
         platform: None,
-        values: VALUES.read(request)?,
+        values,
         images: &request.images,
         deadline_s: deadline(request)?,
         keep_values: true,
@@ -195,7 +213,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             verify.push(parts.gateway_ready(&gateway));
         }
     }
-    verify.push(proof::injection_works(facts, plane));
+    verify.extend(parts.injects());
     verify.push(proof::validation_works(plane.namespace));
     let notes = notes(
         facts,

@@ -37,6 +37,10 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     ensure!(service["spec"]["type"] == "ClusterIP", "{service:#}");
     bench.perform("remove-gateway", &egress)?;
     before.await_same(&bench.cluster).context("a way out")?;
+    on_each_node(&bench)?;
+    before
+        .await_same(&bench.cluster)
+        .context("a gateway on each node")?;
 
     for policy in ["permissive", "disable", "deny-all"] {
         let of_shop = json!({"policy": policy, "namespace": "shop"});
@@ -78,6 +82,27 @@ pub fn come_and_go(charts: &Path) -> anyhow::Result<()> {
     istiod.trouble()?;
     bench.perform("remove", &json!({"purge": true}))?;
     ensure!(bench.installations()?.is_empty());
+    Ok(())
+}
+
+/// A gateway as a DaemonSet without a Service is awaited as what it is, also when nobody says so again.
+fn on_each_node(bench: &Bench) -> anyhow::Result<()> {
+    let edge = json!({"gateway_namespace": "edge"});
+    let mut as_wished = edge.clone();
+    as_wished["values"] = json!({"gateway": {"kind": "DaemonSet", "service": {"type": "None"}}});
+    for given in [&as_wished, &edge] {
+        bench.perform("add-gateway", given)?;
+        bench.get(&["daemonset", "istio-ingressgateway", "--namespace", "edge"])?;
+        let there = bench.kubectl(&[
+            "get",
+            "services,deployments",
+            "--namespace",
+            "edge",
+            "--output=name",
+        ])?;
+        ensure!(there.trim().is_empty(), "{there}");
+    }
+    bench.perform("remove-gateway", &edge)?;
     Ok(())
 }
 

@@ -65,6 +65,18 @@ fn the_old_control_plane_goes_last_and_each_namespace_after_a_yes() {
 }
 
 #[test]
+fn the_plugin_on_the_nodes_is_awaited_before_anybody_goes_over() {
+    let plan = planned(&Cluster::of("with-cni"), to("1.30.3"));
+    assert_snapshot(
+        &folder("snapshots").join("upgrade-canary-with-cni.txt"),
+        &plan_text(&plan),
+    );
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    let cni = ids.iter().position(|id| *id == "cni").unwrap();
+    assert_eq!(ids[cni + 1], "nodes-ready");
+}
+
+#[test]
 fn the_new_one_begins_with_the_values_of_the_old_one_and_without_its_other_names() {
     let plan = planned(&ours(), to("1.30.3"));
     let istiod = plan.steps.iter().find(|step| step.id == "istiod").unwrap();

@@ -109,6 +109,61 @@ fn an_upgrade_says_how_far_it_goes_and_which_proxies_it_leaves_behind() {
 }
 
 #[test]
+fn releases_are_upgraded_under_the_names_that_they_have() {
+    let release = |name: &'static str| {
+        move |object: &mut Value| object["metadata"]["annotations"]["meta.helm.sh/release-name"] = name.into()
+    };
+    let cluster = || {
+        let cluster = Cluster::of("with-cni").change("istio-cni-node", |object| {
+            object["metadata"]["labels"]["helm.sh/chart"] = "cni-1.30.2".into();
+        });
+        cluster.change("istio-cni-node", release("cni"))
+    };
+    let text = plan_text(&cluster().plan("upgrade", json!({"version": "1.30.3"})).unwrap());
+    assert!(
+        text.contains("release istio-system/cni\n") && text.contains("release istio-system/istio-base\n"),
+        "{text}"
+    );
+    let named = Cluster::of("installed").change("istiod-default-validator", release("base"));
+    for (operation, given) in [
+        ("upgrade", json!({"version": "1.30.3"})),
+        ("upgrade-canary", json!({"version": "1.30.3"})),
+        ("install", json!({"version": "1.30.2"})),
+    ] {
+        let text = plan_text(&named.plan(operation, given).unwrap());
+        assert!(
+            text.contains("release istio-system/base\n") && !text.contains("istio-base"),
+            "{operation}: {text}"
+        );
+    }
+    let proxies = Cluster::of("ambient").change("ztunnel", |object| {
+        object["metadata"]["name"] = "proxies".into();
+        object["metadata"]["labels"]["app.kubernetes.io/name"] = "ztunnel".into();
+        release("proxies")(object);
+    });
+    let text = plan_text(&proxies.plan("upgrade", json!({"version": "1.30.3"})).unwrap());
+    assert!(
+        text.contains("release istio-system/proxies\n")
+            && text.contains("DaemonSet/istio-system/proxies: ready"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_comes_beside_changes_nothing_about_whom_the_validator_of_the_definitions_calls() {
+    let base = |given: Value| {
+        let plan = planned("installed", "install", given);
+        let step = plan.steps.into_iter().find(|step| step.id == "base").unwrap();
+        match step.action {
+            Action::Release(release) => release.keep_values,
+            other => panic!("{other:?}"),
+        }
+    };
+    let beside = json!({"version": "1.30.3", "revision": "next"});
+    assert!(base(beside), "the value defaultRevision stays");
+}
+
+#[test]
 fn what_somebody_else_has_installed_is_upgraded_on_explicit_word_only() {
     let by_helm = || {
         Cluster::of("installed").change("istiod", |object| {
