@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use meshery_mesh_kit::catalogue::Chosen;
-use meshery_mesh_kit::object::{annotation, label as mesh_label, name};
+use meshery_mesh_kit::object::{annotation, label as mesh_label};
 use meshery_mesh_kit::step::{ask, expand, id_for, remove_release, restart_in_undo, with_values_of};
 use meshery_mesh_kit::{adoption, namespace, need, parameter, precheck, rollout, schema, webhook};
 use meshery_plugin_api::PluginError;
@@ -17,9 +17,7 @@ use semver::Version;
 use serde_json::{Map, Value, json};
 
 use crate::canary_expansion::{MAY_GO, MOVED, MOVES, MOVES_BACK, NAMES_MOVE, UNUSED};
-use crate::control_plane::{
-    DEFAULT_REVISION, DEFAULT_VALIDATOR, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, shown,
-};
+use crate::control_plane::{DEFAULT_REVISION, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, shown};
 use crate::dropped::{self, Names};
 use crate::install::{deadline, deadline_parameter, revision_named, revision_schema, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
@@ -31,7 +29,8 @@ use crate::tag::Tag;
 use crate::upgrade::{installed, of_release, releases};
 use crate::values::VALUES;
 use crate::{
-    MESH, authority, detect, injection, nodes, pod_security, proof, proxies, tag, upgrade, versions,
+    MESH, authority, default_validator, detect, injection, nodes, pod_security, proof, proxies, tag, upgrade,
+    versions,
 };
 
 /// Name of the operation.
@@ -155,13 +154,7 @@ impl<'a> Canary<'a> {
 
     /// Whether the old one is what pods get that name no revision.
     fn is_default(&self, facts: &Facts) -> bool {
-        let service = (self.old.namespace.to_owned(), self.old.istiod());
-        self.old.revision.is_empty()
-            || facts
-                .objects(WEBHOOKS, "ValidatingWebhookConfiguration")
-                .any(|object| {
-                    name(object) == DEFAULT_VALIDATOR && webhook::read(object).services.contains(&service)
-                })
+        self.old.revision.is_empty() || default_validator::calls(facts, self.old)
     }
 
     /// The other names of the old one that the new one gets: those that its release has, and the default one; and those that

@@ -13,13 +13,14 @@ use meshery_plugin_api::message::plan::PlanRequest;
 use serde_json::Value;
 
 use crate::control_plane::{BASE, INJECTION_LABEL, REVISION_LABEL, WEBHOOKS, revision};
+use crate::default_validator::Handover;
 use crate::install::Wish;
 use crate::maker::of_operator;
 use crate::releases::{self, Part, PartRelease, of_istio};
 use crate::sample::App;
 use crate::{
-    MESH, ambient, authority, detect, injection, install, istioctl, nodes, pod_security, proof, proxies,
-    remove as removal, room, tag, versions,
+    MESH, ambient, authority, default_validator, detect, injection, install, istioctl, nodes, pod_security,
+    proof, proxies, remove as removal, room, tag, versions,
 };
 
 /// Where more is written about findings, by their codes.
@@ -34,6 +35,14 @@ pub const PAGES: Pages = &[
     ),
     (
         "istio-revision",
+        "https://istio.io/latest/docs/setup/upgrade/canary/",
+    ),
+    (
+        "istio-revision-tagged",
+        "https://istio.io/latest/docs/setup/upgrade/canary/",
+    ),
+    (
+        "istio-default-validator",
         "https://istio.io/latest/docs/setup/upgrade/canary/",
     ),
     (
@@ -279,6 +288,12 @@ pub fn remove(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
         findings.extend(ambient::lost(facts));
     }
     let staying = removal::staying(&installations, &scope);
+    if let Some(plane) = scope.only_plane()
+        && let Handover::Impossible(finding) = default_validator::handover(request, plane)?
+    {
+        findings.push(finding);
+    }
+    findings.extend(tag::outliving(request, &installations, &scope, &going)?);
     let loses = |gateway: &PartRelease| {
         let revision = detect::gateway_revision(facts, &gateway.id.namespace, &gateway.id.name);
         !staying.contains(&revision)

@@ -21,12 +21,14 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::control_plane::{
-    DEFAULT_REVISION, INJECTION_LABEL, MADE_BY_ISTIOD, MADE_GATEWAY, REVISION_LABEL, WEBHOOKS, is_istiod,
-    revision, revision_of_pods, shown,
+    DEFAULT_REVISION, DEFAULT_VALIDATOR, INJECTION_LABEL, MADE_BY_ISTIOD, MADE_GATEWAY, Plane,
+    REVISION_LABEL, WEBHOOKS, is_istiod, revision, revision_of_pods, shown,
 };
 use crate::maker::{maker, of_operator};
 use crate::versions::CATALOGUE;
-use crate::{addon, ambient, authority, gateway_workload, membership, nodes, proxies, tag};
+use crate::{
+    addon, ambient, authority, default_validator, gateway_workload, membership, nodes, proxies, tag,
+};
 
 /// Label of everything that the charts make.
 const PART_OF: &str = "app.kubernetes.io/part-of=istio";
@@ -160,7 +162,12 @@ impl Found<'_> {
         match self.istiod {
             Some(istiod) => components.push(component(istiod, "discovery")),
             None if kind_is_whole(facts, "apps", "Deployment") => {
-                findings.push(self.without_control_plane(in_namespace, revision));
+                let plane = Plane {
+                    namespace: in_namespace,
+                    revision,
+                };
+                let staying = default_validator::others(facts, plane);
+                findings.push(self.without_control_plane(in_namespace, revision, &staying));
                 worst = Health::Incomplete;
             }
             None => worst = Health::Unknown,
@@ -382,13 +389,20 @@ impl Found<'_> {
             .any(|(injector, _)| std::ptr::eq(*injector, object))
     }
 
-    fn without_control_plane(&self, in_namespace: &str, revision: &str) -> Finding {
+    fn without_control_plane(&self, in_namespace: &str, revision: &str, staying: &[&str]) -> Finding {
         let left: Vec<&str> = self
             .injectors
             .iter()
             .chain(&self.validators)
             .map(|(object, _)| name(object))
             .collect();
+        let only_default = !staying.is_empty() && left.iter().all(|name| *name == DEFAULT_VALIDATOR);
+        let remedy = if only_default {
+            // A removal would take what the others share.
+            default_validator::remedy(staying)
+        } else {
+            "finish the removal (operation remove), or install Istio there again".to_owned()
+        };
         let blocks = if self.injectors.is_empty() {
             "configuration of Istio may be refused"
         } else {
@@ -413,7 +427,7 @@ impl Found<'_> {
                 )
                 .next(),
         )
-        .remedy("finish the removal (operation remove), or install Istio there again")
+        .remedy(remedy)
     }
 }
 

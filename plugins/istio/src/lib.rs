@@ -12,6 +12,7 @@ mod canary;
 mod canary_expansion;
 mod check;
 mod control_plane;
+mod default_validator;
 mod detect;
 mod dropped;
 mod envoy_filter;

@@ -13,7 +13,8 @@ use meshery_plugin_api::message::finding::Installation;
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Condition, Plan, PlanRequest, Step, Target};
 
-use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, REVISION_LABEL, WEBHOOKS, is_istiod, shown};
+use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, REVISION_LABEL, WEBHOOKS, is_istiod, shown};
+use crate::default_validator::{self, Handover};
 use crate::install::{asked_revision, revision_parameter};
 use crate::maker::of_operator;
 use crate::releases::{Part, PartRelease, of_istio};
@@ -134,6 +135,19 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// The control plane that goes while others stay.
+    pub fn only_plane(&self) -> Option<Plane<'a>> {
+        let revision = self.only?;
+        Some(Plane {
+            namespace: self.namespace,
+            revision: if revision == DEFAULT_REVISION {
+                ""
+            } else {
+                revision
+            },
+        })
+    }
+
     /// Whether a control plane goes.
     pub fn takes_plane(&self, found: &Installation) -> bool {
         found.namespace == self.namespace && self.only.is_none_or(|revision| found.revision == revision)
@@ -229,6 +243,11 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
 
     let mut steps = Vec::new();
+    if let Some(plane) = scope.only_plane()
+        && let Handover::Steps(moved) = default_validator::handover(request, plane)?
+    {
+        steps.extend(moved);
+    }
     for release in &going {
         let same = going.iter().take_while(|other| *other != release);
         let before = same.filter(|other| other.part == release.part).count();

@@ -244,6 +244,7 @@ pub fn with_tags(charts: &Path) -> anyhow::Result<()> {
     bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
     bench.with_revision("shop", "default")?;
     let stage = Stage::of_prod(&bench)?;
+    bench.refused("remove", &json!({"of-others": true}), "istio-revision-tagged")?;
     let before = Snapshot::take(&bench.cluster)?;
 
     let run = |move_stage: bool, state: &str| -> anyhow::Result<String> {

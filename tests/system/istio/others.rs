@@ -22,7 +22,7 @@ impl Bench {
         .with_context(|| format!("helm {}", arguments.join(" ")))
     }
 
-    fn refused(&self, operation: &str, parameters: &Value, code: &str) -> anyhow::Result<()> {
+    pub(super) fn refused(&self, operation: &str, parameters: &Value, code: &str) -> anyhow::Result<()> {
         let answer = self
             .host
             .post("/api/v1/operations", &request(operation, parameters))?;

@@ -216,6 +216,36 @@ pub fn mistyped_values(charts: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The default one goes, and configuration is still taken, by the one that stays; and it comes back.
+fn default_goes(bench: &Bench, stays: &str) -> anyhow::Result<()> {
+    let calls = |service: &str| -> anyhow::Result<()> {
+        let validator = bench.get(&["validatingwebhookconfiguration", "istiod-default-validator"])?;
+        let called = &validator["webhooks"][0]["clientConfig"]["service"]["name"];
+        ensure!(called == service, "{called} is called, not {service}");
+        Ok(())
+    };
+    let route = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "route", "namespace": "shop"},
+        "spec": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web"}}]}]}});
+    let file = tempfile::NamedTempFile::with_suffix(".json")?;
+    std::fs::write(file.path(), route.to_string())?;
+    let path = file.path().to_string_lossy();
+    calls("istiod")?;
+    let removed = bench.perform("remove", &json!({"revision": "default"}))?;
+    calls(&format!("istiod-{stays}"))?;
+    let found = bench.installations()?;
+    ensure!(
+        found.len() == 1 && found[0]["revision"] == stays && found[0]["health"] == "healthy",
+        "{found:#?}"
+    );
+    bench
+        .kubectl(&["create", "--filename", &path])
+        .context("configuration is refused")?;
+    bench.kubectl(&["delete", "--filename", &path])?;
+    bench.host.take_back(text(&removed["id"]), "undone", LIMIT)?;
+    calls("istiod")
+}
+
 /// A second control plane beside the first one; a namespace moves to it and back.
 pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
     const REVISION: &str = "1-30-3";
@@ -261,6 +291,8 @@ pub fn by_revision(charts: &Path) -> anyhow::Result<()> {
         ensure!(there == ["default"], "{there:?}");
         Ok(())
     })?;
+
+    default_goes(&bench, REVISION)?;
 
     // Of the two, one is removed, and nothing of the other.
     bench.perform("remove", &json!({"revision": REVISION}))?;

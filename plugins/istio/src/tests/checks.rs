@@ -223,6 +223,7 @@ fn removing_says_what_loses_its_control_plane() {
         [
             "release-of-others",
             "release-of-others",
+            "istio-revision-tagged",
             "gateway-of-others",
             "namespaces-in-mesh"
         ]
