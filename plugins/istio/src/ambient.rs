@@ -64,6 +64,21 @@ pub fn lost(facts: &Facts) -> Option<Finding> {
     )
 }
 
+/// What is to be known when the nodes' proxies are made anew.
+pub fn interrupted_connections(facts: &Facts) -> Option<Finding> {
+    let namespaces = namespaces(facts)?;
+    Some(
+        Finding::warning(
+            "istio-ambient-interrupted",
+            format!(
+                "the nodes' proxies are made anew, node by node: connections of pods in {namespaces} that last longer than their \
+                 grace period end"
+            ),
+        )
+        .remedy("upgrade when that does no harm, or move the pods of one node after the other away before it"),
+    )
+}
+
 /// Who speaks mutual TLS by the nodes' proxies.
 pub struct Members<'a> {
     namespaces: BTreeSet<&'a str>,

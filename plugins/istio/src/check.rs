@@ -99,6 +99,10 @@ pub const PAGES: Pages = &[
         "https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/",
     ),
     (
+        "istio-ambient-interrupted",
+        "https://istio.io/latest/docs/ambient/upgrade/helm/",
+    ),
+    (
         "istio-no-ambient",
         "https://istio.io/latest/docs/ambient/install/helm/",
     ),

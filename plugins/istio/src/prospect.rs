@@ -15,7 +15,7 @@ use crate::maker::{OLD_OPERATOR, of_operator};
 use crate::releases::{Part, PartRelease};
 use crate::remove::Scope;
 use crate::skew::{BY_REVISION, IN_PLACE};
-use crate::upgrade::{goes_along, of_release, releases, too_old};
+use crate::upgrade::{charts, goes_along, of_release, releases, too_old};
 use crate::{MESH, nodes, proxies, remove, skew, versions};
 
 /// Of one installation among all that there are.
@@ -102,13 +102,8 @@ fn upgrade(
             Finding::error("istio-version-unknown", message).remedy(remedy),
         );
     };
-    let mut charts = vec!["base", "istiod"];
-    let has = |part: Part| releases.iter().any(|release| release.part == part);
-    charts.extend(has(Part::Cni).then_some("cni"));
-    charts.extend(has(Part::Ztunnel).then_some("ztunnel"));
-    charts.extend(has(Part::Gateway).then_some("gateway"));
     let newer: Vec<Version> = versions::CATALOGUE
-        .known(&charts, facts)
+        .known(&charts(releases, true), facts)
         .into_iter()
         .filter(|to| *to > from && (to.pre.is_empty() || !from.pre.is_empty()))
         .collect();
@@ -122,7 +117,7 @@ fn upgrade(
     let mut to = Vec::new();
     for version in &newer {
         let mut said = vec![skew::between(&from, version, most)];
-        said.extend(too_old(&proxies, version));
+        said.extend(too_old(&proxies, &found.revision, version));
         said.extend(match operation {
             CANARY => seen.beside(plane, &canary::dashed(version), version),
             _ => seen.in_place(plane, version),

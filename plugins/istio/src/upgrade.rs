@@ -13,7 +13,7 @@ use meshery_plugin_api::message::finding::{Finding, Health, Installation};
 use meshery_plugin_api::message::plan::{Plan, PlanRequest};
 use semver::Version;
 
-use crate::control_plane::{DEFAULT_REVISION, NAMESPACE, Plane, shown};
+use crate::control_plane::{NAMESPACE, Plane, shown};
 use crate::install::{asked_revision, deadline, deadline_parameter, revision_parameter, version_parameter};
 use crate::parts::{Gateway, Parts, SERVICE_TYPES};
 use crate::plane_values::{self, Webhooks};
@@ -21,7 +21,7 @@ use crate::profile::Profile;
 use crate::releases::{Part, PartRelease, of_istio};
 use crate::skew::{self, IN_PLACE};
 use crate::values::VALUES;
-use crate::{MESH, authority, detect, nodes, proof, proxies, versions};
+use crate::{MESH, ambient, authority, detect, nodes, proof, proxies, versions};
 
 pub fn operation() -> Operation {
     let mut needs = vec![need::namespace("{namespace}"), proof::need()];
@@ -215,12 +215,18 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
     verify.extend(parts.injects());
     verify.push(proof::validation_works(plane.namespace));
-    let notes = notes(
+    let mut notes = notes(
         facts,
         plane,
         &parts.chosen.version,
         !with_gateways && !gateways.is_empty(),
     );
+    if has(Part::Ztunnel) {
+        notes.push(
+            "The nodes' proxies are made anew, node by node: connections through them that last longer than their grace period end."
+                .into(),
+        );
+    }
     Ok(crate::plan(
         format!(
             "Upgrade {MESH} {} to {} in namespace {}",
@@ -252,17 +258,21 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let facts = &request.facts;
     let plane = plane(request)?;
     let installed = installed(facts, plane)?;
-    let asked = parameter::text(request, "version", "")?;
-    let chosen = versions::CATALOGUE.choose(asked, &["base", "istiod"], facts)?;
+    let (there, releases) = (detect::installations(facts)?, releases(facts, plane));
+    let chosen = chosen(request, &releases)?;
     let mut findings = checked(request, &installed, &chosen, IN_PLACE)?;
+    let revision = shown(plane.revision);
     findings.extend(too_old(
-        &proxies::versions(facts, shown(plane.revision)),
+        &proxies::versions(facts, revision),
+        revision,
         &chosen.version,
     ));
-    let (there, releases) = (detect::installations(facts)?, releases(facts, plane));
     let seen = nodes::Seen::new(facts, &there, &releases);
     findings.extend(seen.in_place(plane, &chosen.version));
     findings.extend(elsewhere(facts, plane));
+    if releases.iter().any(|release| release.part == Part::Ztunnel) {
+        findings.extend(ambient::interrupted_connections(facts));
+    }
     findings.extend(proof::refused(facts, plane));
     let with_gateways = parameter::flag(request, "gateways", true)?;
     findings.extend(carried(request, &releases, with_gateways)?);
@@ -353,8 +363,12 @@ pub fn checked(
     Ok(findings)
 }
 
-/// Proxies that the new control plane would not support.
-pub fn too_old(proxies: &BTreeMap<Version, BTreeMap<String, usize>>, to: &Version) -> Vec<Finding> {
+/// Proxies of a revision that the new control plane would not support.
+pub fn too_old(
+    proxies: &BTreeMap<Version, BTreeMap<String, usize>>,
+    revision: &str,
+    to: &Version,
+) -> Vec<Finding> {
     proxies
         .iter()
         .filter(|(version, _)| skew::unsupported(version, to))
@@ -369,7 +383,7 @@ pub fn too_old(proxies: &BTreeMap<Version, BTreeMap<String, usize>>, to: &Versio
             )
             .remedy(format!(
                 "restart their workloads first, so that they get the version of revision \
-                 {DEFAULT_REVISION} as it is now"
+                 {revision} as it is now"
             ))
         })
         .collect()

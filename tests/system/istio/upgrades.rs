@@ -131,6 +131,7 @@ fn upgraded_ambient(bench: &Bench) -> anyhow::Result<()> {
     are(VERSION)?;
     let before = Snapshot::take(&bench.cluster)?;
     let record = bench.perform("upgrade", &json!({"version": NEWER}))?;
+    ensure!(record["notes"].to_string().contains("node by node"), "{record:#}");
     are(NEWER)?;
     let found = bench.installations()?;
     ensure!(

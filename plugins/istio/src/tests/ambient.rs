@@ -44,6 +44,33 @@ fn a_removal_names_them_if_the_nodes_proxies_go() {
 }
 
 #[test]
+fn an_upgrade_says_whose_connections_end_with_the_nodes_proxies() {
+    let cluster = Cluster::of("ambient");
+    let given = json!({"version": "1.30.3", "adopt": true});
+    let (severity, message) = only(
+        &cluster.check("upgrade", given.clone()),
+        "istio-ambient-interrupted",
+    );
+    assert!(
+        severity == Severity::Warning && message.contains("bank, shop"),
+        "{message}"
+    );
+    let notes = cluster.plan("upgrade", given.clone()).unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.contains("node by node")),
+        "{notes:?}"
+    );
+    // Sidecars keep theirs.
+    let with_sidecars = Cluster::of("installed").check("upgrade", json!({"version": "1.30.3"}));
+    assert!(
+        with_sidecars
+            .iter()
+            .all(|finding| finding.code != "istio-ambient-interrupted"),
+        "{with_sidecars:#?}"
+    );
+}
+
+#[test]
 fn strict_cuts_nobody_off_who_has_the_nodes_proxies() {
     let cut_off = |cluster: Cluster| {
         let findings = cluster.check("set-policy", json!({"namespace": "shop"}));

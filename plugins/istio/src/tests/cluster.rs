@@ -66,16 +66,21 @@ impl Cluster {
     pub fn mirror(mut self, versions: &[&str]) -> Self {
         for version in versions {
             for name in ["base", "istiod", "cni", "ztunnel", "gateway"] {
-                self.0 = self.0.chart(ChartFact {
-                    name: name.into(),
-                    version: (*version).into(),
-                    app_version: (*version).into(),
-                    sha256: format!("sha-of-{name}-{version}"),
-                    ..ChartFact::default()
-                });
+                self = self.chart(name, version);
             }
         }
         self
+    }
+
+    /// A mirror with one chart.
+    pub fn chart(self, name: &str, version: &str) -> Self {
+        Self(self.0.chart(ChartFact {
+            name: name.into(),
+            version: version.into(),
+            app_version: version.into(),
+            sha256: format!("sha-of-{name}-{version}"),
+            ..ChartFact::default()
+        }))
     }
 
     /// An index that lists all charts of these versions.

@@ -164,6 +164,51 @@ fn what_comes_beside_changes_nothing_about_whom_the_validator_of_the_definitions
 }
 
 #[test]
+fn the_check_is_about_the_version_that_the_plan_goes_to() {
+    // Of the newest one the mirror has no charts for the gateway.
+    let lacking = |cluster: Cluster| {
+        ["base", "istiod"]
+            .into_iter()
+            .fold(cluster, |cluster, chart| cluster.chart(chart, "1.31.5"))
+    };
+    let cluster = lacking(Cluster::of("installed"));
+    let plan = cluster.plan("upgrade", json!({})).unwrap();
+    assert!(plan.summary.contains("to 1.30.3"), "{}", plan.summary);
+    let findings = cluster.check("upgrade", json!({}));
+    assert!(
+        findings
+            .iter()
+            .any(|found| found.message == "from 1.30.2 to 1.30.3"),
+        "{findings:#?}"
+    );
+}
+
+#[test]
+fn proxies_that_are_too_old_are_restarted_into_their_own_revision() {
+    let old = "
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    name: web-1
+    namespace: trial
+    labels: {service.istio.io/canonical-name: web, istio.io/rev: canary}
+  spec: {containers: [{name: istio-proxy, image: 'x/proxyv2:1.29.1'}]}
+";
+    let cluster = Cluster::with("revisioned", old).mirror(&["1.31.0"]);
+    let findings = cluster.check(
+        "upgrade",
+        json!({"revision": "canary", "version": "1.31.0", "adopt": true}),
+    );
+    let found = findings.iter().find(|found| found.code == "proxies-unsupported");
+    assert!(
+        found.is_some_and(|found| found
+            .remedy
+            .contains("the version of revision canary as it is now")),
+        "{findings:#?}"
+    );
+}
+
+#[test]
 fn what_somebody_else_has_installed_is_upgraded_on_explicit_word_only() {
     let by_helm = || {
         Cluster::of("installed").change("istiod", |object| {
