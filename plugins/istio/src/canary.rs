@@ -16,7 +16,7 @@ use meshery_plugin_api::message::plan::{Action, Plan, PlanRequest, Step};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
-use crate::canary_expansion::{MAY_GO, MOVED, MOVES, MOVES_BACK, NAMES_MOVE, UNUSED};
+use crate::canary_expansion::{MAY_GO, MOVED, MOVES, MOVES_BACK, NAMES_MOVE, UNUSED, VALIDATOR_MOVES};
 use crate::control_plane::{DEFAULT_REVISION, INJECTION_LABEL, NAMESPACE, Plane, REVISION_LABEL, shown};
 use crate::dropped::{self, Names};
 use crate::install::{deadline, deadline_parameter, revision_named, revision_schema, version_parameter};
@@ -441,6 +441,15 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
             format!("nobody uses revision {from}"),
             expansion(UNUSED, of_old, users, Rights::default()),
         ),
+    ];
+    let is_default = canary.is_default(facts);
+    if is_default {
+        let title = format!("configuration is checked by revision {}", canary.revision);
+        let with = Map::from_iter([("default".into(), true.into())]);
+        let moves = new_plane(VALIDATOR_MOVES, canary, deadline_s, with);
+        steps.push(expand("validator", title, moves));
+    }
+    steps.extend([
         // In the undo: the old one has to serve before anything goes back to it.
         restart_in_undo(
             "old-again",
@@ -453,45 +462,50 @@ fn removal(canary: &Canary<'_>, facts: &Facts, deadline_s: u32) -> Vec<Step> {
             format!("release {} in {}", old.istiod(), old.namespace),
             (old.namespace, &old.istiod()),
         ),
-    ];
-    let is_default = canary.is_default(facts);
+    ]);
     let tags = canary.tags(facts, is_default);
     if !tags.is_empty() {
-        let version = canary.chosen.version.to_string();
-        let mut with = with(&[
-            ("namespace", old.namespace),
-            ("revision", &canary.revision),
-            ("version", &version),
-        ]);
-        with.insert("deadline".into(), deadline_s.into());
-        with.insert("default".into(), is_default.into());
         let title = if is_default {
             format!("pods that name no revision get {}", canary.revision)
         } else {
             format!("{} means revision {}", tags.join(", "), canary.revision)
         };
-        with.insert("tags".into(), tags.into());
-        let needs = vec![
-            detect::need_of_accounts(old.namespace),
-            plane_values::need(old.namespace),
-        ];
-        // As much as the charts of base and istiod hold.
-        let within = Rights {
-            namespaces: vec![old.namespace.to_owned()],
-            cluster_groups: Vec::new(),
-            crds: true,
-            rbac: RbacScope::Cluster,
-            webhooks: true,
-            secrets: true,
-            ..Rights::default()
-        };
+        let with = Map::from_iter([
+            ("default".into(), is_default.into()),
+            ("tags".into(), tags.into()),
+        ]);
         steps.push(expand(
             "default",
             title,
-            expansion(NAMES_MOVE, with, needs, within),
+            new_plane(NAMES_MOVE, canary, deadline_s, with),
         ));
     }
     steps
+}
+
+/// What is expanded to steps that make the new control plane what the old one was.
+fn new_plane(what: &str, canary: &Canary<'_>, deadline_s: u32, mut more: Map<String, Value>) -> Expand {
+    let namespace = canary.old.namespace;
+    let version = canary.chosen.version.to_string();
+    let mut with = with(&[
+        ("namespace", namespace),
+        ("revision", &canary.revision),
+        ("version", &version),
+    ]);
+    with.insert("deadline".into(), deadline_s.into());
+    with.append(&mut more);
+    let needs = vec![detect::need_of_accounts(namespace), plane_values::need(namespace)];
+    // As much as the charts of base and istiod hold.
+    let within = Rights {
+        namespaces: vec![namespace.to_owned()],
+        cluster_groups: Vec::new(),
+        crds: true,
+        rbac: RbacScope::Cluster,
+        webhooks: true,
+        secrets: true,
+        ..Rights::default()
+    };
+    expansion(what, with, needs, within)
 }
 
 pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::demand;
 use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
-use meshery_mesh_kit::step::{ask, holds, in_a_row};
+use meshery_mesh_kit::step::{ask, holds, in_a_row, wait};
 use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::expansion::{ExpandRequest, Expansion};
@@ -14,8 +14,8 @@ use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::plan::{Action, Rule, Step};
 use serde_json::{Value, json};
 
-use crate::control_plane::{Plane, WEBHOOKS};
-use crate::parts::Parts;
+use crate::control_plane::{Plane, WEBHOOKS, default_validator};
+use crate::parts::{Parts, validates};
 use crate::plane_values::Webhooks;
 use crate::profile::Profile;
 
@@ -31,6 +31,8 @@ pub const MOVED: &str = "namespace-moved";
 pub const MAY_GO: &str = "old-may-go";
 /// Whether nobody does.
 pub const UNUSED: &str = "old-unused";
+/// Configuration checked by the new control plane.
+pub const VALIDATOR_MOVES: &str = "validator-moves";
 /// The new control plane under the other names of the old one: for all who name no revision, and by its tags.
 pub const NAMES_MOVE: &str = "names-move";
 /// How many pods are named.
@@ -43,6 +45,7 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         MOVED => moved(request),
         MAY_GO => may_go(request),
         UNUSED => unused(request),
+        VALIDATOR_MOVES => validator_moves(request),
         NAMES_MOVE => names_move(request),
         _ => Err(request.unknown()),
     }
@@ -193,9 +196,19 @@ fn unused(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     .remedy("restart or delete them, and upgrade again; without their control plane they would be cut off"))
 }
 
+/// Before the old one goes: its Service is what the validator calls, and without it all configuration would be refused.
+fn validator_moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
+    let parts = new_plane(request)?;
+    let serves = wait(
+        "validates",
+        format!("revision {} checks configuration", parts.plane.revision),
+        parts.deadline_s,
+        validates(default_validator()).into(),
+    );
+    Ok(steps(vec![parts.base()?, serves]))
+}
+
 fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
-    let (namespace, revision) = (request.text("namespace"), request.text("revision"));
-    let charts = ["base", "istiod"];
     let tags: Vec<&str> = request
         .with
         .get("tags")
@@ -204,22 +217,7 @@ fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let is_default = request.with.get("default") == Some(&Value::Bool(true));
-    let plane = Plane { namespace, revision };
-    let facts = &request.facts;
-    let parts = Parts {
-        facts,
-        chosen: versions::CATALOGUE.choose(request.text("version"), &charts, &request.facts)?,
-        profile: Profile::of("default"),
-        plane,
-        is_default,
-        webhooks: Webhooks::of(facts, &Values::default(), &[plane]),
-        platform: None,
-        values: Values::default(),
-        images: &request.images,
-        deadline_s: deadline(request),
-        keep_values: true,
-    };
+    let parts = new_plane(request)?;
     let mut istiod = parts.istiod()?;
     if let Action::Release(release) = &mut istiod.action {
         release.values.insert("revisionTags".into(), json!(tags));
@@ -230,6 +228,27 @@ fn names_move(request: &ExpandRequest) -> Result<Expansion, PluginError> {
         let with_tags = tags.iter().filter(|_| parts.webhooks.injector);
         wait.conditions.extend(with_tags.map(serving));
     }
-    let base = is_default.then(|| parts.base()).transpose()?;
-    Ok(steps(base.into_iter().chain([istiod, ready]).collect()))
+    Ok(steps(vec![istiod, ready]))
+}
+
+/// What the new control plane consists of, as it is in the old one's place.
+fn new_plane(request: &ExpandRequest) -> Result<Parts<'_>, PluginError> {
+    let facts = &request.facts;
+    let plane = Plane {
+        namespace: request.text("namespace"),
+        revision: request.text("revision"),
+    };
+    Ok(Parts {
+        facts,
+        chosen: versions::CATALOGUE.choose(request.text("version"), &["base", "istiod"], facts)?,
+        profile: Profile::of("default"),
+        plane,
+        is_default: request.with.get("default") == Some(&Value::Bool(true)),
+        webhooks: Webhooks::of(facts, &Values::default(), &[plane]),
+        platform: None,
+        values: Values::default(),
+        images: &request.images,
+        deadline_s: deadline(request),
+        keep_values: true,
+    })
 }
