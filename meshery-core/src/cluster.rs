@@ -6,6 +6,7 @@ pub mod chart;
 pub mod clusters;
 mod connection;
 pub mod contents;
+mod custom_resources;
 pub mod diff;
 pub mod discovery;
 pub mod error;

@@ -1,6 +1,7 @@
 //! That `meshery_core::cluster` does with a real API server what it promises: writing, reading, waiting, and
 //! bearing faults.
 
+mod definitions;
 mod faults;
 mod reading;
 mod refusals;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 pub fn trials() -> Vec<Trial> {
     [
+        definitions::trials(),
         faults::trials(),
         reading::trials(),
         refusals::trials(),

@@ -1,4 +1,4 @@
-//! What is inside a namespace, of a kind, or carries a mark: found over all kinds, by metadata only.
+//! What is inside a namespace or carries a mark: found over all kinds, by metadata only.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -80,7 +80,7 @@ const DERIVED: &[(&str, &str)] = &[
     ("metrics.k8s.io", "PodMetrics"),
 ];
 /// Objects of one kind that are looked at.
-const MOST: usize = 5_000;
+pub(super) const MOST: usize = 5_000;
 const AT_ONCE: usize = 12;
 
 impl Cluster {
@@ -113,36 +113,6 @@ impl Cluster {
             ..Choice::default()
         };
         self.search(kinds, choice).await
-    }
-
-    /// The objects of the kind that a definition (a CRD) defines, in all namespaces. None if the definition is not
-    /// there or not served.
-    pub async fn custom_resources_of(&self, crd: &ObjectRef) -> Result<Vec<PartialObject>, ClusterError> {
-        let Some(definition) = self.get(crd).await? else {
-            return Ok(Vec::new());
-        };
-        let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-        // In a version that needs no conversion: its webhook may be the very thing that is being removed.
-        let version = text("/status/storedVersions/0");
-        let kind = ResourceType {
-            group: text("/spec/group").to_owned(),
-            version: version.to_owned(),
-            kind: text("/spec/names/kind").to_owned(),
-            plural: text("/spec/names/plural").to_owned(),
-            namespaced: text("/spec/scope") == "Namespaced",
-            verbs: Vec::new(),
-        };
-        if kind.version.is_empty() {
-            return Ok(Vec::new());
-        }
-        match self
-            .list_chosen(&kind, Choice::default(), Detail::Metadata, MOST)
-            .await
-        {
-            Ok(listed) => Ok(listed.items.iter().filter_map(partial).collect()),
-            Err(ClusterError::NotServed { .. }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
     }
 
     fn listable(&self, wanted: impl Fn(&ResourceType) -> bool) -> Vec<ResourceType> {
@@ -213,7 +183,7 @@ fn is_given(object: &PartialObject) -> bool {
         )
 }
 
-fn partial(object: &Value) -> Option<PartialObject> {
+pub(super) fn partial(object: &Value) -> Option<PartialObject> {
     let metadata = &object["metadata"];
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
     let map = |key: &str| -> BTreeMap<String, String> {

@@ -169,6 +169,14 @@ pub enum ClusterError {
         /// Kind.
         kind: String,
     },
+    /// Objects of a kind may be there that the server does not show.
+    #[error("whether there are objects of {definition} cannot be told: {reason}")]
+    InstancesUnknown {
+        /// The definition of the kind.
+        definition: ObjectRef,
+        /// Why it does not show them.
+        reason: String,
+    },
     /// No answer, or not the end of it, within the time.
     #[error("{what} took longer than {}", seconds(*after))]
     Timeout {
@@ -454,6 +462,7 @@ impl ClusterError {
             Self::OtherDriver { .. } => (K::Conflict, "release-driver", false),
             Self::Terminating { .. } => (K::Conflict, "being-deleted", true),
             Self::NotServed { .. } => (K::NotFound, "kind-not-served", false),
+            Self::InstancesUnknown { .. } => (K::Conflict, "instances-unknown", false),
             Self::Timeout { .. } => (K::Timeout, CLUSTER_TIMEOUT, true),
             Self::NotReady { .. } => (K::Timeout, "not-ready", true),
             Self::Failed { .. } => (K::Conflict, "object-failed", false),

@@ -27,6 +27,9 @@ impl ClusterError {
             Self::NotServed { .. } => {
                 "its definition is not installed, or the server is too old or too new for that version".into()
             }
+            Self::InstancesUnknown { .. } => {
+                "objects stay where they are when a version is served no more; they would go with the definition".into()
+            }
             Self::TooLarge { .. } => {
                 "a cluster keeps objects of up to 1.5 MiB with the record of who manages which field, which grows with \
                  the number of fields; ConfigMaps and Secrets may hold 1 MiB, and a request 3 MiB"
@@ -94,6 +97,10 @@ impl ClusterError {
             Self::NotServed { kind, .. } => {
                 format!("install what defines {kind}, or use a version that the cluster serves")
             }
+            Self::InstancesUnknown { definition, .. } => format!(
+                "set `served: true` for one of the versions of {}, or keep the definition; plan again",
+                definition.name
+            ),
             Self::NotReady { .. } => {
                 "see what the objects say of themselves (`kubectl describe`), put it right or allow more time, and \
                  plan again"

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
 use crate::cluster::contents::PartialObject;
+use crate::cluster::{Cluster, ClusterError};
 use crate::problem::Problem;
 
 /// How long what is on its way out, or goes with its owner, is given to be gone.
@@ -38,7 +38,10 @@ pub(in crate::operation) async fn left_inside(
                 found.objects
             }
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-                cluster.custom_resources_of(object).await?
+                match cluster.custom_resources_of(object).await {
+                    Err(error @ ClusterError::InstancesUnknown { .. }) => return Ok(Some(error.to_string())),
+                    inside => inside?,
+                }
             }
             _ => return Ok(None),
         };
