@@ -9,6 +9,7 @@ pub mod boundaries;
 mod gated;
 mod kept;
 mod meshes;
+mod other_hands;
 mod queue;
 mod upgrades;
 
@@ -80,6 +81,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "kills::a_host_killed_before_a_failure_that_is_kept_is_recorded_records_it",
             kept::before_the_record,
+        ),
+        trial(
+            "kills::what_others_do_to_an_object_before_a_killed_host_goes_on_is_theirs",
+            other_hands::before_it_goes_on,
         ),
     ];
     // Minutes; the trials of the two operations themselves kill the host at a gate of each.

@@ -2,6 +2,7 @@
 
 pub(super) mod apply_set;
 pub(super) mod field;
+pub(super) mod field_origin;
 pub(super) mod fingerprint;
 pub(super) mod left_inside;
 pub(super) mod mark;

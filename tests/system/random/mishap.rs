@@ -28,6 +28,8 @@ pub enum Mishap {
     Fault(usize, Fault),
     /// Somebody changes or deletes an object before the write with this number.
     Others(usize, String, bool),
+    /// The host is killed, and somebody changes or deletes an object before it is back.
+    KillAndOthers(Point, String, bool),
     Cancel(Duration),
     /// The host stands still, for longer than its lease lasts, from the write with this number on.
     Freeze(usize),
@@ -52,8 +54,10 @@ impl Mishap {
         let at = usize::try_from(1 + seeded.below(writes))?;
         Ok(match seeded.below(26) {
             0..=3 => Self::Nothing,
-            4 | 5 => Self::Kill(Point::Before(at)),
-            6 | 7 => Self::Kill(Point::After(at)),
+            4 => Self::Kill(Point::Before(at)),
+            5 => Self::KillAndOthers(Point::Before(at), pooled(seeded), seeded.below(2) == 0),
+            6 => Self::Kill(Point::After(at)),
+            7 => Self::KillAndOthers(Point::After(at), pooled(seeded), seeded.below(2) == 0),
             8 | 9 => Self::Kill(Point::At(Duration::from_millis(seeded.below(600)))),
             10..=15 => {
                 use Fault::{Busy, Cut, DropAfter, DropBefore, LostInError, Slow, Throttled};
@@ -74,7 +78,9 @@ impl Mishap {
     /// What somebody may have changed.
     pub fn disturbed(&self) -> BTreeSet<String> {
         match self {
-            Self::Others(_, name, _) => [format!("v1/ConfigMap/{NAMESPACE}/{name}")].into(),
+            Self::Others(_, name, _) | Self::KillAndOthers(_, name, _) => {
+                [format!("v1/ConfigMap/{NAMESPACE}/{name}")].into()
+            }
             _ => BTreeSet::new(),
         }
     }
@@ -85,7 +91,7 @@ impl Mishap {
         match self {
             Self::Nothing | Self::Fault(..) | Self::Provider(_) => false,
             Self::Kill(_) | Self::Freeze(_) => on_interruption == "undo",
-            Self::Others(..) | Self::Cancel(_) => true,
+            Self::Others(..) | Self::KillAndOthers(..) | Self::Cancel(_) => true,
         }
     }
 
@@ -96,6 +102,7 @@ impl Mishap {
             Self::Kill(_) => "kill",
             Self::Fault(..) => "fault",
             Self::Others(..) => "others",
+            Self::KillAndOthers(..) => "kill and others",
             Self::Cancel(_) => "cancel",
             Self::Freeze(_) => "freeze",
             Self::Provider(_) => "provider",
@@ -112,7 +119,11 @@ impl Mishap {
             }]
         };
         match self.clone() {
-            Self::Nothing | Self::Cancel(_) | Self::Provider(_) | Self::Kill(Point::At(_)) => Vec::new(),
+            Self::Nothing
+            | Self::Cancel(_)
+            | Self::Provider(_)
+            | Self::Kill(Point::At(_))
+            | Self::KillAndOthers(Point::At(_), ..) => Vec::new(),
             Self::Kill(Point::Before(write)) => at(
                 write,
                 Box::new(move || {
@@ -126,19 +137,45 @@ impl Mishap {
             Self::Freeze(write) => at(write, Box::new(move || Action::run(move || freeze(pid)))),
             Self::Fault(write, fault) => at(write, Box::new(move || fault.action())),
             Self::Others(write, name, deletes) => {
-                let cluster = cluster.clone();
-                let seen = armed.theirs.clone();
-                let meddling = move || {
-                    let (cluster, name, seen) = (cluster.clone(), name.clone(), seen.clone());
-                    Action::run(move || {
-                        if let Some(changed) = meddle(&cluster, &name, deletes) {
-                            // It strikes once.
-                            let _ = seen.set(changed);
-                        }
+                let hand = hand(armed, cluster, name, deletes);
+                at(write, Box::new(move || Action::run(hand.clone())))
+            }
+            Self::KillAndOthers(Point::Before(write), name, deletes) => {
+                let hand = hand(armed, cluster, name, deletes);
+                let action = move || {
+                    kill(pid);
+                    std::thread::spawn(hand.clone());
+                    Action::DropBefore
+                };
+                at(write, Box::new(action))
+            }
+            Self::KillAndOthers(Point::After(write), name, deletes) => {
+                let hand = hand(armed, cluster, name, deletes);
+                let action = move || {
+                    let hand = hand.clone();
+                    Action::run_after(move || {
+                        kill(pid);
+                        hand();
                     })
                 };
-                at(write, Box::new(meddling))
+                at(write, Box::new(action))
             }
+        }
+    }
+}
+
+/// Somebody's hand, which remembers what it has changed.
+fn hand(
+    armed: &Armed,
+    cluster: &Arc<Cluster>,
+    name: String,
+    deletes: bool,
+) -> impl Fn() + Clone + Send + Sync + 'static {
+    let (cluster, seen) = (cluster.clone(), armed.theirs.clone());
+    move || {
+        if let Some(changed) = meddle(&cluster, &name, deletes) {
+            // It strikes once.
+            let _ = seen.set(changed);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::MANY;
 use super::turn::Order;
 
 /// What has to have struck in a long run.
-const KINDS: [&str; 5] = ["kill", "fault", "others", "freeze", "provider"];
+const KINDS: [&str; 6] = ["kill", "kill and others", "fault", "others", "freeze", "provider"];
 
 #[derive(Default)]
 pub struct Tally {

@@ -17,6 +17,7 @@ use crate::operation::consent::Consent;
 use crate::operation::journal::entry::{Entry, Intent, ObjectChange, Stored};
 use crate::operation::journal::size_of_stored;
 use crate::operation::object::field::{Field, changed, own_fields};
+use crate::operation::object::field_origin::as_applied_again;
 use crate::operation::object::mark::{is_only_made, marked, operation_of, text};
 use crate::operation::object::ownership::{gives_way, objection_to_change};
 use crate::operation::plan::resolve::MANAGER;
@@ -187,13 +188,18 @@ impl StepRun<'_> {
                 now.clone()
             }
             Some(history) => match history.before.clone() {
-                None => None,
-                Some(stored) => Some(self.run.opened(stored)?),
+                None => {
+                    self.is_ours(&reference, now.as_ref())?;
+                    None
+                }
+                Some(stored) => {
+                    let before = self.run.opened(stored)?;
+                    self.is_still(&reference, &manifest, (&before, now.as_ref()), release)
+                        .await?;
+                    Some(before)
+                }
             },
         };
-        if history.is_some() && before.is_none() {
-            self.is_ours(&reference, now.as_ref())?;
-        }
         Ok(Some(Todo {
             reference,
             manifest,
@@ -229,6 +235,32 @@ impl StepRun<'_> {
             Some(now) if operation_of(now) != Some(self.run.id()) => Err(appeared(reference)),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what others have made since in the place of what was there before an interruption, and what they mind by
+    /// now.
+    async fn is_still(
+        &self,
+        reference: &ObjectRef,
+        manifest: &Value,
+        (before, now): (&Value, Option<&Value>),
+        release: Option<&ReleaseName>,
+    ) -> Result<(), Problem> {
+        let Some(now) = now else {
+            // The step has deleted it to make it again, perhaps.
+            return if self.run.policy.accept.has(Consent::Recreate) {
+                Ok(())
+            } else {
+                Err(replaced(reference))
+            };
+        };
+        if text(before, "/metadata/uid") == text(now, "/metadata/uid") {
+            return self.may_touch(reference, manifest, now, release).await;
+        }
+        if is_only_made(manifest) || operation_of(now) == Some(self.run.id()) {
+            return Ok(());
+        }
+        Err(replaced(reference))
     }
 
     async fn apply_one(
@@ -279,7 +311,14 @@ impl StepRun<'_> {
                 (ObjectChange::Recreated, Stored::Nothing)
             }
             Some(before) => {
-                let fields = changed(before, &applied.object);
+                let fields = match todo.now.as_ref().filter(|_| todo.intended) {
+                    // Others may have changed it while no host ran.
+                    Some(found) => {
+                        let manifest = marked(todo.manifest, Some(before), self.run.id());
+                        as_applied_again(before, found, &applied.object, &manifest)
+                    }
+                    None => changed(before, &applied.object),
+                };
                 if fields.is_empty() {
                     (ObjectChange::Unchanged, Stored::Nothing)
                 } else {

@@ -14,7 +14,8 @@ use crate::cluster::release::marks::release_of;
 use crate::cluster::take_over::take_over;
 use crate::operation::journal::entry::{ObjectChange, Reversal, Stored};
 use crate::operation::journal::history::ObjectHistory;
-use crate::operation::object::field::{Field, at, changed, own_fields, restore};
+use crate::operation::object::field::{Field, own_fields, restore};
+use crate::operation::object::field_origin::{as_applied, covers};
 use crate::operation::object::left_inside::left_inside;
 use crate::operation::object::mark::{marked, operation_of, text};
 use crate::operation::plan::resolve::MANAGER;
@@ -191,9 +192,7 @@ impl Undo {
             return Vec::new();
         };
         let applied = marked(manifest.clone(), Some(before), self.live.id());
-        let mut fields = changed(before, now);
-        fields.retain(|field| applied_so(&applied, field));
-        fields
+        as_applied(before, now, &applied)
     }
 
     /// What was given back to an object of a Helm release belongs to Helm by apply, as what the run wrote: else the
@@ -428,29 +427,6 @@ const OF_A_CLAIM: [&str; 5] = [
     "volume.kubernetes.io/selected-node",
     "volume.kubernetes.io/storage-provisioner",
 ];
-
-/// Whether a field is now as a manifest says.
-fn applied_so(manifest: &Value, field: &Field) -> bool {
-    match (at(manifest, &field.path), &field.after) {
-        (Some(applied), Some(now)) => covers(now, applied),
-        // The manifest does not have it and it is gone: applying without it took it away, perhaps.
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// Whether a value is what was applied, with whatever the server has filled in beside it.
-fn covers(now: &Value, applied: &Value) -> bool {
-    match (now, applied) {
-        (Value::Object(now), Value::Object(applied)) => applied
-            .iter()
-            .all(|(key, value)| now.get(key).is_some_and(|now| covers(now, value))),
-        (Value::Array(now), Value::Array(applied)) => {
-            now.len() == applied.len() && now.iter().zip(applied).all(|(now, applied)| covers(now, applied))
-        }
-        _ => now == applied,
-    }
-}
 
 /// What is to be said of an object that got back what nobody has changed since.
 fn restored(taken: &[String], result: Reversal) -> Taken {
