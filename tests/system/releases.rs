@@ -11,6 +11,7 @@ mod gone_back;
 mod helms;
 mod hook_places;
 mod hooks;
+mod installed_anew;
 mod killed;
 mod taken_over;
 mod tested_late;
@@ -40,6 +41,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "releases::an_undo_keeps_its_hands_off_what_helm_has_upgraded_since",
             helms::overtaken,
+        ),
+        trial(
+            "releases::the_undo_of_a_removal_keeps_its_hands_off_what_helm_has_installed_anew",
+            installed_anew::stays,
         ),
         trial(
             "releases::objects_that_are_there_become_part_of_a_release_on_explicit_word_only",

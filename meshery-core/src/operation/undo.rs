@@ -8,6 +8,7 @@ pub(super) mod lineage;
 mod object;
 mod outage;
 mod previewing;
+mod releases_since;
 mod restart;
 
 use std::collections::{HashMap, HashSet};
@@ -23,18 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use self::lineage::Lineage;
 use self::outage::is_outage;
+use self::releases_since::ReleasesSince;
 use super::journal::Journal;
 use super::journal::entry::{Entry, Reversal};
 use super::journal::history::{History, ObjectHistory};
 use super::live::Live;
 use super::plan::resolve::{MANAGER, wave_of};
-use super::plan::stored::{ReleaseName, StoredPlan, StoredStep, Work, load_waves};
+use super::plan::stored::{StoredPlan, StoredStep, Work, load_waves};
 use super::record::{Left, StepState};
 use super::run::halted;
 use super::secret::seal::HostKey;
 use super::step::outputs::Outputs;
-use crate::cluster::release::Revision;
-use crate::cluster::{Cluster, ClusterError, wave};
+use crate::cluster::{Cluster, wave};
 use crate::problem::Problem;
 use crate::provider::Store;
 
@@ -76,51 +77,6 @@ pub(super) fn of_plan(step: &str) -> &str {
     step.split_once('.').map_or(step, |(step, _)| step)
 }
 
-/// Steps of the plan whose release somebody has brought further since, and what is to be said of it: its objects
-/// are as that revision has them, and helm relies on it.
-pub(super) async fn overtaken<'a>(
-    plan: &'a StoredPlan,
-    history: &History,
-    cluster: &Cluster,
-) -> Result<HashMap<&'a str, String>, Problem> {
-    let mut overtaken = HashMap::new();
-    for step in &plan.steps {
-        let Work::Record { makes: Some(new), .. } = &step.work else {
-            continue;
-        };
-        if !history.created(&new.secret) {
-            continue;
-        }
-        let ReleaseName { name, namespace } = &new.release;
-        let revisions = match cluster.revisions(namespace, name).await {
-            Ok(revisions) => revisions,
-            // Whoever may not see the others gives back what is its own.
-            Err(ClusterError::Forbidden { .. }) => continue,
-            Err(error) => {
-                let problem = Problem::from(error);
-                if is_outage(cluster, &problem).await {
-                    return Err(problem);
-                }
-                let why =
-                    format!("whether release {name} was brought further since cannot be told: {problem}");
-                overtaken.insert(of_plan(&step.id), why);
-                continue;
-            }
-        };
-        // What the operation itself has made of it later is taken back before.
-        let of_others = |revision: &&Revision| !history.created(&revision.secret);
-        let last = revisions.iter().rev().find(of_others);
-        if let Some(last) = last.filter(|last| last.number > new.revision) {
-            let why = format!(
-                "release {name} has been brought to revision {} since; roll that back or remove it first",
-                last.number
-            );
-            overtaken.insert(of_plan(&step.id), why);
-        }
-    }
-    Ok(overtaken)
-}
-
 /// Why a step stays: one that comes after it does, and does not work without it.
 pub(super) fn held_by(plan: &StoredPlan, step: &str, holding: &[&str]) -> Option<String> {
     if holding.is_empty() {
@@ -156,7 +112,16 @@ struct Done<'a> {
 impl Undo {
     /// Takes back everything; whether the cluster is as before.
     pub async fn everything(&self) -> Result<bool, Problem> {
-        let overtaken = overtaken(&self.plan, &self.history, &self.cluster).await?;
+        let since = ReleasesSince {
+            operation: self.live.id(),
+            plan: &self.plan,
+            history: &self.history,
+            lineage: &self.lineage,
+            cluster: &self.cluster,
+            store: &self.store,
+            key: &self.key,
+        };
+        let overtaken = since.overtaken().await?;
         let mut done = Vec::new();
         for history in self.history.steps.iter().rev() {
             let Some(step) = self.plan.step(&history.id) else {

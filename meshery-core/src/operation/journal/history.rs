@@ -113,6 +113,14 @@ impl History {
             .any(|object| object.before.is_none())
     }
 
+    /// How steps have found this object.
+    pub fn before(&self, object: &ObjectRef) -> impl Iterator<Item = &Stored<Value>> {
+        self.steps
+            .iter()
+            .filter_map(|step| step.object(object))
+            .filter_map(|object| object.before.as_ref())
+    }
+
     /// Whether the run deleted this object, or was killed before it could say.
     pub fn deleted(&self, object: &ObjectRef) -> bool {
         self.steps

@@ -10,7 +10,8 @@ use super::kind::holds_data;
 use super::lineage::Lineage;
 use super::object::CHANGED_SINCE;
 use super::outage::is_outage;
-use super::{held_by, of_plan, overtaken};
+use super::releases_since::ReleasesSince;
+use super::{held_by, of_plan};
 use crate::cluster::Cluster;
 use crate::cluster::diff::diff;
 use crate::cluster::object::Patch;
@@ -60,7 +61,16 @@ impl Operations {
             cluster: &cluster,
             lineage: Lineage::default(),
         };
-        let overtaken = overtaken(&plan, &history, &cluster).await?;
+        let since = ReleasesSince {
+            operation: id,
+            plan: &plan,
+            history: &history,
+            lineage: &previewing.lineage,
+            cluster: &cluster,
+            store: &engine.store,
+            key: &engine.key,
+        };
+        let overtaken = since.overtaken().await?;
         let touched = touched(&plan, &history);
         let looks: Vec<_> = touched
             .iter()
