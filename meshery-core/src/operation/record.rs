@@ -80,7 +80,7 @@ pub struct OperationRecord {
     pub error: Option<Problem>,
     /// What stays in the cluster on purpose or because it could not be taken back.
     #[serde(default)]
-    pub left: Vec<Left>,
+    pub left: Vec<LeftByStep>,
     /// Which host has run it last, as in the cluster's Lease; nothing before it was run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -225,6 +225,17 @@ pub enum UndoKind {
     Compensating,
     /// Not at all, or nothing to take back.
     None,
+}
+
+/// Something that stays in the cluster, and what step left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftByStep {
+    /// What stays.
+    #[serde(flatten)]
+    pub left: Left,
+    /// Id of the step; empty when the operation was given up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
 }
 
 /// Something that stays in the cluster.

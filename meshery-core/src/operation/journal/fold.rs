@@ -1,7 +1,9 @@
 //! The record as it follows from the journal.
 
+use meshery_plugin_api::message::object_ref::ObjectRef;
+
 use super::entry::{Entry, Reversal, Stored, Timed};
-use crate::operation::record::{OperationRecord, OutputRecord, StepRecord, StepState};
+use crate::operation::record::{LeftByStep, OperationRecord, OutputRecord, StepRecord, StepState};
 use crate::operation::state::OperationState;
 
 impl OperationRecord {
@@ -82,13 +84,23 @@ impl OperationRecord {
                 self.steps.splice(at..at, steps.iter().cloned());
                 self.notes.extend(notes.iter().cloned());
             }
-            Entry::Left { left, .. } => {
-                self.left.retain(|other| other.object != left.object);
-                self.left.push(left.clone());
+            Entry::Left { step, left } => {
+                self.settled(step, &left.object);
+                self.left.push(LeftByStep {
+                    left: left.clone(),
+                    step: step.clone(),
+                });
             }
-            // Another step that has nothing to take back of an object says nothing of what the first one left.
-            Entry::Reverted { object, result, .. } if *result != Reversal::Unchanged => {
-                self.left.retain(|left| left.object != *object);
+            // It is gone, with whatever other steps have left of it.
+            Entry::Reverted {
+                object,
+                result: Reversal::Removed,
+                ..
+            } => self.settled("", object),
+            Entry::Reverted {
+                step, object, result, ..
+            } if *result != Reversal::Left => {
+                self.settled(step, object);
             }
             Entry::Reverted { .. }
             | Entry::CancelRequested { .. }
@@ -98,6 +110,14 @@ impl OperationRecord {
         }
     }
 
+    /// Nothing of an object is left by a step any more; by none at all if no step is named.
+    fn settled(&mut self, step: &str, object: &ObjectRef) {
+        // Older records do not say which step has left it.
+        let is_of_step = |left: &LeftByStep| step.is_empty() || left.step.is_empty() || left.step == step;
+        self.left
+            .retain(|left| left.left.object != *object || !is_of_step(left));
+    }
+
     pub(super) fn step_mut(&mut self, id: &str) -> Option<&mut StepRecord> {
         self.steps.iter_mut().find(|step| step.id == id)
     }
@@ -105,48 +125,82 @@ impl OperationRecord {
 
 #[cfg(test)]
 mod tests {
-    use meshery_plugin_api::message::object_ref::ObjectRef;
     use serde_json::json;
 
     use super::*;
     use crate::operation::record::Left;
 
-    #[test]
-    fn what_one_step_has_left_stays_listed_when_another_has_nothing_to_take_back_of_it() {
-        let mut record: OperationRecord = serde_json::from_value(json!({
+    fn record() -> OperationRecord {
+        serde_json::from_value(json!({
             "id": "x", "adapter": {"name": "a", "version": "1", "sha256": ""}, "operation": "install",
             "parameters": {}, "cluster": {"uid": "u", "context": "c", "server": "s"}, "owner": "o",
             "state": "undoing", "summary": "", "policy": {}, "steps": [], "created": "", "updated": "", "seq": 0,
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    /// The steps that are listed as having left the object, after entries of these steps: what was left, or taken back.
+    fn left_by(entries: &[(&str, Option<Reversal>)]) -> Vec<String> {
         let object: ObjectRef = "v1/Secret/a/b".parse().unwrap();
-        let timed = |entry| Timed {
-            time: String::new(),
-            entry,
-        };
-        let reverted = |result| {
-            timed(Entry::Reverted {
-                step: "record".into(),
-                object: object.clone(),
-                result,
-                why: None,
-                uid: None,
-            })
-        };
-        let left = Left {
-            object: object.clone(),
-            why: "somebody has changed it since".into(),
-        };
-        record.fold(
-            1,
-            &timed(Entry::Left {
-                step: "end".into(),
-                left,
-            }),
-        );
-        record.fold(2, &reverted(Reversal::Unchanged));
-        assert_eq!(record.left.len(), 1);
-        record.fold(3, &reverted(Reversal::Removed));
-        assert_eq!(record.left, []);
+        let mut record = record();
+        for (seq, (step, result)) in (1..).zip(entries) {
+            let (step, object) = ((*step).to_owned(), object.clone());
+            let entry = match *result {
+                None => Entry::Left {
+                    step,
+                    left: Left {
+                        object,
+                        why: "somebody has changed it since".into(),
+                    },
+                },
+                Some(result) => Entry::Reverted {
+                    step,
+                    object,
+                    result,
+                    why: None,
+                    uid: None,
+                },
+            };
+            let time = String::new();
+            record.fold(seq, &Timed { time, entry });
+        }
+        record.left.into_iter().map(|left| left.step).collect()
+    }
+
+    #[test]
+    fn what_one_step_has_left_stays_listed_whatever_another_takes_back_of_the_same_object() {
+        use Reversal::{Recreated, Restored, Unchanged};
+        for result in [Unchanged, Restored, Recreated] {
+            assert_eq!(
+                left_by(&[("end", None), ("record", Some(result))]),
+                ["end"],
+                "{result:?}"
+            );
+            assert_eq!(
+                left_by(&[("end", Some(result)), ("record", None)]),
+                ["record"],
+                "{result:?}"
+            );
+            // In another attempt.
+            assert!(
+                left_by(&[("end", None), ("end", Some(result))]).is_empty(),
+                "{result:?}"
+            );
+        }
+        assert_eq!(left_by(&[("end", None), ("record", None)]), ["end", "record"]);
+        assert_eq!(left_by(&[("end", None), ("end", None)]), ["end"]);
+    }
+
+    #[test]
+    fn of_an_object_that_is_gone_nothing_is_left() {
+        let gone = ("record", Some(Reversal::Removed));
+        assert!(left_by(&[("end", None), gone]).is_empty());
+        // One that was there before both was to come back.
+        assert_eq!(left_by(&[gone, ("before", None)]), ["before"]);
+    }
+
+    #[test]
+    fn an_operation_that_is_given_up_lists_an_object_once() {
+        assert_eq!(left_by(&[("end", None), ("record", None), ("", None)]), [""]);
     }
 }
