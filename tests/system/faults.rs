@@ -37,6 +37,10 @@ pub fn trials() -> Vec<Trial> {
             full_disk::meanwhile,
         ),
         trial("faults::on_a_full_disk_nothing_is_begun", full_disk::before),
+        trial(
+            "faults::objects_that_are_too_large_for_the_disk_are_not_touched",
+            full_disk::of_large_objects,
+        ),
         trial("faults::a_plan_beyond_its_rights_is_refused", beyond_rights),
         trial(
             "faults::nothing_is_written_while_the_provider_is_away",

@@ -13,6 +13,7 @@ use super::gate::{Opening, is_paused};
 use super::journal::Journal;
 use super::journal::entry::Entry;
 use super::journal::history::History;
+use super::journal::room::Room;
 use super::live::Live;
 use super::plan::stored::StoredPlan;
 use super::policy::{OnFailure, OnInterruption};
@@ -370,6 +371,7 @@ impl Conduct {
                 plan: self.plan(),
                 policy: self.record.policy,
                 outputs: Outputs::of(&history, &self.engine.key, self.live.id())?,
+                room: Room::of(&self.plan(), &history),
                 history,
                 baseline: self.baseline.clone(),
                 halt: halt.clone(),

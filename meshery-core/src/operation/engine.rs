@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::journal::Journal;
 use super::journal::event_stream::JOURNALS_READ;
 use super::journal::history::History;
+use super::journal::room;
 use super::live::Live;
 use super::plan::stored::{StoredPlan, Work};
 use super::record::{HeldUp, OperationRecord};
@@ -31,12 +32,6 @@ use crate::images::ImageSource;
 use crate::plugin::Plugins;
 use crate::problem::{Problem, ProblemKind};
 use crate::provider::Store;
-
-/// Room set aside for a journal.
-const ROOM: u64 = 1 << 20;
-const ROOM_OF_AN_OBJECT: u64 = 2 << 10;
-/// An object that is changed is written down as it was, with who owned which field, and field by field.
-const ROOM_OF_CONTENT: u64 = 5;
 
 /// States that an operation has in its document when its host was killed; and those that wait to be taken up.
 pub(super) const UNENDED: [OperationState; 6] = [
@@ -357,11 +352,9 @@ impl Engine {
         Ok(None)
     }
 
-    /// Sets room aside for an operation's journal: for the whole run and the whole undo, so that a disk that becomes
-    /// full meanwhile blocks neither.
+    /// Sets room aside for an operation's journal, as much as its plan can tell.
     pub async fn set_room_aside(&self, id: &str, plan: &StoredPlan) -> Result<(), Problem> {
-        let bytes = ROOM + ROOM_OF_AN_OBJECT * plan.objects() as u64 + ROOM_OF_CONTENT * plan.content();
-        self.store.reserve(id, bytes).await
+        self.store.reserve(id, room::planned(plan)).await
     }
 
     /// The cluster of an operation, which must be the one it was planned for.

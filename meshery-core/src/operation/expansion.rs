@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::conduct::Conduct;
 use super::journal::entry::Entry;
 use super::journal::history::History;
+use super::journal::room::Room;
 use super::plan::resolve::Resolver;
 use super::plan::rights::Bounds;
 use super::plan::stored::{StoredPlan, StoredStep, Work, unreadable};
@@ -134,7 +135,10 @@ impl Conduct {
         self.engine.store.put_content(self.live.id(), contents).await?;
         let steps: Vec<_> = resolved.plan.steps.iter().map(StoredStep::record).collect();
         let whole = StoredPlan::clone(&self.plan()).with_expansion(&step.id, resolved.plan)?;
-        self.engine.set_room_aside(self.live.id(), &whole).await?;
+        let history = History::read(&self.engine.store, self.live.id()).await?;
+        Room::of(&whole, &history)
+            .set_aside(&self.engine.store, self.live.id())
+            .await?;
         // In one breath: what is expanded is never expanded again.
         let entries = vec![
             Entry::Expanded {

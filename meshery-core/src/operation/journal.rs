@@ -9,6 +9,7 @@ pub(super) mod event;
 pub(super) mod event_stream;
 mod fold;
 pub(super) mod history;
+pub(super) mod room;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use super::gate::{paused, stayed_shut};
 use super::journal::Journal;
 use super::journal::entry::{Entry, Stored};
 use super::journal::history::{History, StepHistory};
+use super::journal::room::Room;
 use super::live::Live;
 use super::plan::stored::{StoredPlan, StoredStep, Work, open_value, seal_value};
 use super::policy::Policy;
@@ -51,6 +52,8 @@ pub(super) struct Run {
     pub history: History,
     /// What steps have left for later ones.
     pub outputs: Outputs,
+    /// Room on the provider's disk for its journal.
+    pub room: Room,
     /// What the preview saw.
     pub baseline: Baseline,
     /// No step begins anything new when this is cancelled: the operation was cancelled, a step has failed, or the

@@ -31,6 +31,7 @@ struct State {
     documents: BTreeMap<(String, String), Document>,
     blobs: BTreeMap<String, (Blob, BTreeSet<String>)>,
     journals: BTreeMap<String, Vec<Value>>,
+    reserved: BTreeMap<String, u64>,
     trouble: VecDeque<Trouble>,
     calls: Vec<String>,
 }
@@ -85,6 +86,12 @@ impl MemoryProvider {
     /// While it is not alive, every call fails with `plugin-unavailable`.
     pub fn set_alive(&self, alive: bool) {
         self.alive.send_replace(alive);
+    }
+
+    /// Bytes set aside for a stream.
+    pub fn reserved(&self, stream: &str) -> u64 {
+        let state = self.state.lock();
+        state.reserved.get(stream).copied().unwrap_or_default()
     }
 
     /// How many blobs it holds.
@@ -175,7 +182,8 @@ impl Provider for MemoryProvider {
         Ok(self.state.lock().read(&read))
     }
 
-    async fn reserve(&self, _reserve: Reserve) -> Result<(), PluginError> {
+    async fn reserve(&self, reserve: Reserve) -> Result<(), PluginError> {
+        self.state.lock().reserved.insert(reserve.stream, reserve.bytes);
         Ok(())
     }
 
@@ -348,6 +356,7 @@ impl State {
     }
 
     fn forget(&mut self, stream: &str) {
+        self.reserved.remove(stream);
         self.journals.remove(stream);
         self.blobs.retain(|_, (_, owners)| {
             owners.remove(stream);

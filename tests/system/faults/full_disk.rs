@@ -1,14 +1,18 @@
 //! The provider's disk is full: a small one of its own, and somebody else takes the rest of it.
 
 use anyhow::{Context as _, ensure};
+use http::Method;
+use meshery_tests::artifacts;
 use meshery_tests::host::{Filler, Host};
+use meshery_tests::proxy::strike::{Strike, all};
 use meshery_tests::proxy::{Action, FaultProxy, RequestInfo};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::OPERATIONS;
 use crate::cluster;
-use crate::invented::{LIMIT, invented_host, request};
+use crate::invented::{LIMIT, invented_host, invented_host_with, request};
+use crate::namespace::{Namespace, succeeded};
 
 const MEBIBYTES: u32 = 64;
 
@@ -140,4 +144,72 @@ pub fn before() -> anyhow::Result<()> {
     let record = host.perform(&many("never", 30), "succeeded", LIMIT)?;
     host.take_back(record["id"].as_str().context("an id")?, "undone", LIMIT)?;
     before.await_same(&cluster)
+}
+
+/// What a removal finds may be far larger than its plan: there must be room to write it down before any of it goes.
+pub fn of_large_objects() -> anyhow::Result<()> {
+    const NUMBER: usize = 5;
+    const SIZE: usize = 900 << 10;
+    let cluster = cluster()?;
+    let space = Namespace::new("faults-large")?;
+    let here = ["--namespace", &space.name];
+    let names: Vec<String> = (0..NUMBER).map(|number| format!("large-{number}")).collect();
+    for name in &names {
+        let file = cluster.dir().join("large.json");
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"a": "x".repeat(SIZE)}});
+        std::fs::write(&file, object.to_string())?;
+        succeeded(cluster.kubectl(&[&["create", "-f", &file.to_string_lossy()], &here[..]].concat()))?;
+    }
+    let proxy = FaultProxy::start(&cluster)?;
+    let plugins = cluster.dir().join("scripted-plugins");
+    std::fs::create_dir_all(&plugins)?;
+    std::fs::copy(
+        artifacts::build()?.library("fixture_scripted_mesh")?,
+        plugins.join("libfixture_scripted_mesh.so"),
+    )?;
+    let host = invented_host_with(&plugins, &cluster, &proxy.kubeconfig(cluster.dir()))?
+        .provider_disk(MEBIBYTES)
+        .start()?;
+    let before = Snapshot::take(&cluster)?;
+    let small = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "small", "namespace": space.name}, "data": {"a": "1"}});
+    let targets: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"ref": format!("v1/ConfigMap/{}/{name}", space.name), "when": "always"}))
+        .collect();
+    let removal = json!({"adapter": "scripted", "operation": "script", "parameters": {"steps": [
+        {"id": "first", "kind": "apply", "objects": [small]},
+        {"id": "large", "kind": "delete", "targets": targets, "after": ["first"]},
+    ]}});
+
+    let id = host.plan(&removal)?;
+    let folder = host.provider_folder()?;
+    let (fill, filled) = std::sync::mpsc::channel();
+    let strike = Strike::at(Method::PATCH, "/configmaps/small", move || {
+        let (folder, fill) = (folder.clone(), fill.clone());
+        Action::run(move || {
+            let _ = fill.send(Filler::fill(&folder));
+        })
+    });
+    proxy.on(all(vec![strike]));
+    host.order(&id, "run")?;
+    let filler = filled.recv_timeout(LIMIT).context("a first write")??;
+    let record = host.await_state(
+        &id,
+        &["undone", "undo-incomplete", "succeeded", "interrupted"],
+        LIMIT,
+    )?;
+    ensure!(
+        record["state"] == "undone" && is_full(&record["error"]),
+        "{record:#}\n{}",
+        host.story(&id)
+    );
+    before.await_same(&cluster)?;
+
+    drop(filler);
+    proxy.clear();
+    let record = host.perform(&removal, "succeeded", LIMIT)?;
+    host.take_back(record["id"].as_str().context("an id")?, "undone", LIMIT)?;
+    before.await_remade(&cluster)
 }

@@ -19,7 +19,12 @@ pub(in crate::operation) fn as_applied(before: &Value, now: &Value, applied: &Va
 }
 
 /// The same of one that was `found` after an interruption and applied again: what that has changed is the run's as well.
-pub(in crate::operation) fn as_applied_again(before: &Value, found: &Value, now: &Value, applied: &Value) -> Vec<Field> {
+pub(in crate::operation) fn as_applied_again(
+    before: &Value,
+    found: &Value,
+    now: &Value,
+    applied: &Value,
+) -> Vec<Field> {
     changes(before, now, |field| {
         is_as_applied(applied, field) || at(found, &field.path) != at(now, &field.path)
     })

@@ -451,9 +451,13 @@ impl StepRun<'_> {
         self.write_intents(vec![intent]).await
     }
 
-    /// Writes what is about to be changed, in entries that the provider takes.
+    /// Writes what is about to be changed, in entries that the provider takes and has room for.
     pub(super) async fn write_intents(&self, intents: Vec<Intent>) -> Result<(), Problem> {
         const BYTES: usize = 2 << 20;
+        let run = self.run;
+        run.room
+            .make(&run.store, run.id(), &self.step.work, &intents)
+            .await?;
         let mut entries: Vec<Entry> = Vec::new();
         let (mut objects, mut bytes) = (Vec::new(), 0);
         for intent in intents {
