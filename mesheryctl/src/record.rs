@@ -1,5 +1,6 @@
 //! The record of an operation: as much of it as is shown.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -196,7 +197,13 @@ impl Record {
         let mut text = String::new();
         if !self.left.is_empty() {
             let _ = write!(text, "\n{}", paint.notable("left in the cluster:"));
-            for left in &self.left {
+            // Steps may have left the same object for the same reason.
+            let mut told = HashSet::new();
+            for left in self
+                .left
+                .iter()
+                .filter(|left| told.insert((&left.object, &left.why)))
+            {
                 let _ = write!(
                     text,
                     "\n  {}  {}",
@@ -301,6 +308,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_several_steps_have_left_for_the_same_reason_is_listed_once() {
+        let left = |step: &str, why: &str| json!({"ref": "v1/Secret/a/b", "why": why, "step": step});
+        let record = json!({"id": "1", "state": "undo-incomplete",
+            "left": [left("first", "theirs"), left("second", "theirs"), left("third", "another")]});
+        let told = Record::read(&record).unwrap().left_behind(Paint::off());
+        assert_eq!(told.matches("v1/Secret/a/b").count(), 2, "{told}");
+    }
 
     #[test]
     fn the_place_in_the_queue_is_beside_the_state() {
