@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::demand;
-use meshery_mesh_kit::rollout::{self, ROLLOUT_S};
+use meshery_mesh_kit::rollout::{self, carried};
 use meshery_mesh_kit::step::{ask, holds, in_a_row, wait};
 use meshery_mesh_kit::values::Values;
 use meshery_plugin_api::PluginError;
@@ -59,16 +59,8 @@ fn steps(steps: Vec<Step>) -> Expansion {
 }
 
 fn back(request: &ExpandRequest) -> Result<Expansion, PluginError> {
-    let back = rollout::back(&request.facts, request.text("namespace"), deadline(request))?;
+    let back = rollout::back(&request.facts, request.text("namespace"), carried(request))?;
     Ok(steps(back.into_iter().collect()))
-}
-
-/// Seconds that a rollout may take.
-fn deadline(request: &ExpandRequest) -> u32 {
-    let deadline = request.with.get("deadline").and_then(Value::as_u64);
-    deadline
-        .and_then(|deadline| deadline.try_into().ok())
-        .unwrap_or(ROLLOUT_S)
 }
 
 fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
@@ -82,8 +74,8 @@ fn moves(request: &ExpandRequest) -> Result<Expansion, PluginError> {
             )],
         });
     }
-    let ready = rollout::ready("ready", format!("namespace {namespace} runs"), &workloads);
-    let ready = rollout::within(ready, deadline(request));
+    let title = format!("namespace {namespace} runs");
+    let ready = rollout::ready("ready", title, carried(request), &workloads);
     Ok(steps(vec![
         rollout::restart("restarted", namespace, workloads),
         ready,
@@ -248,7 +240,7 @@ fn new_plane(request: &ExpandRequest) -> Result<Parts<'_>, PluginError> {
         platform: None,
         values: Values::default(),
         images: &request.images,
-        deadline_s: deadline(request),
+        deadline_s: carried(request),
         keep_values: true,
     })
 }

@@ -56,6 +56,7 @@ fn parameters(of_namespace: &str, into: bool) -> serde_json::Value {
     let mut properties = vec![
         ("namespace", schema::namespace(of_namespace, "")),
         rollout::parameter(),
+        rollout::deadline_parameter(),
     ];
     if into {
         properties.push((

@@ -42,6 +42,7 @@ pub fn inject_operation() -> Operation {
                     ),
                 ),
                 rollout::parameter(),
+                rollout::deadline_parameter(),
             ],
             &["namespace"],
         ),
@@ -56,7 +57,12 @@ pub fn uninject_operation() -> Operation {
         category: Category::Configure,
         description: "Takes the annotation away that inject has set".into(),
         parameters: schema::object(
-            [namespace_parameter(), workload_parameter(), rollout::parameter()],
+            [
+                namespace_parameter(),
+                workload_parameter(),
+                rollout::parameter(),
+                rollout::deadline_parameter(),
+            ],
             &["namespace"],
         ),
         needs: needs(),
@@ -98,11 +104,12 @@ pub fn inject(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = namespace::asked(request)?;
     let mode = parameter::choice(request, "mode", &MODES)?;
     match workload(request, target)? {
-        Some((workload, _)) => Ok(of_workload(
+        Some((workload, _)) => of_workload(
+            request,
             ANNOTATION.set_on_pods("annotation", &workload, mode),
             format!("Pods of {workload}: {INJECT}={mode}"),
             workload,
-        )),
+        ),
         None => changed(
             request,
             target,
@@ -143,11 +150,12 @@ pub fn uninject(request: &PlanRequest) -> Result<Plan, PluginError> {
         });
     }
     match workload {
-        Some((workload, _)) => Ok(of_workload(
+        Some((workload, _)) => of_workload(
+            request,
             ANNOTATION.take_back_from_pods("annotation", &workload),
             format!("Pods of {workload}: no {INJECT} of their own"),
             workload,
-        )),
+        ),
         None => changed(
             request,
             target,
@@ -189,9 +197,15 @@ fn workload<'a>(
     Ok(found)
 }
 
-fn of_workload(step: Step, summary: String, workload: ObjectRef) -> Plan {
-    let verify = vec![rollout::ready("rolled-out", "the workload runs", &[workload])];
-    crate::plan(summary, vec![step], verify, Vec::new())
+fn of_workload(
+    request: &PlanRequest,
+    step: Step,
+    summary: String,
+    workload: ObjectRef,
+) -> Result<Plan, PluginError> {
+    let deadline_s = rollout::deadline(request)?;
+    let ready = rollout::ready("rolled-out", "the workload runs", deadline_s, &[workload]);
+    Ok(crate::plan(summary, vec![step], vec![ready], Vec::new()))
 }
 
 fn changed(request: &PlanRequest, target: &str, step: Step, summary: String) -> Result<Plan, PluginError> {

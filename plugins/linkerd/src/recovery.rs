@@ -2,7 +2,7 @@
 //! that would spare connections, and identity would not even start with what is there. In time, `rotation` is the way.
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of};
-use meshery_mesh_kit::rollout::{self, ROLLOUT_S, WORKLOADS, workloads};
+use meshery_mesh_kit::rollout::{self, WORKLOADS, workloads};
 use meshery_mesh_kit::step::{delete, holding_back, id_for, material, restart, restart_in_undo, wait};
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
@@ -49,6 +49,7 @@ pub fn operation() -> Operation {
                         false,
                     ),
                 ),
+                rollout::deadline_parameter(),
             ],
             &[],
         ),
@@ -62,6 +63,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let found = detect::installed_in(facts, target)?;
     rotation::demand_bundle(facts, target)?;
     identity::demand_lifetimes(request)?;
+    let deadline_s = rollout::deadline(request)?;
     let old = identity::anchor_of(facts, target);
     let new = rotation::next(facts, target);
     let members = members(facts, &found.namespaces)?;
@@ -71,7 +73,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         vec![identity::anchor(request, target, &new)?],
     )];
     if !trust::is_past_rotation(facts, target) {
-        steps.extend(again(target, &members));
+        steps.extend(again(target, &members, deadline_s));
     }
     steps.extend([
         // Where one of them stays, the anchor does.
@@ -92,7 +94,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         wait(
             "control-plane-ready",
             "the control plane runs and answers",
-            ROLLOUT_S,
+            deadline_s,
             ready(target),
         ),
     ]);
@@ -129,7 +131,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             "Replace the trust anchor and the issuer of {MESH} in namespace {target}, and restart everybody"
         ),
         steps,
-        vec![install::injection_works(ROLLOUT_S)],
+        vec![install::injection_works(deadline_s)],
         notes,
     ))
 }
@@ -145,7 +147,7 @@ fn members<'a>(
 
 /// Everybody is made anew once more when anchor and issuer are back, the control plane first. Where they have ended, nobody
 /// would come up with them.
-fn again(target: &str, members: &[(&str, Vec<ObjectRef>)]) -> Vec<Step> {
+fn again(target: &str, members: &[(&str, Vec<ObjectRef>)], deadline_s: u32) -> Vec<Step> {
     let mut steps: Vec<Step> = members
         .iter()
         .enumerate()
@@ -154,7 +156,7 @@ fn again(target: &str, members: &[(&str, Vec<ObjectRef>)]) -> Vec<Step> {
             restart_in_undo(
                 &id_for("again", member, number),
                 format!("the workloads of namespace {member}, when anchor and issuer are back"),
-                ROLLOUT_S,
+                deadline_s,
                 workloads.clone(),
             )
         })
@@ -162,7 +164,7 @@ fn again(target: &str, members: &[(&str, Vec<ObjectRef>)]) -> Vec<Step> {
     steps.push(restart_in_undo(
         "control-plane-again",
         "the control plane, when anchor and issuer are back",
-        ROLLOUT_S,
+        deadline_s,
         DEPLOYMENTS.map(|name| deployment(target, name)).to_vec(),
     ));
     steps

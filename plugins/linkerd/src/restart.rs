@@ -1,7 +1,7 @@
 //! Restarting the control plane, or the workloads of a namespace: they take up the trust anchors, the issuer and the version
 //! that are there now. Rotations and upgrades consist of it, one namespace after the other.
 
-use meshery_mesh_kit::rollout::{self, ROLLOUT_S, WORKLOADS, workloads};
+use meshery_mesh_kit::rollout::{self, WORKLOADS, workloads};
 use meshery_mesh_kit::step::{ask, id_for, restart, wait};
 use meshery_mesh_kit::{need, parameter, schema};
 use meshery_plugin_api::PluginError;
@@ -23,10 +23,13 @@ pub fn operation() -> Operation {
                       anchors, the issuer and the version that are there"
             .into(),
         parameters: schema::object(
-            [(
-                "namespace",
-                schema::namespace("Namespace of the control plane, or one whose pods have proxies", ""),
-            )],
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane, or one whose pods have proxies", ""),
+                ),
+                rollout::deadline_parameter(),
+            ],
             &["namespace"],
         ),
         needs,
@@ -43,10 +46,13 @@ pub fn all_operation() -> Operation {
                       or what follows an upgrade"
             .into(),
         parameters: schema::object(
-            [(
-                "namespace",
-                schema::namespace("Namespace of the control plane", NAMESPACE),
-            )],
+            [
+                (
+                    "namespace",
+                    schema::namespace("Namespace of the control plane", NAMESPACE),
+                ),
+                rollout::deadline_parameter(),
+            ],
             &[],
         ),
         needs,
@@ -57,6 +63,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let control_plane = parameter::namespace(request, "namespace", NAMESPACE)?;
     let found = detect::installed_in(facts, control_plane)?;
+    let deadline_s = rollout::deadline(request)?;
     // Injected pods get anchors and version from the injector: it goes first.
     let mut steps = vec![
         restart(
@@ -67,7 +74,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
         wait(
             "control-plane-ready",
             "the control plane runs and answers",
-            ROLLOUT_S,
+            deadline_s,
             ready(control_plane),
         ),
     ];
@@ -93,7 +100,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
             reason,
         ));
         let title = format!("the workloads of namespace {target} run");
-        let ready = rollout::ready(&id_for("ready", target, number), title, &workloads);
+        let ready = rollout::ready(&id_for("ready", target, number), title, deadline_s, &workloads);
         steps.push(rollout::restart(
             &id_for("restart", target, number),
             target,
@@ -106,7 +113,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
             "Restart the control plane of {MESH} in namespace {control_plane}, then the namespaces in the mesh one by one"
         ),
         steps,
-        vec![install::injection_works(ROLLOUT_S)],
+        vec![install::injection_works(deadline_s)],
         notes,
     ))
 }
@@ -114,6 +121,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
 pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let facts = &request.facts;
     let target = parameter::namespace(request, "namespace", "")?;
+    let deadline_s = rollout::deadline(request)?;
     let installations = detect::installations(facts)?;
     if installations.iter().any(|found| found.namespace == target) {
         let workloads = DEPLOYMENTS.map(|name| deployment(target, name)).to_vec();
@@ -121,10 +129,10 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             wait(
                 "ready",
                 "the control plane runs and answers",
-                ROLLOUT_S,
+                deadline_s,
                 ready(target),
             ),
-            install::injection_works(ROLLOUT_S),
+            install::injection_works(deadline_s),
         ];
         return Ok(crate::plan(
             format!("Restart the control plane of {MESH} in namespace {target}"),
@@ -141,7 +149,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         )
         .remedy("name the namespace of the control plane, or one that has workloads"));
     }
-    let ready = rollout::ready("rolled-out", "the restarted workloads run", &workloads);
+    let title = "the restarted workloads run";
+    let ready = rollout::ready("rolled-out", title, deadline_s, &workloads);
     Ok(crate::plan(
         format!("Restart the workloads of namespace {target}"),
         vec![rollout::restart("restart", target, workloads)],

@@ -4,7 +4,7 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::readable::demand;
-use meshery_mesh_kit::rollout::{self, ROLLOUT_S, workloads};
+use meshery_mesh_kit::rollout::{self, DEADLINE, workloads};
 use meshery_mesh_kit::step::{
     ask, delete, expand, holding_back, id_for, leaving, material, restart, restart_in_undo, wait,
 };
@@ -61,6 +61,7 @@ pub fn operation() -> Operation {
                 identity::anchor_days(),
                 identity::issuer_days(),
                 identity::keep_anchor_key(),
+                rollout::deadline_parameter(),
             ],
             &[],
         ),
@@ -80,6 +81,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         target,
         new: next(facts, target),
         namespaces: &found.namespaces,
+        deadline_s: rollout::deadline(request)?,
     };
     let steps = [
         rotation.trust_both()?,
@@ -90,7 +92,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     Ok(crate::plan(
         format!("Rotate the trust anchor of {MESH} in namespace {target}, namespace by namespace"),
         steps.concat(),
-        vec![install::injection_works(ROLLOUT_S)],
+        vec![install::injection_works(rotation.deadline_s)],
         vec![
             format!(
                 "Nothing is cut off as long as every pod is restarted twice. Namespaces with proxies: {}.",
@@ -116,6 +118,8 @@ struct Rotation<'a> {
     new: String,
     /// Those in the mesh.
     namespaces: &'a [String],
+    /// Of each rollout.
+    deadline_s: u32,
 }
 
 impl Rotation<'_> {
@@ -145,11 +149,7 @@ impl Rotation<'_> {
                 "/status/conditions",
             ),
         ];
-        steps.extend(round(
-            "trust",
-            "so that they believe both anchors",
-            self.namespaces,
-        ));
+        steps.extend(self.round("trust", "so that they believe both anchors"));
         steps.push(behind(
             "all-trust-both",
             "every pod believes both",
@@ -167,17 +167,17 @@ impl Rotation<'_> {
     /// Before the issuer: in the undo all of these come after that, identity first. Who has a certificate under the new anchor
     /// by then gets one under the old one while both are believed; only then does the new one go.
     fn restarts_after_old_issuer(&self) -> Vec<Step> {
-        let mut steps = back(self.namespaces);
+        let mut steps = self.back();
         steps.push(restart_in_undo(
             "control-plane-renewed-again",
             "destination and injector get certificates under the old issuer again, when that is back",
-            ROLLOUT_S,
+            self.deadline_s,
             self.beside_identity(),
         ));
         steps.push(restart_in_undo(
             "identity-again",
             "identity signs under the old issuer again, when that is back",
-            ROLLOUT_S,
+            self.deadline_s,
             self.identity(),
         ));
         steps
@@ -210,11 +210,7 @@ impl Rotation<'_> {
                 "the control plane runs and answers",
             ),
         ];
-        steps.extend(round(
-            "renew",
-            "so that their certificates are under the new anchor",
-            self.namespaces,
-        ));
+        steps.extend(self.round("renew", "so that their certificates are under the new anchor"));
         steps.push(behind(
             "all-renewed",
             "no pod has a certificate under the old anchor",
@@ -236,7 +232,7 @@ impl Rotation<'_> {
             restart_in_undo(
                 "control-plane-again",
                 "the control plane believes both again, when they are back",
-                ROLLOUT_S,
+                self.deadline_s,
                 self.control_plane(),
             ),
             holding_back(material(
@@ -261,8 +257,51 @@ impl Rotation<'_> {
         ]
     }
 
+    /// Every namespace once, each when somebody has said yes, with the workloads that are there then.
+    fn round(&self, word: &str, why: &str) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (number, namespace) in self.namespaces.iter().enumerate() {
+            let reason = format!("the workloads of namespace {namespace} are restarted next, {why}");
+            let title = format!("before namespace {namespace}");
+            let id = id_for(&format!("{word}-gate"), namespace, number);
+            steps.push(ask(&id, title, reason));
+            let title = format!("the workloads of namespace {namespace}");
+            let id = id_for(word, namespace, number);
+            steps.push(expand(
+                &id,
+                title,
+                self.workloads_of(namespace, NAMESPACE_RESTARTED),
+            ));
+        }
+        steps
+    }
+
+    /// The workloads of every namespace, restarted when the issuer has been taken back.
+    fn back(&self) -> Vec<Step> {
+        let expansion = |(number, namespace): (usize, &String)| {
+            let title = format!("the workloads of namespace {namespace}, should the issuer be taken back");
+            let id = id_for("back", namespace, number);
+            expand(&id, title, self.workloads_of(namespace, NAMESPACE_AGAIN))
+        };
+        self.namespaces.iter().enumerate().map(expansion).collect()
+    }
+
+    fn workloads_of(&self, namespace: &str, what: &str) -> Expand {
+        let mut with = with("namespace", namespace);
+        with.insert(DEADLINE.into(), self.deadline_s.into());
+        Expand {
+            what: what.into(),
+            with,
+            needs: rollout::needs(namespace).to_vec(),
+            within: Rights {
+                namespaces: vec![namespace.to_owned()],
+                ..Rights::default()
+            },
+        }
+    }
+
     fn ready(&self, id: &str, title: &str) -> Step {
-        wait(id, title, ROLLOUT_S, ready(self.target))
+        wait(id, title, self.deadline_s, ready(self.target))
     }
 
     fn control_plane(&self) -> Vec<ObjectRef> {
@@ -325,47 +364,6 @@ pub fn demand_bundle(facts: &Facts, target: &str) -> Result<(), PluginError> {
     }
 }
 
-/// Every namespace once, each when somebody has said yes, with the workloads that are there then.
-fn round(word: &str, why: &str, namespaces: &[String]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for (number, namespace) in namespaces.iter().enumerate() {
-        let reason = format!("the workloads of namespace {namespace} are restarted next, {why}");
-        let title = format!("before namespace {namespace}");
-        let id = id_for(&format!("{word}-gate"), namespace, number);
-        steps.push(ask(&id, title, reason));
-        let restarted = Expand {
-            what: NAMESPACE_RESTARTED.into(),
-            with: with("namespace", namespace),
-            needs: rollout::needs(namespace).to_vec(),
-            within: Rights {
-                namespaces: vec![namespace.clone()],
-                ..Rights::default()
-            },
-        };
-        let title = format!("the workloads of namespace {namespace}");
-        steps.push(expand(&id_for(word, namespace, number), title, restarted));
-    }
-    steps
-}
-
-/// The workloads of every namespace, restarted when the issuer has been taken back.
-fn back(namespaces: &[String]) -> Vec<Step> {
-    let expansion = |(number, namespace): (usize, &String)| {
-        let again = Expand {
-            what: NAMESPACE_AGAIN.into(),
-            with: with("namespace", namespace),
-            needs: rollout::needs(namespace).to_vec(),
-            within: Rights {
-                namespaces: vec![namespace.clone()],
-                ..Rights::default()
-            },
-        };
-        let title = format!("the workloads of namespace {namespace}, should the issuer be taken back");
-        expand(&id_for("back", namespace, number), title, again)
-    };
-    namespaces.iter().enumerate().map(expansion).collect()
-}
-
 fn with(name: &str, value: &str) -> Map<String, Value> {
     [(name.to_owned(), Value::from(value))].into_iter().collect()
 }
@@ -396,7 +394,8 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
                     )],
                 });
             }
-            let ready = rollout::ready("ready", format!("namespace {namespace} runs"), &workloads);
+            let title = format!("namespace {namespace} runs");
+            let ready = rollout::ready("ready", title, rollout::carried(request), &workloads);
             let steps = vec![rollout::restart("restarted", namespace, workloads), ready];
             Ok(Expansion {
                 steps: meshery_mesh_kit::step::in_a_row(steps),
@@ -404,7 +403,11 @@ pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
             })
         }
         NAMESPACE_AGAIN => {
-            let back = rollout::back(&request.facts, request.text("namespace"), ROLLOUT_S)?;
+            let back = rollout::back(
+                &request.facts,
+                request.text("namespace"),
+                rollout::carried(request),
+            )?;
             Ok(Expansion {
                 steps: back.into_iter().collect(),
                 notes: Vec::new(),

@@ -1,5 +1,6 @@
 mod checks;
 mod cluster;
+mod deadlines;
 mod detection;
 mod dropped;
 mod every_operation;

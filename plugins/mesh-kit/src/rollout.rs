@@ -1,6 +1,7 @@
 //! Making the pods of a namespace anew, so that they take up what is different since they were made.
 
 use meshery_plugin_api::PluginError;
+use meshery_plugin_api::message::expansion::ExpandRequest;
 use meshery_plugin_api::message::facts::{Detail, Facts, Need};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{PlanRequest, Rule, Step};
@@ -13,8 +14,11 @@ use crate::{need, parameter, schema};
 
 /// The kinds whose pods can be made anew.
 pub const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
-/// Seconds that a rollout may take.
-pub const ROLLOUT_S: u32 = 300;
+/// Seconds that a rollout may take where nobody says otherwise, and at most.
+const ROLLOUT_S: u32 = 300;
+const LONGEST_ROLLOUT_S: u32 = 3600;
+/// The parameter that says otherwise, also as an expansion carries it.
+pub const DEADLINE: &str = "deadline";
 /// The parameter that asks for it.
 const RESTART: &str = "restart";
 
@@ -52,18 +56,34 @@ pub fn restart(id: &str, namespace: &str, workloads: Vec<ObjectRef>) -> Step {
     crate::step::restart(id, format!("workloads of namespace {namespace}"), workloads)
 }
 
-/// The step that waits until workloads are rolled out.
-pub fn ready(id: &str, title: impl Into<String>, workloads: &[ObjectRef]) -> Step {
+/// The step that waits, for at most so many seconds, until workloads are rolled out.
+pub fn ready(id: &str, title: impl Into<String>, deadline_s: u32, workloads: &[ObjectRef]) -> Step {
     let conditions = workloads
         .iter()
         .map(|object| holds(Rule::Ready, object.clone()))
         .collect();
-    wait(id, title, ROLLOUT_S, conditions)
+    wait(id, title, deadline_s, conditions)
 }
 
-/// The same, within so many seconds.
-pub fn within(step: Step, deadline_s: u32) -> Step {
-    Step { deadline_s, ..step }
+/// The parameter that says how long each rollout may take.
+pub fn deadline_parameter() -> (&'static str, Value) {
+    let description = "Seconds that each rollout may take, also in an undo; the host's own limit when 0";
+    let schema = schema::count(description, ROLLOUT_S.into(), LONGEST_ROLLOUT_S.into());
+    (DEADLINE, schema)
+}
+
+/// How long each rollout of a request may take.
+pub fn deadline(request: &PlanRequest) -> Result<u32, PluginError> {
+    let deadline = parameter::count(request, DEADLINE, ROLLOUT_S.into(), LONGEST_ROLLOUT_S.into())?;
+    Ok(u32::try_from(deadline).unwrap_or(LONGEST_ROLLOUT_S))
+}
+
+/// The same in an expansion, which has it from its plan.
+pub fn carried(request: &ExpandRequest) -> u32 {
+    let deadline = request.with.get(DEADLINE).and_then(Value::as_u64);
+    deadline
+        .and_then(|deadline| deadline.try_into().ok())
+        .unwrap_or(ROLLOUT_S)
 }
 
 /// The step that restarts the workloads of a namespace when what follows it has been taken back; none when there are none.
@@ -100,14 +120,20 @@ pub fn as_asked(request: &PlanRequest, namespace: &str) -> Result<AsAsked, Plugi
     }
     let workloads = workloads(&request.facts, namespace)?;
     if !workloads.is_empty() {
-        let ready = ready("rolled-out", "the restarted workloads run", &workloads);
+        let deadline_s = deadline(request)?;
+        let ready = ready(
+            "rolled-out",
+            "the restarted workloads run",
+            deadline_s,
+            &workloads,
+        );
         then.verify.push(ready);
         // Pods that were made with the change do not lose it by themselves.
         let title = format!("workloads of namespace {namespace}, when the change has been taken back");
         then.before.push(crate::step::restart_in_undo(
             "restart-again",
             title,
-            ROLLOUT_S,
+            deadline_s,
             workloads.clone(),
         ));
         then.steps.push(restart("restart", namespace, workloads));

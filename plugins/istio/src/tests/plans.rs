@@ -239,6 +239,15 @@ fn inject_and_uninject() {
 }
 
 #[test]
+fn the_rollouts_of_a_restart_have_the_deadline_that_was_asked_for() {
+    let given = json!({"namespace": "shop", "restart": true, "deadline": 1800});
+    let plan = Cluster::of("empty").plan("inject", given).unwrap();
+    let again = plan.steps.iter().find(|step| step.id == "restart-again");
+    assert_eq!(again.unwrap().deadline_s, 1800);
+    assert_eq!(plan.verify[0].deadline_s, 1800);
+}
+
+#[test]
 fn a_label_of_others_is_not_ours_to_take() {
     for (labels, part) in [
         (json!({}), "no label"),
