@@ -20,8 +20,8 @@ use crate::control_plane::{
 use crate::extension::{self, Extension};
 use crate::sample::App;
 use crate::{
-    MESH, cli, cni, detect, injection, install, networks, remove as removal, room, trust, versions,
-    webhook_certificate,
+    MESH, cli, cni, detect, injection, install, networks, remove as removal, room, trust, trust_owner,
+    versions, webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.
@@ -89,6 +89,10 @@ pub const PAGES: Pages = &[
     (
         "linkerd-cut-off",
         "https://linkerd.io/2-edge/tasks/manually-rotating-control-plane-tls-credentials/",
+    ),
+    (
+        "linkerd-trust-of-others",
+        "https://linkerd.io/2-edge/tasks/automatically-rotating-control-plane-tls-credentials/",
     ),
     (
         "linkerd-pods-of-no-workload",
@@ -568,6 +572,7 @@ pub fn rotate(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let mut findings = anchors_of(request)?;
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     findings.extend(trust::issuer(&request.facts, target));
+    findings.extend(trust_owner::findings(request)?);
     Ok(findings)
 }
 

@@ -5,6 +5,7 @@
 //! trust anchors and the issuer, which are apart from the charts; `versions` tells the lines edge and stable apart.
 #![deny(missing_docs)]
 
+mod bundle;
 mod check;
 mod cli;
 mod cni;
@@ -33,6 +34,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod trust_owner;
 mod values;
 mod versions;
 mod webhook_certificate;

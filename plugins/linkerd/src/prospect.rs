@@ -8,7 +8,7 @@ use semver::Version;
 
 use crate::check::{described, over};
 use crate::control_plane::{CONTROL_PLANE, CRDS};
-use crate::{MESH, cli, install, recovery, remove, rotation, trust, versions};
+use crate::{MESH, cli, install, recovery, remove, rotation, trust, trust_owner, versions};
 
 pub fn of(facts: &Facts, found: &Installation) -> Vec<Prospect> {
     let mut prospects = vec![
@@ -152,10 +152,17 @@ fn anchors(facts: &Facts, found: &Installation) -> [Prospect; 2] {
     } else {
         format!(", and pods of {}", found.namespaces.join(", "))
     };
-    let once = possible(
+    // Each controller that keeps one of them, and what somebody agrees to who goes on all the same.
+    let of_others = |prospect: Prospect| {
+        let kept = trust_owner::of(facts, &found.namespace, true).into_iter();
+        kept.fold(prospect, |prospect, kept| {
+            prospect.with_consent(trust_owner::OF_OTHERS, kept)
+        })
+    };
+    let once = of_others(possible(
         recovery::REPLACE,
         format!("anchor and issuer at once; the control plane is restarted{restarted}"),
-    );
+    ));
     if trust::is_past_rotation(facts, &found.namespace) {
         let why = Finding::error(
             "linkerd-past-rotation",
@@ -164,10 +171,10 @@ fn anchors(facts: &Facts, found: &Installation) -> [Prospect; 2] {
         .remedy("replace them at once: operation replace-anchor");
         return [refused(rotation::ROTATE, why), once];
     }
-    let rotated = possible(
+    let rotated = of_others(possible(
         rotation::ROTATE,
         format!("anchor and issuer in the safe order; the control plane is restarted{restarted}, twice"),
-    );
+    ));
     [
         rotated,
         once.with_consent(recovery::CUT_OFF, recovery::cuts_off()),

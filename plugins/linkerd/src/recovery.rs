@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::check::unprovable;
 use crate::control_plane::{DEPLOYMENTS, NAMESPACE, deployment, ready};
-use crate::{MESH, cni, detect, identity, install, rotation, trust};
+use crate::{MESH, cni, detect, identity, install, rotation, trust, trust_owner};
 
 /// Name of the operation.
 pub const REPLACE: &str = "replace-anchor";
@@ -49,6 +49,7 @@ pub fn operation() -> Operation {
                         false,
                     ),
                 ),
+                trust_owner::parameter(),
                 rollout::deadline_parameter(),
             ],
             &[],
@@ -62,6 +63,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let target = parameter::namespace(request, "namespace", NAMESPACE)?;
     let found = detect::installed_in(facts, target)?;
     rotation::demand_bundle(facts, target)?;
+    trust_owner::demand_nobody_else(request, target)?;
     identity::demand_lifetimes(request)?;
     let deadline_s = rollout::deadline(request)?;
     let old = identity::anchor_of(facts, target);
@@ -189,6 +191,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             )
         });
     }
+    findings.extend(trust_owner::findings(request)?);
     findings.extend(of_no_workload(facts, target));
     findings.extend(unprovable(facts, cni::is_there(facts)));
     Ok(findings)

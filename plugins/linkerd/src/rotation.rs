@@ -8,7 +8,7 @@ use meshery_mesh_kit::rollout::{self, DEADLINE, workloads};
 use meshery_mesh_kit::step::{
     ask, delete, expand, holding_back, id_for, leaving, material, restart, restart_in_undo, wait,
 };
-use meshery_mesh_kit::{need, parameter, schema};
+use meshery_mesh_kit::{certificate, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation, Rights};
 use meshery_plugin_api::message::expansion::{Expand, ExpandRequest, Expansion};
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::control_plane::{CONTROL_PLANE_NS, DEPLOYMENTS, NAMESPACE, TRUST_ROOTS, deployment, ready};
 use crate::identity::{self, ANCHOR};
-use crate::{MESH, detect, install, trust};
+use crate::{MESH, bundle, detect, install, trust, trust_owner};
 
 /// Name of the operation.
 pub const ROTATE: &str = "rotate-anchor";
@@ -29,6 +29,12 @@ const NAMESPACE_AGAIN: &str = "namespace-again";
 const NOBODY_BEHIND: &str = "nobody-behind";
 /// What the Deployments leave: the moment at which their rollout was complete is in it.
 const ROLLED_OUT: &str = "rolled-out";
+/// What holds before the issuer is signed anew, and before the old anchor goes.
+const EVERY_POD_BOTH: &str = "every pod believes both";
+const NO_POD_OLD: &str = "no pod has a certificate under the old anchor";
+/// What the proof of it gets: the Secret with the new anchor, and the digests of those that were believed before.
+const NEW: &str = "new-anchor";
+const BEFORE: &str = "anchors-before";
 /// Label of the control plane's own pods.
 const COMPONENT: &str = "/metadata/labels/linkerd.io~1control-plane-component";
 /// How many pods an error names.
@@ -61,6 +67,7 @@ pub fn operation() -> Operation {
                 identity::anchor_days(),
                 identity::issuer_days(),
                 identity::keep_anchor_key(),
+                trust_owner::parameter(),
                 rollout::deadline_parameter(),
             ],
             &[],
@@ -75,6 +82,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let found = detect::installed_in(facts, target)?;
     let old = identity::anchor_of(facts, target);
     demand_bundle(facts, target)?;
+    trust_owner::demand_nobody_else(request, target)?;
     identity::demand_lifetimes(request)?;
     let rotation = Rotation {
         request,
@@ -150,17 +158,14 @@ impl Rotation<'_> {
             ),
         ];
         steps.extend(self.round("trust", "so that they believe both anchors"));
-        steps.push(behind(
-            "all-trust-both",
-            "every pod believes both",
-            target,
-            "control-plane-ready",
-        ));
+        steps.push(self.behind("all-trust-both", EVERY_POD_BOTH, "control-plane-ready"));
         steps.push(ask(
             "issuer-gate",
             "before the new anchor signs",
             "the issuer is signed by the new anchor next: whoever does not believe it is cut off".into(),
         ));
+        // A gate may stay closed for days.
+        steps.push(self.behind("all-trust-both-still", EVERY_POD_BOTH, "control-plane-ready"));
         Ok(steps)
     }
 
@@ -211,12 +216,7 @@ impl Rotation<'_> {
             ),
         ];
         steps.extend(self.round("renew", "so that their certificates are under the new anchor"));
-        steps.push(behind(
-            "all-renewed",
-            "no pod has a certificate under the old anchor",
-            target,
-            "identity-ready",
-        ));
+        steps.push(self.behind("all-renewed", NO_POD_OLD, "identity-ready"));
         Ok(steps)
     }
 
@@ -229,6 +229,7 @@ impl Rotation<'_> {
                 "before the old anchor goes",
                 "the old anchor is not believed any more from then on".into(),
             ),
+            self.behind("all-renewed-still", NO_POD_OLD, "identity-ready"),
             restart_in_undo(
                 "control-plane-again",
                 "the control plane believes both again, when they are back",
@@ -300,6 +301,28 @@ impl Rotation<'_> {
         }
     }
 
+    /// Fails when the anchors are not both there any more, and when there are pods with proxies from before a rollout or with
+    /// other anchors.
+    fn behind(&self, id: &str, title: &str, since: &str) -> Step {
+        let target = self.target;
+        let before = trust::text_of(&self.request.facts, target).unwrap_or_default();
+        let mut with = with("since", &format!("{since}.{ROLLED_OUT}"));
+        with.insert("control-plane".into(), target.into());
+        with.insert(NEW.into(), self.new.clone().into());
+        with.insert(BEFORE.into(), bundle::digests(before).into_iter().collect());
+        let nobody = Expand {
+            what: NOBODY_BEHIND.into(),
+            with,
+            needs: vec![
+                need::everywhere("", "Pod", CONTROL_PLANE_NS, Detail::Full),
+                need::one(target, "", "ConfigMap", TRUST_ROOTS, Detail::Full),
+                need::one(target, "", "Secret", &self.new, Detail::Full),
+            ],
+            within: Rights::default(),
+        };
+        expand(id, title, nobody)
+    }
+
     fn ready(&self, id: &str, title: &str) -> Step {
         wait(id, title, self.deadline_s, ready(self.target))
     }
@@ -368,19 +391,6 @@ fn with(name: &str, value: &str) -> Map<String, Value> {
     [(name.to_owned(), Value::from(value))].into_iter().collect()
 }
 
-/// Fails when there are pods with proxies from before a rollout.
-fn behind(id: &str, title: &str, target: &str, since: &str) -> Step {
-    let mut with = with("since", &format!("{since}.{ROLLED_OUT}"));
-    with.insert("control-plane".into(), target.into());
-    let nobody = Expand {
-        what: NOBODY_BEHIND.into(),
-        with,
-        needs: vec![need::everywhere("", "Pod", CONTROL_PLANE_NS, Detail::Full)],
-        within: Rights::default(),
-    };
-    expand(id, title, nobody)
-}
-
 pub fn expanded(request: &ExpandRequest) -> Result<Expansion, PluginError> {
     match request.what.as_str() {
         NAMESPACE_RESTARTED => {
@@ -435,34 +445,73 @@ fn nobody_behind(request: &ExpandRequest) -> Result<Expansion, PluginError> {
                 "when the control plane was rolled out cannot be told from its Deployment",
             )
         })?;
-    // A list that was cut, or may not be read, must not look like nobody.
-    demand(&request.facts, "", "Pod")?;
-    let mut behind: Vec<String> = request
+    // What was cut, or may not be read, must not look like nobody.
+    for kind in ["Pod", "ConfigMap", "Secret"] {
+        demand(&request.facts, "", kind)?;
+    }
+    let anchors = demand_both(request)?;
+    let pods: Vec<&Value> = request
         .facts
         .objects("", "Pod")
         .filter(|pod| text(pod, COMPONENT).is_empty())
         .filter(|pod| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"))
         .filter(|pod| text(pod, "/metadata/deletionTimestamp").is_empty())
-        // Both have seconds only: who is of the same one may be from before.
-        .filter(|pod| text(pod, "/metadata/creationTimestamp") <= since)
+        .collect();
+    // Both have seconds only: who is of the same one may be from before.
+    let old = |pod: &&&Value| text(pod, "/metadata/creationTimestamp") <= since;
+    if let Some((count, named)) = named(pods.iter().filter(old)) {
+        return Err(PluginError::new(
+            "linkerd-pods-behind",
+            format!("{count} pods with proxies are not newer than the rollout at {since}: {named}"),
+        )
+        .cause("they are of no workload that was restarted, or their namespace came to the mesh meanwhile")
+        .remedy("restart or delete them, and rotate again; until then they would be cut off"));
+    }
+    if let Some((count, named)) = named(pods.iter().filter(|pod| trust::was_given_others(pod, anchors))) {
+        return Err(PluginError::new(
+            "linkerd-pods-behind",
+            format!("{count} pods have proxies with other anchors than those of now: {named}"),
+        )
+        .cause("the anchors were others for a while when these pods were made, or the injector has old ones still")
+        .remedy("see that nobody else writes the anchors, restart or delete these pods, and rotate again"));
+    }
+    Ok(Expansion::default())
+}
+
+/// How many pods there are, and the first of them by name.
+fn named<'a>(pods: impl Iterator<Item = &'a &'a Value>) -> Option<(usize, String)> {
+    let mut names: Vec<String> = pods
         .map(|pod| format!("{}/{}", namespace_of(pod), name(pod)))
         .collect();
-    if behind.is_empty() {
-        return Ok(Expansion::default());
-    }
-    behind.sort();
-    let count = behind.len();
-    behind.truncate(NAMED);
+    names.sort();
+    let count = names.len();
+    names.truncate(NAMED);
     if count > NAMED {
-        behind.push(format!("and {} more", count - NAMED));
+        names.push(format!("and {} more", count - NAMED));
+    }
+    (count > 0).then(|| (count, names.join(", ")))
+}
+
+/// The anchors of now: an error where the new one, or one that was believed before, is not among them.
+fn demand_both(request: &ExpandRequest) -> Result<&str, PluginError> {
+    let (facts, target) = (&request.facts, request.text("control-plane"));
+    let new = trust::find(facts, "Secret", target, request.text(NEW))
+        .and_then(|secret| certificate::of_base64(text(secret, "/data/tls.crt")))
+        .unwrap_or_default();
+    let before = request.with.get(BEFORE).and_then(Value::as_array);
+    let before = before.into_iter().flatten().filter_map(Value::as_str);
+    let there = trust::text_of(facts, target).unwrap_or_default();
+    let (new, now) = (bundle::digests(&new), bundle::digests(there));
+    if !new.is_empty() && now.is_superset(&new) && before.into_iter().all(|digest| now.contains(digest)) {
+        return Ok(there);
     }
     Err(PluginError::new(
-        "linkerd-pods-behind",
-        format!(
-            "{count} pods with proxies are not newer than the rollout at {since}: {}",
-            behind.join(", ")
-        ),
+        "linkerd-anchors-put-back",
+        format!("ConfigMap {target}/{TRUST_ROOTS} does not have the old and the new anchor any more"),
     )
-    .cause("they are of no workload that was restarted, or their namespace came to the mesh meanwhile")
-    .remedy("restart or delete them, and rotate again; until then they would be cut off"))
+    .cause("somebody else has written it since: a controller that keeps it (trust-manager, Flux, Argo CD), or a person")
+    .remedy(
+        "rotate where it is kept, or suspend what keeps it until the operation has ended, and rotate again; until then pods would \
+         be cut off",
+    ))
 }

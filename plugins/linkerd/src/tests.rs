@@ -5,6 +5,7 @@ mod detection;
 mod dropped;
 mod every_operation;
 mod plans;
+mod put_back;
 mod removal;
 mod rights;
 mod rollback;

@@ -4,8 +4,6 @@
 //! second install never replaces them, and no key passes through a plan or a release's record. Who makes them (a person,
 //! cert-manager) also decides where the anchor's key lives; it need not be in the cluster at all.
 
-use std::fmt::Write as _;
-
 use meshery_mesh_kit::certificate::{self, Certificate};
 use meshery_mesh_kit::expiry::WARNED_DAYS;
 use meshery_mesh_kit::object::{annotation, name, namespace};
@@ -15,6 +13,7 @@ use meshery_plugin_api::message::finding::{Finding, Severity};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use serde_json::Value;
 
+use crate::bundle::digest;
 use crate::control_plane::{BUNDLE, ISSUER, TRUST_ROOT, TRUST_ROOTS};
 use crate::{config, detect, issuer_secret};
 
@@ -30,7 +29,7 @@ pub fn needs() -> [Need; 3] {
     ]
 }
 
-fn find<'a>(facts: &'a Facts, kind: &'a str, in_namespace: &str, wanted: &str) -> Option<&'a Value> {
+pub fn find<'a>(facts: &'a Facts, kind: &'a str, in_namespace: &str, wanted: &str) -> Option<&'a Value> {
     facts
         .objects("", kind)
         .find(|object| name(object) == wanted && namespace(object) == in_namespace)
@@ -282,17 +281,25 @@ pub fn anchors(facts: &Facts, in_namespace: &str) -> Vec<Finding> {
     findings
 }
 
+/// The anchors of today, in PEM.
+pub fn text_of<'a>(facts: &'a Facts, in_namespace: &str) -> Option<&'a str> {
+    let object = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)?;
+    object.get("data")?.get(BUNDLE)?.as_str()
+}
+
+/// Whether a pod says that its proxy was given other anchors than these.
+pub fn was_given_others(pod: &Value, bundle: &str) -> bool {
+    // Not every version takes the space around it into account.
+    annotation(pod, TRUST_ROOT)
+        .is_some_and(|theirs| theirs != digest(bundle) && theirs != digest(bundle.trim()))
+}
+
 /// Pods whose proxies were given other anchors than those of today: they refuse whoever has a certificate under a newer one,
 /// or still believe one that was taken out.
 pub fn behind(facts: &Facts, in_namespace: &str) -> Option<Finding> {
-    let object = find(facts, "ConfigMap", in_namespace, TRUST_ROOTS)?;
-    let bundle = object.get("data")?.get(BUNDLE)?.as_str()?;
-    // Not every version takes the space around it into account.
-    let today = [digest(bundle), digest(bundle.trim())];
+    let bundle = text_of(facts, in_namespace)?;
     let mut pods: Vec<String> = detect::proxies(facts, in_namespace)
-        .filter(|pod| {
-            annotation(pod, TRUST_ROOT).is_some_and(|theirs| !today.iter().any(|ours| ours == theirs))
-        })
+        .filter(|pod| was_given_others(pod, bundle))
         .map(|pod| format!("{}/{}", namespace(pod), name(pod)))
         .collect();
     if pods.is_empty() {
@@ -315,15 +322,6 @@ pub fn behind(facts: &Facts, in_namespace: &str) -> Option<Finding> {
              of the bundle",
         ),
     )
-}
-
-fn digest(text: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn holds(anchor: &Certificate, now: &str) -> bool {

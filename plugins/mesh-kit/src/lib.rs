@@ -36,6 +36,7 @@ pub mod platform;
 pub mod precheck;
 pub mod prospect;
 pub mod readable;
+pub mod reconciler;
 pub mod review;
 pub mod rollback;
 pub mod rollout;

@@ -51,6 +51,32 @@ impl Bench {
         Ok(text(&annotations["deployment.kubernetes.io/revision"]).parse()?)
     }
 
+    /// A rotation that ends before anything is signed by the new anchor, for something that happens at its first gate; its record.
+    fn given_up(
+        &self,
+        rotate: &Value,
+        old: &str,
+        meanwhile: impl Fn(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Value> {
+        let id = self.host.plan(rotate)?;
+        self.host.order(&id, "run")?;
+        let gate = self.host.next_gate(&id, &[], LIMIT)?;
+        ensure!(gate.as_deref() == Ok("trust-gate-shop"), "{gate:?}");
+        self.believed(&[old, &self.anchor("linkerd-trust-anchor-2")?])?;
+        meanwhile(self)?;
+        self.approve(&id)?;
+        let record = match self.host.next_gate(&id, &["trust-gate-shop".into()], LIMIT)? {
+            Ok(gate) => bail!("it came to {gate}"),
+            Err(record) => record,
+        };
+        ensure!(record["state"] == "undone", "{record:#}");
+        self.believed(&[old])?;
+        self.signed_by(old)?;
+        let left = self.anchor("linkerd-trust-anchor-2");
+        ensure!(left.is_err(), "the new anchor is left");
+        Ok(record)
+    }
+
     /// As late as a person: moments in the cluster have seconds, and a pod of the rollout's own second counts as older.
     fn approve(&self, id: &str) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(1_100));
@@ -96,33 +122,30 @@ pub fn rotated(charts: &Path) -> anyhow::Result<()> {
     // A pod of no workload would never believe the new anchor: nothing is signed by it, and all is as before.
     bench.kubectl(&["run", "lonely", "--image=lonely", "--namespace=shop"])?;
     bench.all_have("shop", &["linkerd-proxy"])?;
-    let rotate = json!({"adapter": "linkerd", "operation": "rotate-anchor",
+    let mut rotate = json!({"adapter": "linkerd", "operation": "rotate-anchor",
         "parameters": {"keep_anchor_key": true}});
-    let id = bench.host.plan(&rotate)?;
-    bench.host.order(&id, "run")?;
-    let gate = bench.host.next_gate(&id, &[], LIMIT)?;
-    ensure!(gate.as_deref() == Ok("trust-gate-shop"), "{gate:?}");
-    bench.believed(&[&old, &bench.anchor("linkerd-trust-anchor-2")?])?;
-    bench.approve(&id)?;
-    let record = match bench.host.next_gate(&id, &["trust-gate-shop".into()], LIMIT)? {
-        Ok(gate) => bail!("it came to {gate}"),
-        Err(record) => record,
-    };
-    ensure!(
-        record["state"] == "undone" && record["error"]["code"] == "linkerd-pods-behind",
-        "{record:#}"
-    );
+    let record = bench.given_up(&rotate, &old, |_| Ok(()))?;
+    ensure!(record["error"]["code"] == "linkerd-pods-behind", "{record:#}");
     ensure!(record["error"].to_string().contains("shop/lonely"), "{record:#}");
-    bench.believed(&[&old])?;
-    bench.signed_by(&old)?;
-    ensure!(
-        bench.anchor("linkerd-trust-anchor-2").is_err(),
-        "the new anchor is left"
-    );
     bench.kubectl(&["delete", "pod", "lonely", "--namespace=shop"])?;
 
+    // So would everybody be whose anchors somebody has put back meanwhile, though all of them are new.
+    let record = bench.given_up(&rotate, &old, |bench| {
+        let patch = json!({"data": {"ca-bundle.crt": old}}).to_string();
+        let roots = ["linkerd-identity-trust-roots", "--namespace=linkerd"];
+        let patch = ["--type=merge", "--patch", &patch];
+        bench
+            .kubectl(&[&["patch", "configmap"], &roots[..], &patch].concat())
+            .map(drop)
+    })?;
+    ensure!(
+        record["error"]["code"] == "linkerd-anchors-put-back",
+        "{record:#}"
+    );
+
     let before = bench.revision_of_identity()?;
-    // To the end, killed where it waits for the word that matters.
+    // To the end, over what somebody has written, killed where it waits for the word that matters.
+    rotate["policy"] = json!({"force_conflicts": true});
     let id = bench.host.plan(&rotate)?;
     bench.host.order(&id, "run")?;
     let mut gates = Vec::new();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use meshery_plugin_api::message::expansion::{Expand, Expansion};
 use meshery_plugin_api::message::facts::{ChartFact, Readability};
 use meshery_plugin_api::message::finding::{Finding, Installation, Severity};
@@ -11,6 +13,9 @@ use meshery_plugin_api::{PluginError, testkit};
 use serde_json::Value;
 
 use crate::Linkerd;
+
+/// An anchor other than that of the clusters.
+pub const NEWER: &str = include_str!("../../../mesh-kit/src/certificate/p256-newer.pem");
 
 pub struct Cluster(testkit::Cluster);
 
@@ -59,6 +64,19 @@ impl Cluster {
             })
         };
         Self(read(file, moved))
+    }
+
+    /// Where both anchors are believed, and the Secret of the new one is there.
+    pub fn in_rotation() -> Self {
+        let secret = format!(
+            "- apiVersion: v1\n  kind: Secret\n  metadata: {{name: linkerd-trust-anchor-2, namespace: linkerd}}\n  \
+             data: {{tls.crt: {}}}\n",
+            STANDARD.encode(NEWER)
+        );
+        Self::with("installed", &secret).change("linkerd-identity-trust-roots", |roots| {
+            let old = roots["data"]["ca-bundle.crt"].as_str().unwrap_or_default();
+            roots["data"]["ca-bundle.crt"] = format!("{old}{NEWER}").into();
+        })
     }
 
     pub fn forbid(self, kinds: &[(&str, &str)]) -> Self {

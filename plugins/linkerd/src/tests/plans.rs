@@ -402,12 +402,7 @@ fn an_anchor_that_holds_still_comes_back_with_everybody_made_anew() {
 
 #[test]
 fn a_pod_that_is_not_newer_than_the_rollout_ends_a_rotation() {
-    let made = |moment: &'static str| {
-        Cluster::of("installed").change("web-1", move |pod| {
-            pod["metadata"]["creationTimestamp"] = moment.into();
-        })
-    };
-    let plan = made("").plan("rotate-anchor", json!({})).unwrap();
+    let plan = Cluster::of("installed").plan("rotate-anchor", json!({})).unwrap();
     let step = plan
         .steps
         .iter()
@@ -422,7 +417,10 @@ fn a_pod_that_is_not_newer_than_the_rollout_ends_a_rotation() {
     ]);
     let asked = |moment: &'static str, outputs: &Value| {
         let outputs = [("control-plane-ready.rolled-out".to_owned(), outputs.clone())];
-        made(moment).expand("rotate-anchor", expand, outputs.into())
+        let cluster = Cluster::in_rotation().change("web-1", move |pod| {
+            pod["metadata"]["creationTimestamp"] = moment.into();
+        });
+        cluster.expand("rotate-anchor", expand, outputs.into())
     };
     assert!(
         asked("2026-11-26T10:00:08Z", &rolled_out)
