@@ -3,6 +3,7 @@
 mod bench;
 mod mutual_trust;
 mod others;
+mod policies;
 mod recovery;
 mod repairs;
 mod rollbacks;
@@ -449,6 +450,7 @@ fn refused_and_undone(charts: &Path) -> anyhow::Result<()> {
     );
 
     let before = bench.with_trust()?;
+    policies::refused_at_first(&bench, &install)?;
     let record = bench.host.perform(&install, "undone", LIMIT)?;
     let said = record["error"].to_string();
     ensure!(

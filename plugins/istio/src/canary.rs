@@ -272,7 +272,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     if stay.is_empty() {
         steps.extend(removal(&canary, facts, parts.deadline_s));
         if canary.is_default(facts) && parts.webhooks.injector {
-            let mut of_default = proof::injection_works(facts, Plane { revision: "", ..new });
+            let mut of_default = proof::injection_works(facts, Plane { revision: "", ..new }, parts.images);
             of_default.id = "injection-default".into();
             verify.push(of_default);
         }
@@ -308,7 +308,8 @@ fn beside(canary: &Canary<'_>, facts: &Facts, parts: &Parts<'_>) -> Result<Vec<S
         // Another name of the old one stays with that.
         release.values.insert("revisionTags".into(), json!([]));
     }
-    let mut steps = vec![parts.base()?, istiod, parts.ready()];
+    let mut steps: Vec<Step> = parts.pod_is_taken().into_iter().collect();
+    steps.extend([parts.base()?, istiod, parts.ready()]);
     steps.extend(parts.injects().map(|proof| Step {
         id: "injection-beside".into(),
         ..proof

@@ -219,6 +219,7 @@ impl<'a> Install<'a> {
         if !missing.is_empty() {
             steps.push(apply("namespaces", "namespaces", missing));
         }
+        steps.extend(self.parts.pod_is_taken());
         steps.extend([self.parts.base()?, self.parts.istiod()?, self.parts.ready()]);
         if self.parts.has_cni() {
             steps.push(self.parts.cni()?);

@@ -219,7 +219,13 @@ impl Parts<'_> {
     /// The proof that it injects, unless it has no injector.
     pub fn injects(&self) -> Option<Step> {
         let injector = self.webhooks.injector;
-        injector.then(|| proof::injection_works(self.facts, self.plane))
+        injector.then(|| proof::injection_works(self.facts, self.plane, self.images))
+    }
+
+    /// Before anything is changed: nothing refuses the pod by which that is proved in the end.
+    pub fn pod_is_taken(&self) -> Option<Step> {
+        let injector = self.webhooks.injector;
+        injector.then(|| proof::pod_is_taken(self.facts, self.plane, self.images))
     }
 
     /// Every node is in the mesh, perhaps with a proxy of its own.

@@ -10,7 +10,7 @@ use meshery_mesh_kit::step::probe;
 use meshery_mesh_kit::{injection_proof, namespace, need};
 use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::Finding;
-use meshery_plugin_api::message::plan::Step;
+use meshery_plugin_api::message::plan::{Images, Step};
 use serde_json::json;
 
 use crate::control_plane::{INJECTION_LABEL, Plane, REVISION_LABEL, shown};
@@ -25,26 +25,40 @@ pub fn need() -> Need {
 }
 
 /// A pod that asks for a sidecar gets one.
-pub fn injection_works(facts: &Facts, plane: Plane<'_>) -> Step {
+pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images) -> Step {
     let mut labels = json!({"sidecar.istio.io/inject": "true"});
     if !plane.revision.is_empty() {
         labels[REVISION_LABEL] = plane.revision.into();
     }
-    let place = if place_refuses(facts, plane.namespace, plane).is_some()
-        && place_refuses(facts, ELSEWHERE, plane).is_none()
-    {
-        ELSEWHERE
-    } else {
-        plane.namespace
-    };
     injection_proof::injection_works(
         "a pod that asks for a sidecar would get one",
-        json!({"namespace": place, "labels": labels}),
+        json!({"namespace": place(facts, plane), "labels": labels}),
+        images,
         (
             "the mark of a sidecar",
             "/metadata/annotations/sidecar.istio.io~1status",
         ),
     )
+}
+
+/// Such a pod would be taken where that is proved, were there no injector. Nothing of Istio's sees it, which need not work yet.
+pub fn pod_is_taken(facts: &Facts, plane: Plane<'_>, images: &Images) -> Step {
+    let labels = json!({"sidecar.istio.io/inject": "false"});
+    injection_proof::pod_is_taken(
+        json!({"namespace": place(facts, plane), "labels": labels}),
+        images,
+    )
+}
+
+/// Where the pod would be.
+fn place<'a>(facts: &Facts, plane: Plane<'a>) -> &'a str {
+    if place_refuses(facts, plane.namespace, plane).is_some()
+        && place_refuses(facts, ELSEWHERE, plane).is_none()
+    {
+        ELSEWHERE
+    } else {
+        plane.namespace
+    }
 }
 
 /// A policy is taken: its definition is served, and the validator that must see it answers.

@@ -10,7 +10,7 @@ use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::Facts;
 use meshery_plugin_api::message::finding::{Finding, Health, Installation};
-use meshery_plugin_api::message::plan::{Plan, PlanRequest};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Step};
 use semver::Version;
 
 use crate::control_plane::{NAMESPACE, Plane, shown};
@@ -182,7 +182,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         deadline_s: deadline(request)?,
         keep_values: true,
     };
-    let mut steps = vec![parts.base()?, parts.istiod()?, parts.ready()];
+    let mut steps: Vec<Step> = parts.pod_is_taken().into_iter().collect();
+    steps.extend([parts.base()?, parts.istiod()?, parts.ready()]);
     if has(Part::Cni) {
         steps.push(parts.cni()?);
     }

@@ -13,7 +13,7 @@ use crate::control_plane::CNI;
 /// Platforms whose nodes have these elsewhere; the first asks the facts, the second is none of them.
 pub const PLATFORMS: [&str; 7] = ["auto", "none", "gke", "k3d", "k3s", "microk8s", "openshift"];
 /// Label of what the plugin's chart makes.
-const OF_PLUGIN: &str = "linkerd.io/cni-resource";
+pub const OF_PLUGIN: &str = "linkerd.io/cni-resource";
 
 /// The platform that is meant, if it is one of them.
 pub fn platform(asked: &'static str, facts: &Facts) -> Option<&'static str> {

@@ -296,7 +296,7 @@ impl<'a> Install<'a> {
     }
 
     fn steps(&self, facts: &Facts) -> Result<Vec<Step>, PluginError> {
-        let mut steps = vec![marked(facts, self.namespace, self.cni)];
+        let mut steps = vec![pod_is_taken(self.images), marked(facts, self.namespace, self.cni)];
         steps.push(self.release(
             "crds",
             "custom resource definitions",
@@ -338,7 +338,7 @@ impl<'a> Install<'a> {
             self.deadline_s,
             ready(self.namespace),
         )];
-        verify.push(injection_works(self.deadline_s));
+        verify.push(injection_works(self.images, self.deadline_s));
         if self.release.line == "edge" {
             verify.push(validation_works(self.deadline_s));
         }
@@ -534,10 +534,11 @@ fn planned(request: &PlanRequest, verb: &str) -> Result<Plan, PluginError> {
 }
 
 /// A pod that asks for a proxy gets one. Not in the control plane's own namespace, whose pods no webhook sees.
-pub fn injection_works(deadline_s: u32) -> Step {
+pub fn injection_works(images: &Images, deadline_s: u32) -> Step {
     let mut step = injection_proof::injection_works(
         "a pod that asks for a proxy would get one",
         json!({"namespace": PROOF_NAMESPACE, "annotations": {INJECT: "enabled"}}),
+        images,
         (
             "the mark of a proxy",
             "/metadata/annotations/linkerd.io~1proxy-version",
@@ -545,6 +546,13 @@ pub fn injection_works(deadline_s: u32) -> Step {
     );
     step.deadline_s = deadline_s;
     step
+}
+
+/// Before anything is changed: nothing refuses such a pod. The injector, which need not work yet, does not see it: by its chart it
+/// leaves alone what bears this label.
+pub fn pod_is_taken(images: &Images) -> Step {
+    let labels = json!({cni::OF_PLUGIN: "true"});
+    injection_proof::pod_is_taken(json!({"namespace": PROOF_NAMESPACE, "labels": labels}), images)
 }
 
 /// Where the pod would be that is asked for to prove that injection works: one that is there in every cluster.

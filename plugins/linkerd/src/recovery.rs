@@ -69,11 +69,14 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     let old = identity::anchor_of(facts, target);
     let new = rotation::next(facts, target);
     let members = members(facts, &found.namespaces)?;
-    let mut steps = vec![material(
-        "anchor",
-        format!("the new anchor, in Secret {target}/{new}"),
-        vec![identity::anchor(request, target, &new)?],
-    )];
+    let mut steps = vec![
+        install::pod_is_taken(&request.images),
+        material(
+            "anchor",
+            format!("the new anchor, in Secret {target}/{new}"),
+            vec![identity::anchor(request, target, &new)?],
+        ),
+    ];
     if !trust::is_past_rotation(facts, target) {
         steps.extend(again(target, &members, deadline_s));
     }
@@ -133,7 +136,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
             "Replace the trust anchor and the issuer of {MESH} in namespace {target}, and restart everybody"
         ),
         steps,
-        vec![install::injection_works(deadline_s)],
+        vec![install::injection_works(&request.images, deadline_s)],
         notes,
     ))
 }

@@ -66,6 +66,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
     let deadline_s = rollout::deadline(request)?;
     // Injected pods get anchors and version from the injector: it goes first.
     let mut steps = vec![
+        install::pod_is_taken(&request.images),
         restart(
             "control-plane",
             "identity, destination, injector",
@@ -113,7 +114,7 @@ pub fn all(request: &PlanRequest) -> Result<Plan, PluginError> {
             "Restart the control plane of {MESH} in namespace {control_plane}, then the namespaces in the mesh one by one"
         ),
         steps,
-        vec![install::injection_works(deadline_s)],
+        vec![install::injection_works(&request.images, deadline_s)],
         notes,
     ))
 }
@@ -132,11 +133,14 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
                 deadline_s,
                 ready(target),
             ),
-            install::injection_works(deadline_s),
+            install::injection_works(&request.images, deadline_s),
         ];
         return Ok(crate::plan(
             format!("Restart the control plane of {MESH} in namespace {target}"),
-            vec![restart("restart", "identity, destination, injector", workloads)],
+            vec![
+                install::pod_is_taken(&request.images),
+                restart("restart", "identity, destination, injector", workloads),
+            ],
             verify,
             Vec::new(),
         ));

@@ -100,7 +100,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     Ok(crate::plan(
         format!("Rotate the trust anchor of {MESH} in namespace {target}, namespace by namespace"),
         steps.concat(),
-        vec![install::injection_works(rotation.deadline_s)],
+        vec![install::injection_works(&request.images, rotation.deadline_s)],
         vec![
             format!(
                 "Nothing is cut off as long as every pod is restarted twice. Namespaces with proxies: {}.",
@@ -135,6 +135,7 @@ impl Rotation<'_> {
     fn trust_both(&self) -> Result<Vec<Step>, PluginError> {
         let (target, new) = (self.target, &self.new);
         let mut steps = vec![
+            install::pod_is_taken(&self.request.images),
             material(
                 "anchor",
                 format!("the new anchor, in Secret {target}/{new}"),

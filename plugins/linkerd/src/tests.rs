@@ -4,6 +4,7 @@ mod deadlines;
 mod detection;
 mod dropped;
 mod every_operation;
+mod injection_proof;
 mod plans;
 mod put_back;
 mod removal;

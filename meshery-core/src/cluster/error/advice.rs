@@ -51,6 +51,19 @@ impl ClusterError {
         }
     }
 
+    /// What to do where the object was only shown to the server, and whoever refuses it has to be told of that.
+    pub(crate) fn remedy_when_shown(&self) -> Option<String> {
+        match self {
+            Self::Denied { object, by, .. } if by != POD_SECURITY => Some(format!(
+                "make an exception in {by} for {object}, which is only shown to the server and never made"
+            )),
+            Self::Quota { object, .. } => Some(format!(
+                "raise the quota or make room for {object}, which is only shown to the server and never made"
+            )),
+            _ => None,
+        }
+    }
+
     pub(super) fn remedy(&self) -> String {
         match self {
             Self::Unreachable { .. } | Self::Timeout { .. } => {

@@ -57,7 +57,10 @@ impl StepRun<'_> {
                     )
                     .cause("the webhook that should change it does not, or does not see its namespace")
                 }
-                Err(error) => error.into(),
+                Err(error) => match error.remedy_when_shown() {
+                    Some(remedy) => Problem::from(error).remedy(remedy),
+                    None => error.into(),
+                },
             };
             if Instant::now() + PAUSE >= self.deadline {
                 return Err(reason);

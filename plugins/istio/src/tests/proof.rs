@@ -149,3 +149,27 @@ fn in_ambient_mode_sidecars_set_up_the_network_of_their_pods_still() {
     assert!(!there(&[]) && there(&[CNI_NODE]));
     assert!(!there(&[CNI_NODE, ZTUNNEL]));
 }
+
+#[test]
+fn such_a_pod_is_shown_before_anything_is_changed_and_istio_does_not_see_it() {
+    for (file, operation, at, proofs) in [
+        // Its namespace is made before.
+        ("empty", "install", 1, 1),
+        ("installed", "install", 0, 1),
+        ("installed", "upgrade", 0, 1),
+        ("installed", "upgrade-canary", 0, 2),
+    ] {
+        let plan = Cluster::of(file)
+            .plan(operation, json!({"version": "1.30.3"}))
+            .unwrap();
+        let step = &plan.steps[at];
+        assert_eq!(step.id, "pod-taken", "{file} {operation}");
+        let Action::Probe(probe) = &step.action else {
+            panic!("{step:?}")
+        };
+        let labels = &probe.object["metadata"]["labels"];
+        assert_eq!(labels["sidecar.istio.io/inject"], "false");
+        assert!(probe.expect.is_empty());
+        assert_eq!(places(&plan).len(), 1 + proofs, "{operation}");
+    }
+}

@@ -9,6 +9,8 @@ use super::cluster::Cluster;
 /// Whether it waits for a rollout, or proves something after one.
 fn is_rollout(step: &Step) -> bool {
     match &step.action {
+        // Before there is any.
+        Action::Probe(_) if step.id == "pod-taken" => false,
         Action::Wait(_) | Action::Probe(_) => true,
         Action::Restart(restart) => restart.in_undo,
         _ => false,
