@@ -20,8 +20,8 @@ use crate::control_plane::{
 use crate::extension::{self, Extension};
 use crate::sample::App;
 use crate::{
-    MESH, cli, cni, detect, injection, install, networks, remove as removal, room, trust, trust_owner,
-    versions, webhook_certificate,
+    MESH, cli, cni, detect, injection, install, ip_families, networks, remove as removal, room,
+    trust, trust_owner, versions, webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.
@@ -118,6 +118,7 @@ pub const PAGES: Pages = &[
         "linkerd-cluster-networks",
         "https://linkerd.io/2-edge/reference/cluster-configuration/",
     ),
+    ("linkerd-ipv6", "https://linkerd.io/2-edge/features/ipv6/"),
     ("linkerd-cni-nodes", "https://linkerd.io/2-edge/features/cni/"),
     ("linkerd-ha-nodes", "https://linkerd.io/2-edge/features/ha/"),
     ("linkerd-stable-ended", "https://linkerd.io/releases/"),
@@ -163,6 +164,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
     let networks = request.parameters.get("values");
     let networks = networks.and_then(|values| values.get(CONTROL_PLANE)?.get("clusterNetworks"));
     findings.extend(networks::outside(facts, &wish.namespace, networks));
+    findings.extend(ip_families::left_out(request, &wish));
     findings.extend(cni::missing_on_nodes(facts));
     findings.extend(cni::of_openshift(wish.platform, wish.cni));
     if wish.cni {

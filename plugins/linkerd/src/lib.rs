@@ -19,6 +19,7 @@ mod gateway_api;
 mod identity;
 mod injection;
 mod install;
+mod ip_families;
 mod issuer_secret;
 mod membership;
 mod networks;

@@ -62,7 +62,7 @@ pub fn outside(facts: &Facts, in_namespace: &str, given: Option<&Value>) -> Opti
 }
 
 /// Ranges and single addresses of pods and Services, and whose they are.
-fn addresses(facts: &Facts) -> Vec<(String, &str)> {
+pub fn addresses(facts: &Facts) -> Vec<(String, &str)> {
     let mut addresses = Vec::new();
     for node in facts.objects("", "Node") {
         let what = || format!("pods of node {}", name(node));

@@ -5,6 +5,7 @@ mod detection;
 mod dropped;
 mod every_operation;
 mod injection_proof;
+mod ip_families;
 mod plans;
 mod put_back;
 mod removal;
