@@ -20,8 +20,8 @@ use crate::control_plane::{
 use crate::extension::{self, Extension};
 use crate::sample::App;
 use crate::{
-    MESH, cli, cni, detect, injection, install, ip_families, networks, remove as removal, room,
-    trust, trust_owner, versions, webhook_certificate,
+    MESH, cli, cni, detect, injection, install, ip_families, networks, remove as removal, room, trust,
+    trust_owner, versions, webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.

@@ -5,12 +5,13 @@ use meshery_mesh_kit::namespace::{self, State};
 use meshery_mesh_kit::ownership::ReleaseId;
 use meshery_mesh_kit::precheck::{self, Pods};
 use meshery_mesh_kit::step::{apply, delete, holds, release, remove_release, wait};
+use meshery_mesh_kit::values::Values;
 use meshery_mesh_kit::{adoption, application, need, parameter, schema};
 use meshery_plugin_api::PluginError;
 use meshery_plugin_api::message::descriptor::{Category, Operation};
 use meshery_plugin_api::message::facts::{Facts, Need};
 use meshery_plugin_api::message::finding::Finding;
-use meshery_plugin_api::message::plan::{Plan, PlanRequest, Rule};
+use meshery_plugin_api::message::plan::{Plan, PlanRequest, Readiness, Rule};
 use semver::Version;
 use serde_json::{Value, json};
 
@@ -29,11 +30,41 @@ pub struct Extension {
     chart: &'static str,
     part: Part,
     /// Deployments that must run.
-    deployments: &'static [&'static str],
+    deployments: &'static [Running],
     /// The chart's value for the control plane's namespace, where it has one.
     control_plane_value: &'static str,
     /// Whether it has a gateway, which its chart makes reachable from outside unless it is told otherwise.
     has_gateway: bool,
+}
+
+/// A Deployment of an extension, and the values of its chart that it goes by.
+struct Running {
+    name: &'static str,
+    /// That by which it has another name; "" where there is none.
+    named_by: &'static str,
+    /// That by which it is left out; "" where there is none.
+    switch: &'static str,
+}
+
+impl Running {
+    /// One that is always there.
+    const fn always(name: &'static str) -> Self {
+        Self {
+            name,
+            named_by: "",
+            switch: "",
+        }
+    }
+
+    /// Its name, unless it is left out.
+    fn with(&self, extension: &Extension, values: &Values<'_>) -> Option<String> {
+        let value = |path: &str| values.get(extension.chart, path).filter(|_| !path.is_empty());
+        if value(self.switch) == Some(&Value::Bool(false)) {
+            return None;
+        }
+        let name = value(self.named_by).and_then(Value::as_str);
+        Some(name.unwrap_or(self.name).to_owned())
+    }
 }
 
 /// Types of a gateway's Service; the first is the usual one here, the last the chart's own.
@@ -44,7 +75,16 @@ pub const VIZ: Extension = Extension {
     title: "dashboard, metrics and tap",
     chart: "linkerd-viz",
     part: Part::Viz,
-    deployments: &["metrics-api", "prometheus", "tap", "tap-injector", "web"],
+    deployments: &[
+        Running::always("metrics-api"),
+        Running {
+            switch: "/prometheus/enabled",
+            ..Running::always("prometheus")
+        },
+        Running::always("tap"),
+        Running::always("tap-injector"),
+        Running::always("web"),
+    ],
     control_plane_value: "linkerdNamespace",
     has_gateway: false,
 };
@@ -54,7 +94,11 @@ pub const MULTICLUSTER: Extension = Extension {
     title: "gateway and links to other clusters",
     chart: "linkerd-multicluster",
     part: Part::Multicluster,
-    deployments: &["linkerd-gateway"],
+    deployments: &[Running {
+        named_by: "/gateway/name",
+        switch: "/gateway/enabled",
+        ..Running::always("linkerd-gateway")
+    }],
     control_plane_value: "linkerdNamespace",
     has_gateway: true,
 };
@@ -64,10 +108,20 @@ pub const SMI: Extension = Extension {
     title: "TrafficSplit of the Service Mesh Interface, a specification that is archived",
     chart: "linkerd-smi",
     part: Part::Smi,
-    deployments: &["smi-adaptor"],
+    deployments: &[Running::always("smi-adaptor")],
     control_plane_value: "",
     has_gateway: false,
 };
+
+impl Extension {
+    /// The Deployments that it has with these values.
+    fn running(&self, values: &Values<'_>) -> Vec<String> {
+        let deployments = self.deployments.iter();
+        deployments
+            .filter_map(|deployment| deployment.with(self, values))
+            .collect()
+    }
+}
 
 fn needs() -> Vec<Need> {
     let mut needs = vec![need::namespace("{namespace}")];
@@ -153,7 +207,7 @@ pub fn check_install(request: &PlanRequest, extension: &Extension) -> Result<Vec
     // By their charts these ask for nothing but a place.
     let pods = Pods {
         namespace: parameter::namespace(request, "namespace", extension.chart)?,
-        count: extension.deployments.len() as u64,
+        count: extension.running(&VALUES.read(request)?).len() as u64,
         ..Pods::default()
     };
     findings.extend(precheck::quotas(&request.facts, &[pods]));
@@ -211,6 +265,7 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
     let target = parameter::namespace(request, "namespace", extension.chart)?;
     let control_plane = parameter::namespace(request, "control_plane", NAMESPACE)?;
     let chosen = chosen(request, extension)?;
+    let given = VALUES.read(request)?;
     let mut steps = Vec::new();
     if namespace::state(facts, target) != State::Present {
         let mut object = namespace::manifest(target);
@@ -242,19 +297,18 @@ pub fn install(request: &PlanRequest, extension: &Extension) -> Result<Plan, Plu
         extension.title,
         (target, extension.chart),
         chosen.chart(extension.chart)?,
-        VALUES.read(request)?.over(extension.chart, values),
+        given.over(extension.chart, values),
     ));
-    let conditions = extension
-        .deployments
+    let conditions: Vec<Readiness> = extension
+        .running(&given)
         .iter()
         .map(|name| holds(Rule::Ready, deployment(target, name)))
         .collect();
-    let verify = vec![wait(
-        "ready",
-        "the extension runs",
-        application::deadline(request)?,
-        conditions,
-    )];
+    let deadline_s = application::deadline(request)?;
+    let mut verify = Vec::new();
+    if !conditions.is_empty() {
+        verify.push(wait("ready", "the extension runs", deadline_s, conditions));
+    }
     Ok(crate::plan(
         format!(
             "Install {MESH}'s extension {} {} in namespace {target}",

@@ -4,6 +4,7 @@ mod deadlines;
 mod detection;
 mod dropped;
 mod every_operation;
+mod extensions;
 mod injection_proof;
 mod ip_families;
 mod plans;
