@@ -20,8 +20,8 @@ use crate::control_plane::{
 use crate::extension::{self, Extension};
 use crate::sample::App;
 use crate::{
-    MESH, cli, cni, detect, injection, install, ip_families, networks, remove as removal, room, trust,
-    trust_owner, versions, webhook_certificate,
+    MESH, cli, cni, detect, gateway_api, injection, install, ip_families, networks, remove as removal, room,
+    trust, trust_owner, versions, webhook_certificate,
 };
 
 /// Where more is written about findings, by their codes.
@@ -194,7 +194,7 @@ fn before(request: &PlanRequest, judge: Judge) -> Result<Vec<Finding>, PluginErr
                     wish.missing_definitions.join(", ")
                 ),
             )
-            .remedy("let the chart bring them (gateway_api=missing), or install them first"),
+            .remedy(gateway_api::remedy(facts, &wish.namespace)),
         );
     }
     match detect::installations(facts) {

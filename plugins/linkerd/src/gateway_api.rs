@@ -79,6 +79,20 @@ pub fn of_chart(values: &Map<String, Value>, line: &str) -> Value {
     }
 }
 
+/// How those that are missing come to be there. What others have brought a part of, the chart does not complete.
+pub fn remedy(facts: &Facts, in_namespace: &str) -> String {
+    let brought = values(facts, WISHES[0], in_namespace).unwrap_or_default();
+    let left = missing(facts, &brought);
+    if left.is_empty() {
+        return "let the chart bring them (gateway_api=missing), or install them first".into();
+    }
+    format!(
+        "install {} of the release of the Gateway API that the others there are of, or of a newer one (before 1.1 it had no \
+         GRPCRoute); or have the chart bring all (gateway_api=all), in the place of those that are there",
+        left.join(", ")
+    )
+}
+
 /// Those that would be in nobody's hands after a plan with these values.
 pub fn missing(facts: &Facts, values: &Map<String, Value>) -> Vec<String> {
     PARTS

@@ -5,6 +5,7 @@ mod detection;
 mod dropped;
 mod every_operation;
 mod extensions;
+mod gateway_api;
 mod injection_proof;
 mod ip_families;
 mod plans;
