@@ -23,6 +23,7 @@ mod ip_families;
 mod issuer_secret;
 mod membership;
 mod networks;
+mod pages;
 mod prospect;
 mod recovery;
 mod releases;
@@ -241,7 +242,7 @@ impl MeshAdapter for Linkerd {
 
     fn check(&self, request: PlanRequest) -> Result<Vec<Finding>, PluginError> {
         let findings = OPERATIONS.check(&request)?;
-        Ok(documentation::added(findings, check::PAGES, check::PAGE))
+        Ok(documentation::added(findings, pages::PAGES, pages::PAGE))
     }
 
     fn detect(&self, facts: Facts) -> Result<Vec<Installation>, PluginError> {
@@ -249,7 +250,7 @@ impl MeshAdapter for Linkerd {
         for found in &mut installations {
             found.prospects = prospect::of(&facts, found);
         }
-        documentation::added_to(&mut installations, check::PAGES, check::PAGE);
+        documentation::added_to(&mut installations, pages::PAGES, pages::PAGE);
         Ok(installations)
     }
 }
