@@ -264,7 +264,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     }
     steps.extend(gateways(&canary, &parts)?);
     let mut verify: Vec<Step> = parts.injects().into_iter().collect();
-    verify.push(proof::validation_works(new.namespace));
+    verify.push(proof::validation_works(new.namespace, parts.deadline_s));
     let mut notes = vec![format!(
         "The new control plane begins with the values of {}; what is set later in one is not set in the other.",
         old.istiod()
@@ -272,7 +272,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
     if stay.is_empty() {
         steps.extend(removal(&canary, facts, parts.deadline_s));
         if canary.is_default(facts) && parts.webhooks.injector {
-            let mut of_default = proof::injection_works(facts, Plane { revision: "", ..new }, parts.images);
+            let unnamed = Plane { revision: "", ..new };
+            let mut of_default = proof::injection_works(facts, unnamed, parts.images, parts.deadline_s);
             of_default.id = "injection-default".into();
             verify.push(of_default);
         }

@@ -240,7 +240,10 @@ impl<'a> Install<'a> {
             .map(|gateway| self.parts.gateway_ready(gateway))
             .collect();
         verify.extend(self.parts.injects());
-        verify.push(proof::validation_works(self.parts.plane.namespace));
+        verify.push(proof::validation_works(
+            self.parts.plane.namespace,
+            self.parts.deadline_s,
+        ));
         verify
     }
 

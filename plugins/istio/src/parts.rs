@@ -219,7 +219,7 @@ impl Parts<'_> {
     /// The proof that it injects, unless it has no injector.
     pub fn injects(&self) -> Option<Step> {
         let injector = self.webhooks.injector;
-        injector.then(|| proof::injection_works(self.facts, self.plane, self.images))
+        injector.then(|| proof::injection_works(self.facts, self.plane, self.images, self.deadline_s))
     }
 
     /// Before anything is changed: nothing refuses the pod by which that is proved in the end.

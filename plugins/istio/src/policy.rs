@@ -2,7 +2,7 @@
 
 use meshery_mesh_kit::object::{name, namespace as namespace_of, text};
 use meshery_mesh_kit::ownership::is_ours;
-use meshery_mesh_kit::readable::gaps;
+use meshery_mesh_kit::readable::{gaps, kind_is_whole};
 use meshery_mesh_kit::step::{apply, delete};
 use meshery_mesh_kit::{namespace, need, parameter, schema};
 use meshery_plugin_api::PluginError;
@@ -144,6 +144,7 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
     let policy = parameter::choice(request, "policy", &POLICIES)?;
     let mut findings = gaps(facts);
     findings.extend(namespace::terminating(facts, target));
+    let is_bare = kind_is_whole(facts, "apps", "Deployment") && detect::installations(facts)?.is_empty();
     if !facts
         .cluster
         .apis
@@ -157,9 +158,18 @@ pub fn check(request: &PlanRequest) -> Result<Vec<Finding>, PluginError> {
             )
             .remedy("install Istio first (operation install)"),
         );
+    } else if is_bare {
+        findings.push(
+            Finding::warning(
+                "istio-no-control-plane",
+                "no control plane of Istio is in the cluster, only its definitions: nobody enforces the policy",
+            )
+            .remedy("install Istio (operation install)"),
+        );
     }
     findings.extend(of_others(facts, policy, target));
     if policy == "strict"
+        && !is_bare
         && let Some(pods) = plain_text::pods_without_proxy(facts)
     {
         findings.push(

@@ -25,12 +25,12 @@ pub fn need() -> Need {
 }
 
 /// A pod that asks for a sidecar gets one.
-pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images) -> Step {
+pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images, deadline_s: u32) -> Step {
     let mut labels = json!({"sidecar.istio.io/inject": "true"});
     if !plane.revision.is_empty() {
         labels[REVISION_LABEL] = plane.revision.into();
     }
-    injection_proof::injection_works(
+    let mut step = injection_proof::injection_works(
         "a pod that asks for a sidecar would get one",
         json!({"namespace": place(facts, plane), "labels": labels}),
         images,
@@ -38,7 +38,9 @@ pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images) -> Step
             "the mark of a sidecar",
             "/metadata/annotations/sidecar.istio.io~1status",
         ),
-    )
+    );
+    step.deadline_s = deadline_s;
+    step
 }
 
 /// Such a pod would be taken where that is proved, were there no injector. Nothing of Istio's sees it, which need not work yet.
@@ -62,8 +64,8 @@ fn place<'a>(facts: &Facts, plane: Plane<'a>) -> &'a str {
 }
 
 /// A policy is taken: its definition is served, and the validator that must see it answers.
-pub fn validation_works(namespace: &str) -> Step {
-    probe(
+pub fn validation_works(namespace: &str, deadline_s: u32) -> Step {
+    let step = probe(
         "validation",
         "a policy would pass the validator",
         json!({
@@ -72,7 +74,8 @@ pub fn validation_works(namespace: &str) -> Step {
             "metadata": {"name": "meshery-validation-probe", "namespace": namespace},
             "spec": {"mtls": {"mode": "PERMISSIVE"}},
         }),
-    )
+    );
+    Step { deadline_s, ..step }
 }
 
 /// An error where there is no namespace in which the pod could be asked for.

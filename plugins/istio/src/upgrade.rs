@@ -215,7 +215,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PluginError> {
         }
     }
     verify.extend(parts.injects());
-    verify.push(proof::validation_works(plane.namespace));
+    verify.push(proof::validation_works(plane.namespace, parts.deadline_s));
     let mut notes = notes(
         facts,
         plane,

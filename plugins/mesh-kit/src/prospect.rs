@@ -65,6 +65,8 @@ impl Prospecting for Prospect {
             return self.knowing(why);
         }
         versions.sort_by(|a, b| b.cmp(a));
+        // Two lines of a mesh may know the same one.
+        versions.dedup();
         self.versions = versions.iter().map(Version::to_string).collect();
         self
     }
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn versions_are_the_newest_first_and_none_at_all_is_a_refusal() {
-        let versions = ["1.2.3", "1.10.0"].map(|version| version.parse().unwrap());
+        let versions = ["1.2.3", "1.10.0", "1.2.3"].map(|version| version.parse().unwrap());
         let to = possible("upgrade", "").to(versions.to_vec(), || said(Severity::Info));
         assert_eq!(to.versions, ["1.10.0", "1.2.3"]);
         let none = possible("upgrade", "").to(Vec::new(), || said(Severity::Info));

@@ -106,6 +106,12 @@ fn strict_names_those_who_would_be_cut_off_and_deny_all_what_it_does() {
         said(installed(), "set-policy", json!({"policy": "permissive"})),
         []
     );
+    let bare = cluster("- {apiVersion: v1, kind: Namespace, metadata: {name: shop}}");
+    assert_eq!(
+        said(bare, "set-policy", json!({"namespace": "shop"})),
+        warned("istio-no-control-plane"),
+        "and nobody is cut off"
+    );
     assert_eq!(
         said(installed(), "set-policy", json!({"policy": "deny-all"})),
         warned("denies-all")
@@ -122,7 +128,10 @@ fn a_policy_of_somebody_else_is_not_overwritten() {
         "set-policy",
         json!({"namespace": "shop", "policy": "disable"}),
     );
-    assert_eq!(found, [("policy-of-others".to_owned(), Severity::Error)]);
+    assert!(
+        found.contains(&("policy-of-others".to_owned(), Severity::Error)),
+        "{found:?}"
+    );
 }
 
 #[test]
