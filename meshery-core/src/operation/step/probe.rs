@@ -12,8 +12,10 @@ use crate::operation::journal::entry::{Entry, ObjectChange, Stored};
 use crate::operation::run::{StepRun, halted};
 use crate::problem::{Problem, ProblemKind};
 
-/// Between two questions: webhooks need a moment after they are ready.
-const PAUSE: Duration = Duration::from_millis(250);
+/// First pause between two questions, as webhooks need a moment after they are ready; doubled each time up to
+/// [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Field manager of what is never stored.
 const PROBER: &str = "meshery-probe";
 
@@ -33,7 +35,9 @@ impl StepRun<'_> {
             ..ApplyOptions::default()
         };
         let mut told = String::new();
-        loop {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        for questions in 1_u32.. {
             if self.run.halt.is_cancelled() {
                 return Err(halted());
             }
@@ -62,8 +66,13 @@ impl StepRun<'_> {
                     None => error.into(),
                 },
             };
-            if Instant::now() + PAUSE >= self.deadline {
-                return Err(reason);
+            let now = Instant::now();
+            let left = self
+                .deadline
+                .saturating_duration_since(now)
+                .saturating_sub(FIRST_PAUSE);
+            if left.is_zero() {
+                return Err(asked_in_vain(reason, questions, now - begun));
             }
             if told != reason.message {
                 told.clone_from(&reason.message);
@@ -78,8 +87,10 @@ impl StepRun<'_> {
             }
             tokio::select! {
                 () = self.run.halt.cancelled() => return Err(halted()),
-                () = tokio::time::sleep(PAUSE) => {}
+                // The last question is shortly before the deadline, however long the pause would be.
+                () = tokio::time::sleep(pause.min(left)) => {}
             }
+            pause = next_pause(pause);
         }
         self.outcome(
             reference.clone(),
@@ -88,5 +99,40 @@ impl StepRun<'_> {
             Stored::Nothing,
         )
         .await
+    }
+}
+
+fn next_pause(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
+
+/// The last answer, with how long another one was asked for.
+fn asked_in_vain(mut reason: Problem, questions: u32, took: Duration) -> Problem {
+    if questions > 1 {
+        let tried = format!("; it was asked {questions} times in {} s", took.as_secs());
+        reason.message.push_str(&tried);
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(next_pause(*pause)));
+        let millis: Vec<u128> = pauses.take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+    }
+
+    #[test]
+    fn the_error_says_how_long_it_was_tried() {
+        let refused = || Problem::new(ProblemKind::Forbidden, "webhook-denied", "refused");
+        assert_eq!(asked_in_vain(refused(), 1, Duration::ZERO).message, "refused");
+        assert_eq!(
+            asked_in_vain(refused(), 9, Duration::from_secs(30)).message,
+            "refused; it was asked 9 times in 30 s"
+        );
     }
 }
