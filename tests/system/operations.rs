@@ -216,8 +216,10 @@ fn removal() -> anyhow::Result<()> {
             "{difference} is left and not listed: {removed:#}"
         );
     }
-    // And the removal can be taken back.
-    host.take_back(id(&removed)?, "undone", LIMIT)?;
+    // And the removal can be taken back, after which nothing of it is left.
+    ensure!(!left.is_empty(), "{removed:#}");
+    let undone = host.take_back(id(&removed)?, "undone", LIMIT)?;
+    ensure!(undone["left"].as_array().is_none_or(Vec::is_empty), "{undone:#}");
     let again = host.perform(
         &request("restart", json!({"namespace": "removal"})),
         "succeeded",

@@ -17,6 +17,10 @@ impl OperationRecord {
                     // Why it was interrupted before is in the journal.
                     self.error = None;
                 }
+                if *state == OperationState::Undoing && !self.undo_has_begun() {
+                    // What the run has left stays no more than what it has made: the undo says what it leaves itself.
+                    self.left.clear();
+                }
                 self.state = *state;
                 if *state == OperationState::AwaitingApproval {
                     // What was approved was another preview.
@@ -110,6 +114,18 @@ impl OperationRecord {
         }
     }
 
+    /// Whether an undo was under way before, and perhaps interrupted.
+    fn undo_has_begun(&self) -> bool {
+        use StepState::{UndoIncomplete, Undoing, Undone};
+        matches!(
+            self.state,
+            OperationState::Undoing | OperationState::UndoIncomplete
+        ) || self
+            .steps
+            .iter()
+            .any(|step| matches!(step.state, Undoing | Undone | UndoIncomplete))
+    }
+
     /// Nothing of an object is left by a step any more; by none at all if no step is named.
     fn settled(&mut self, step: &str, object: &ObjectRef) {
         // Older records do not say which step has left it.
@@ -189,6 +205,66 @@ mod tests {
         }
         assert_eq!(left_by(&[("end", None), ("record", None)]), ["end", "record"]);
         assert_eq!(left_by(&[("end", None), ("end", None)]), ["end"]);
+    }
+
+    /// The objects' whys that are listed after these entries of an operation with one step.
+    fn whys(entries: Vec<Entry>) -> Vec<String> {
+        let mut record = record();
+        record.state = OperationState::Running;
+        let step = json!({"id": "remove", "title": "", "after": [], "kind": "", "state": "running", "undo": "exact",
+            "because": "", "total": 1, "done": 0});
+        record.steps = vec![serde_json::from_value(step).unwrap()];
+        for (seq, entry) in (1..).zip(entries) {
+            let time = String::new();
+            record.fold(seq, &Timed { time, entry });
+        }
+        record.left.into_iter().map(|left| left.left.why).collect()
+    }
+
+    #[test]
+    fn what_the_run_has_left_is_listed_until_the_undo_begins_and_what_the_undo_leaves_stays_listed() {
+        let left = |object: &str, why: &str| Entry::Left {
+            step: "remove".into(),
+            left: Left {
+                object: object.parse().unwrap(),
+                why: why.into(),
+            },
+        };
+        let state = |state| Entry::State {
+            state,
+            error: None,
+            message: None,
+        };
+        let of_step = |state| Entry::Step {
+            step: "remove".into(),
+            state,
+            error: None,
+        };
+        let run = || {
+            vec![
+                left("v1/Secret/a/b", "the chart asks to keep it"),
+                state(OperationState::Succeeded),
+            ]
+        };
+        assert_eq!(whys(run()), ["the chart asks to keep it"]);
+
+        let mut entries = run();
+        entries.push(state(OperationState::Undoing));
+        assert!(whys(entries.clone()).is_empty());
+
+        entries.extend([
+            of_step(StepState::Undoing),
+            left("v1/Secret/a/c", "somebody has changed it since"),
+            state(OperationState::Interrupted),
+            state(OperationState::Undoing),
+        ]);
+        assert_eq!(whys(entries.clone()), ["somebody has changed it since"]);
+
+        entries.extend([
+            state(OperationState::UndoIncomplete),
+            state(OperationState::Undoing),
+        ]);
+        assert_eq!(whys(entries), ["somebody has changed it since"]);
     }
 
     #[test]
