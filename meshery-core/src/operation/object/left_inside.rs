@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::cluster::contents::PartialObject;
 use crate::cluster::{Cluster, ClusterError};
+use crate::operation::object::mark::OPERATION;
 use crate::problem::Problem;
 
 /// How long what is on its way out, or goes with its owner, is given to be gone.
@@ -18,10 +19,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 const NAMED: usize = 5;
 
 /// Why a namespace or a definition must stay: what is still in it, or that nobody can tell. Nothing when it may go.
-/// Whatever of it was ours is gone by now.
+/// Whatever of it was this operation's to remove is gone by now.
 pub(in crate::operation) async fn left_inside(
     cluster: &Cluster,
     object: &ObjectRef,
+    operation: &str,
     deadline: Instant,
 ) -> Result<Option<String>, Problem> {
     let end = deadline.min(Instant::now() + GOING);
@@ -50,10 +52,10 @@ pub(in crate::operation) async fn left_inside(
         }
         let staying: Vec<&PartialObject> = inside.iter().filter(|object| !is_going(object)).collect();
         if !staying.is_empty() {
-            return Ok(Some(reason(&staying)));
+            return Ok(Some(reason(&staying, operation)));
         }
         if Instant::now() >= end {
-            return Ok(Some(reason(&inside.iter().collect::<Vec<_>>())));
+            return Ok(Some(reason(&inside.iter().collect::<Vec<_>>(), operation)));
         }
         sleep(PAUSE).await;
     }
@@ -63,14 +65,56 @@ fn is_going(object: &PartialObject) -> bool {
     object.deleting || object.owners.iter().any(|owner| owner.controller)
 }
 
-fn reason(objects: &[&PartialObject]) -> String {
+fn reason(objects: &[&PartialObject], operation: &str) -> String {
     let mut named: Vec<String> = objects
         .iter()
         .take(NAMED)
-        .map(|object| object.object.to_string())
+        .map(|object| match object.annotations.get(OPERATION) {
+            Some(maker) if maker != operation => {
+                format!("{} (made by another operation here)", object.object)
+            }
+            _ => object.object.to_string(),
+        })
         .collect();
     if objects.len() > NAMED {
         named.push(format!("and {} more", objects.len() - NAMED));
     }
-    format!("it holds what is not ours to remove: {}", named.join(", "))
+    format!(
+        "it holds what this operation does not remove: {}",
+        named.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_another_operation_has_made_is_named_as_such() {
+        let object = |name: &str, maker: Option<&str>| PartialObject {
+            object: format!("v1/ConfigMap/shop/{name}").parse().unwrap(),
+            uid: String::new(),
+            resource_version: String::new(),
+            labels: BTreeMap::new(),
+            annotations: maker
+                .map(|maker| (OPERATION.to_owned(), maker.to_owned()))
+                .into_iter()
+                .collect(),
+            owners: Vec::new(),
+            finalizers: Vec::new(),
+            deleting: false,
+        };
+        let (theirs, other, own) = (
+            object("theirs", None),
+            object("other", Some("op-1")),
+            object("own", Some("op-2")),
+        );
+        assert_eq!(
+            reason(&[&theirs, &other, &own], "op-2"),
+            "it holds what this operation does not remove: v1/ConfigMap/shop/theirs, \
+             v1/ConfigMap/shop/other (made by another operation here), v1/ConfigMap/shop/own"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::rights::risky_pod;
 use serde_json::Value;
 
-use super::{Change, PreviewedObject, Risk};
+use super::{Certainty, Change, PreviewedObject, Risk};
 use crate::cluster::release::marks::{MANAGED_BY, release_of};
 use crate::operation::object::mark::text;
 use crate::operation::object::ownership::gitops_of;
@@ -21,7 +21,7 @@ pub(in crate::operation) fn of(
         found: Vec::new(),
     };
     match previewed.change {
-        Change::Delete => risks.of_deletion(),
+        Change::Delete => risks.of_deletion(previewed.certainty == Certainty::DecidedLater),
         Change::Create | Change::Update | Change::Conflict => {
             if let Some(wanted) = wanted {
                 risks.of_kind(previewed.change, wanted);
@@ -31,7 +31,7 @@ pub(in crate::operation) fn of(
             if let Some(wanted) = wanted {
                 risks.of_kind(previewed.change, wanted);
             }
-            risks.of_deletion();
+            risks.of_deletion(false);
             risks.add(Severity::Warning, "recreate", "it is deleted and made again");
         }
         Change::Restart => risks.add(Severity::Info, "restart", "its pods are made anew"),
@@ -77,8 +77,11 @@ impl Risks<'_> {
         });
     }
 
-    fn of_deletion(&mut self) {
+    fn of_deletion(&mut self, is_decided_later: bool) {
         match (self.object.group.as_str(), self.object.kind.as_str()) {
+            ("", "Namespace") if is_decided_later => {
+                self.add(Severity::Info, "delete", "it is deleted if it is empty by then");
+            }
             ("", "Namespace") => self.add(
                 Severity::Warning,
                 "delete-namespace",
@@ -112,11 +115,12 @@ impl Risks<'_> {
                         "objects that it selects cannot be written while its program is away",
                     );
                 } else {
-                    self.add(
-                        Severity::Info,
-                        "webhook",
-                        "it sees, and may change, the objects that it selects",
-                    );
+                    let message = if self.object.kind.starts_with("Mutating") {
+                        "it sees, and may change, the objects that it selects"
+                    } else {
+                        "it sees, and may refuse, the objects that it selects"
+                    };
+                    self.add(Severity::Info, "webhook", message);
                 }
             }
             ("apiextensions.k8s.io", _) if change == Change::Update => self.add(
@@ -193,4 +197,39 @@ fn wildcard(role: &Value) -> bool {
             .iter()
             .any(|rule| has_star(rule, "verbs") && has_star(rule, "resources") && has_star(rule, "apiGroups"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn previewed(object: &str, change: &str, certainty: &str) -> PreviewedObject {
+        serde_json::from_value(json!({"step": "x", "ref": object, "change": change, "certainty": certainty}))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_namespace_that_goes_only_if_it_is_empty_takes_nothing_with_it() {
+        let codes = |certainty| {
+            let risks = of(&previewed("v1/Namespace//shop", "delete", certainty), None, None);
+            risks.into_iter().map(|risk| risk.code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes("verified"), ["delete-namespace"]);
+        assert_eq!(codes("decided-later"), ["delete"]);
+    }
+
+    #[test]
+    fn a_validating_webhook_refuses_and_does_not_change() {
+        for (kind, word) in [
+            ("MutatingWebhookConfiguration", "may change"),
+            ("ValidatingWebhookConfiguration", "may refuse"),
+        ] {
+            let object = format!("admissionregistration.k8s.io/v1/{kind}//hook");
+            let wanted = json!({"webhooks": [{"failurePolicy": "Ignore"}]});
+            let risks = of(&previewed(&object, "create", "verified"), Some(&wanted), None);
+            assert!(risks[0].message.contains(word), "{kind}: {}", risks[0].message);
+        }
+    }
 }

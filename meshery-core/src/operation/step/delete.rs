@@ -130,7 +130,7 @@ impl StepRun<'_> {
             Condition::Ours | Condition::OursAndEmpty if !ours => Some("it was not made by Meshery".into()),
             Condition::Always | Condition::Ours => None,
             Condition::OursAndEmpty | Condition::Empty | Condition::WithInstances => {
-                left_inside(&self.run.cluster, &target.object, self.deadline).await?
+                left_inside(&self.run.cluster, &target.object, self.run.id(), self.deadline).await?
             }
             Condition::Unknown => Some("the plan's condition is not known to this host".into()),
         })

@@ -113,7 +113,7 @@ impl Undo {
                 Some("what is there now was made by somebody else".into()),
             ));
         }
-        if let Some(why) = left_inside(&self.cluster, &object.object, deadline).await? {
+        if let Some(why) = left_inside(&self.cluster, &object.object, self.live.id(), deadline).await? {
             return Ok(Taken::Left(why));
         }
         self.cluster
