@@ -41,6 +41,7 @@ impl ClusterError {
                  it is told otherwise"
                     .into()
             }
+            Self::NotReady { .. } => "what is waited for did not come in time".into(),
             Self::NotGone { .. } => {
                 "what is to be done before it goes (a finalizer) is not done, mostly because the controller for it \
                  does not run any more"
@@ -115,8 +116,8 @@ impl ClusterError {
                 definition.name
             ),
             Self::NotReady { .. } => {
-                "see what the objects say of themselves (`kubectl describe`), put it right or allow more time, and \
-                 plan again"
+                "see what the objects said of themselves (`mesheryctl operation view ID --events`), put it right or \
+                 allow more time, and plan again; with `--on-failure keep` the objects stay to be looked at"
                     .into()
             }
             Self::Failed { .. } => {
