@@ -205,6 +205,16 @@ fn cancelled() -> anyhow::Result<()> {
     let host = host(&cluster)?;
     let before = Snapshot::take(&cluster)?;
     let staged = paused(&host, json!({"namespace": "gate-no", "approval": true}))?;
+    let refused = host
+        .get(&format!("/api/v1/operations/{staged}/undo-preview"))?
+        .problem(409, "operation-active")?;
+    let cancel = format!("take back what it did by `mesheryctl operation cancel {staged}`");
+    ensure!(
+        refused["remedy"]
+            .as_str()
+            .is_some_and(|remedy| remedy.contains(&cancel)),
+        "{refused:#}"
+    );
     host.order(&staged, "cancel")?;
     host.await_state(&staged, &["undone"], LIMIT)?;
     before.await_same(&cluster)

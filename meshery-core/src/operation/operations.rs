@@ -17,6 +17,7 @@ use super::journal::event_stream::EventStream;
 use super::journal::{Journal, stopped};
 use super::live::Live;
 use super::plan::stored::unreadable;
+use super::policy::OnFailure;
 use super::preview::Preview;
 use super::preview::previewing::Previewing;
 use super::record::{NewOperation, OperationRecord};
@@ -545,7 +546,7 @@ fn runnable(record: &OperationRecord) -> Result<(), Problem> {
     ))
 }
 
-/// Refuses what has not run, or is at work.
+/// Refuses what has not run, or has not ended.
 pub(super) fn undoable(record: &OperationRecord) -> Result<(), Problem> {
     let undoable = matches!(
         record.state,
@@ -558,6 +559,9 @@ pub(super) fn undoable(record: &OperationRecord) -> Result<(), Problem> {
     if undoable {
         return Ok(());
     }
+    if record.state.is_active() {
+        return Err(not_ended(record));
+    }
     Err(conflict(
         "nothing-to-undo",
         &format!(
@@ -566,6 +570,21 @@ pub(super) fn undoable(record: &OperationRecord) -> Result<(), Problem> {
         ),
         "only what has run can be undone",
     ))
+}
+
+fn not_ended(record: &OperationRecord) -> Problem {
+    let (id, state) = (&record.id, record.state);
+    let remedy = match (state, record.policy.on_failure) {
+        (OperationState::Undoing, _) => "wait until it has ended: what it did is being taken back".to_owned(),
+        (_, OnFailure::Undo) => {
+            format!("stop it and take back what it did by `mesheryctl operation cancel {id}`")
+        }
+        (_, OnFailure::Keep) => {
+            format!("end it by `mesheryctl operation cancel {id}`, then take back what it did by an undo")
+        }
+    };
+    let message = format!("operation {id} is {state}; it has not ended");
+    conflict("operation-active", &message, &remedy)
 }
 
 fn conflict(code: &str, message: &str, remedy: &str) -> Problem {
