@@ -245,9 +245,41 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Asked<T> {
                 "the query \"{}\": {source}",
                 parts.uri.query().unwrap_or_default()
             );
-            Failure::from(Problem::new(ProblemKind::Invalid, "bad-query", message))
+            let (cause, remedy) = advice(&source);
+            let problem = Problem::new(ProblemKind::Invalid, "bad-query", message);
+            Failure::from(problem.cause(cause).remedy(remedy))
         })?;
         Ok(Self(value))
+    }
+}
+
+/// Cause and remedy of a query that cannot be read, by what the parser says of it.
+fn advice(said: &str) -> (&'static str, &'static str) {
+    let is = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if is(&["unknown field"]) {
+        (
+            "there is no such parameter here",
+            "leave it out, or use one of those that are named",
+        )
+    } else if is(&["missing field"]) {
+        ("a parameter is missing", "add it to the query")
+    } else if is(&["duplicate field"]) {
+        ("a parameter is there twice", "give it once")
+    } else if is(&["unknown variant"]) {
+        (
+            "the parameter has no such value",
+            "use one of the values that are named",
+        )
+    } else if is(&["invalid digit", "parse integer from empty", "number too"]) {
+        (
+            "the value is not a whole number, or is out of its range",
+            "give a whole number, 0 or more",
+        )
+    } else {
+        (
+            "the value of a parameter has another form than it should",
+            "correct the parameter that is named",
+        )
     }
 }
 
@@ -309,6 +341,40 @@ mod tests {
             for word in words {
                 assert!(detail.contains(word), "{text}: {detail}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_query_has_its_cause_and_remedy() {
+        for (said, cause, remedy) in [
+            (
+                "limit: invalid digit found in string",
+                "whole number",
+                "0 or more",
+            ),
+            (
+                "state: unknown variant `sleeping`, expected one of `planned`",
+                "no such value",
+                "named",
+            ),
+            (
+                "unknown field `stat`, expected `state`",
+                "no such parameter",
+                "leave it out",
+            ),
+            ("missing field `adapter`", "missing", "add it"),
+            ("duplicate field `adapter`", "twice", "once"),
+            (
+                "replace: provided string was not `true` or `false`",
+                "another form",
+                "named",
+            ),
+        ] {
+            let (why, what) = advice(said);
+            assert!(
+                why.contains(cause) && what.contains(remedy),
+                "{said}: {why}; {what}"
+            );
         }
     }
 

@@ -287,7 +287,13 @@ fn wrong_queries() -> anyhow::Result<()> {
             ["duplicate field", "adapter"],
         ),
     ] {
-        said(&host.get(path)?, "bad-query", &words).with_context(|| path.to_owned())?;
+        let answer = host.get(path)?;
+        said(&answer, "bad-query", &words).with_context(|| path.to_owned())?;
+        let problem = answer.problem(400, "bad-query")?;
+        ensure!(
+            problem["cause"].is_string() && problem["remedy"].is_string(),
+            "{path}: {problem:#}"
+        );
     }
     let client = host.client()?;
     let answer = client.send(
