@@ -2,6 +2,7 @@
 
 mod app;
 mod operation_set;
+mod parameters;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use app::{App, AppCommand};
 pub use operation_set::{OnMemberFailure, OperationSetCommand, SetChange};
+pub use parameters::Parameters;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -231,9 +233,8 @@ pub enum MeshCommand {
         /// Version of the mesh.
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
-        /// Another parameter of the deployment; may be repeated.
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        words: Vec<String>,
+        #[command(flatten)]
+        parameters: Parameters,
     },
     /// Says what is wrong with the configuration of a mesh.
     Analyze {
@@ -284,9 +285,8 @@ pub struct Request {
     /// With several contexts: what becomes of the others when it fails on one.
     #[arg(long, value_enum, default_value_t)]
     pub on_member_failure: OnMemberFailure,
-    /// Another parameter of the operation; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub parameters: Vec<String>,
+    #[command(flatten)]
+    pub parameters: Parameters,
     /// What to do when the operation fails; the host's default is to undo it.
     #[arg(long, value_enum)]
     pub on_failure: Option<OnFailure>,
@@ -513,9 +513,8 @@ pub enum BundleCommand {
         /// A mesh and its version, as in istio=1.30.3; may be repeated.
         #[arg(long = "mesh", value_name = "NAME=VERSION", required = true)]
         meshes: Vec<String>,
-        /// Another parameter of the installations; may be repeated.
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        words: Vec<String>,
+        #[command(flatten)]
+        parameters: Parameters,
         /// A new file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

@@ -1,10 +1,14 @@
-//! Turns `--set key=value` into JSON by the operation's own schema, so that a word means what the adapter means.
+//! Turns `--set key=value` and `--set-file key=file` into JSON by the operation's own schema, so that a word means
+//! what the adapter means.
 //!
 //! The host checks parameters as well; what is caught here is caught before anything is sent.
+
+mod file;
 
 use serde_json::{Map, Value};
 
 use crate::adapter::Operation;
+use crate::arguments::Parameters;
 use crate::console::brief;
 use crate::failure::Failure;
 
@@ -44,14 +48,41 @@ pub fn read(operation: &Operation, words: &[(String, String)]) -> Result<Map<Str
     Ok(parameters)
 }
 
+impl Parameters {
+    /// Names and values as they were given; files are read.
+    pub fn words(&self) -> Result<Vec<(String, String)>, Failure> {
+        let mut words: Vec<(String, String)> = Vec::new();
+        for text in &self.values {
+            words.push(split(text, "--set", "value")?);
+        }
+        let mut input_is_used = false;
+        for text in &self.files {
+            let (name, path) = split(text, "--set-file", "file")?;
+            if path == file::STANDARD_INPUT && std::mem::replace(&mut input_is_used, true) {
+                return Err(Failure::usage(
+                    "bad-parameter",
+                    "--set-file names standard input twice",
+                    "give one of them as a file",
+                ));
+            }
+            let text = file::read(&name, &path)?;
+            words.push((name, text));
+        }
+        Ok(words)
+    }
+}
+
 /// Splits `key=value`.
-pub fn split(text: &str) -> Result<(String, String), Failure> {
+fn split(text: &str, option: &str, value: &str) -> Result<(String, String), Failure> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err(Failure::usage(
             "bad-parameter",
-            format!("--set \"{}\" is not of the form key=value", brief(text, SHOWN)),
-            "write it as --set key=value",
+            format!(
+                "{option} \"{}\" is not of the form key={value}",
+                brief(text, SHOWN)
+            ),
+            format!("write it as {option} key={value}"),
         )),
     }
 }
@@ -146,7 +177,7 @@ mod tests {
     }
 
     fn read_one(text: &str) -> Result<Value, String> {
-        let words = [split(text).map_err(|e| e.to_string())?];
+        let words = [split(text, "--set", "value").map_err(|e| e.to_string())?];
         let read = read(&operation(), &words).map_err(|e| e.to_string())?;
         Ok(Value::Object(read))
     }

@@ -85,6 +85,14 @@ fn tour() -> anyhow::Result<()> {
     let planned = "+ v1/Namespace//tour  create [verified]";
     has(&plan, &[planned, "create [local]", "to create"])?;
     has(&hint, &["mesheryctl operation run "])?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("namespace");
+    std::fs::write(&file, "tour")?;
+    let of_file = format!(
+        "mesh plan invented --set-file namespace={} --set chart=false",
+        file.display()
+    );
+    has(&out(&of_file)?, &[planned])?;
     ensure!(there()?.is_empty(), "a plan made the namespace");
 
     // Run and watch.

@@ -51,7 +51,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &AdapterComman
 async fn asked(client: &Client, what: &AnyOperation, request: &Request) -> Result<Value, Failure> {
     let adapter = Adapter::get(client, &what.name).await?;
     let operation = adapter.operation(&what.operation)?;
-    let parameters = parameters::read(operation, &request.words()?)?;
+    let parameters = parameters::read(operation, &request.parameters.words()?)?;
     request.body(&adapter.name, &operation.name, parameters)
 }
 

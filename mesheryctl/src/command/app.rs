@@ -114,7 +114,7 @@ async fn change(client: &Client, console: &mut Console, app: &App, remove: bool)
         found = find(&adapters, &dropped, &app.name, remove);
     }
     let (adapter, operation, parameter) = found?;
-    let mut words = app.request.words()?;
+    let mut words = app.request.parameters.words()?;
     let is_named = words.iter().any(|(name, _)| name == "namespace");
     if let Some(namespace) = &app.namespace {
         words.push(("namespace".to_owned(), namespace.clone()));

@@ -20,7 +20,11 @@ const TAR: &str = "application/x-tar";
 
 pub async fn run(client: &Client, console: &mut Console, command: &BundleCommand) -> Result<(), Failure> {
     match command {
-        BundleCommand::Create { meshes, words, out } => create(client, console, meshes, words, out).await,
+        BundleCommand::Create {
+            meshes,
+            parameters,
+            out,
+        } => create(client, console, meshes, &parameters.words()?, out).await,
         BundleCommand::Load { file } => load(client, console, file).await,
     }
 }
@@ -46,13 +50,9 @@ async fn create(
     client: &Client,
     console: &mut Console,
     meshes: &[String],
-    words: &[String],
+    words: &[(String, String)],
     out: &Path,
 ) -> Result<(), Failure> {
-    let words: Vec<(String, String)> = words
-        .iter()
-        .map(|text| parameters::split(text))
-        .collect::<Result<_, _>>()?;
     let partial = Partial::make(out, 0o644, "bundle-file")?;
     let mut asked = Vec::new();
     for mesh in meshes {
@@ -65,7 +65,7 @@ async fn create(
                 return Err(Failure::usage("bad-mesh", message, remedy));
             }
         };
-        asked.push(wanted(client, name, version, &words).await?);
+        asked.push(wanted(client, name, version, words).await?);
     }
     let line = console.paint_err.dim("collecting charts and images...");
     console.live(&line)?;

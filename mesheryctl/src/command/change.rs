@@ -8,21 +8,12 @@ use crate::arguments::{Follow, PlanResult, Request, Running, Show};
 use crate::client::{Client, Patience};
 use crate::console::{Console, require_terminal};
 use crate::failure::{Failure, Problem};
-use crate::parameters;
 use crate::partial::Partial;
 use crate::preview::Preview;
 use crate::progress;
 use crate::record::Record;
 
 impl Request {
-    /// The parameters that were given with `--set`.
-    pub fn words(&self) -> Result<Vec<(String, String)>, Failure> {
-        self.parameters
-            .iter()
-            .map(|text| parameters::split(text))
-            .collect()
-    }
-
     /// The request as the host takes it.
     pub fn body(
         &self,

@@ -41,11 +41,12 @@ pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) 
             let asked = asked(client, mesh, "remove").await?;
             plan_and_run(client, console, &asked, *show, run).await
         }
-        MeshCommand::Images { name, version, words } => {
-            let words: Vec<(String, String)> = words
-                .iter()
-                .map(|text| parameters::split(text))
-                .collect::<Result<_, _>>()?;
+        MeshCommand::Images {
+            name,
+            version,
+            parameters,
+        } => {
+            let words = parameters.words()?;
             let wanted = bundle::wanted(client, name, version.as_deref(), &words).await?;
             images::show(console, &bundle::images(client, &wanted).await?)
         }
@@ -57,7 +58,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) 
 async fn asked(client: &Client, mesh: &Mesh, category: &str) -> Result<Value, Failure> {
     let adapter = Adapter::get(client, &mesh.name).await?;
     let operation = adapter.operation_for(category)?;
-    let mut words = mesh.request.words()?;
+    let mut words = mesh.request.parameters.words()?;
     for (name, given) in [
         ("version", &mesh.version),
         ("profile", &mesh.profile),

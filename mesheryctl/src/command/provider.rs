@@ -188,7 +188,8 @@ pub fn hex(bytes: &[u8]) -> String {
 
 pub fn unreadable(code: &str, file: &Path, error: &std::io::Error) -> Failure {
     let message = format!("cannot read {}: {error}", file.display());
-    Failure::Problem(Problem::new(code, message))
+    let remedy = "name a file that is there and that you may read";
+    Failure::Problem(Problem::new(code, message).remedy(remedy))
 }
 
 /// A file piece by piece.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::answers::{adapter, host, preview, record, runs_to};
 use crate::fake_host::{Answer, FakeHost, problem};
-use crate::program::ctl;
+use crate::program::{Home, ctl, finish_with_input};
 
 #[test]
 fn deploying_plans_previews_runs_follows_and_says_how_it_ended() {
@@ -221,6 +221,47 @@ fn without_a_terminal_and_without_yes_nothing_is_even_planned() {
             .err_has(&["error[confirmation-needed]", "--yes"]);
     }
     assert_eq!(host.lines(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_remedy() {
+    let host = host();
+    for arguments in [
+        &["apply", "nowhere", "--yes"][..],
+        &["bundle", "load", "nowhere"],
+        &["provider", "restore", "nowhere", "--yes"],
+        &["mesh", "plan", "lattice", "--set-file", "version=nowhere"],
+    ] {
+        ctl(&host, arguments)
+            .code(1)
+            .err_has(&["cannot read nowhere", "remedy: name a file that is there"]);
+    }
+}
+
+#[test]
+fn a_parameter_may_be_the_text_of_a_file_or_of_standard_input() {
+    let host = host();
+    let home = Home::new();
+    std::fs::write(home.0.path().join("version"), "2.0.1").unwrap();
+    // More than one argument may hold.
+    let namespace = "n".repeat(200_000);
+    let mut command = home.command(&[
+        "mesh",
+        "plan",
+        "lattice",
+        "--set-file",
+        "version=version",
+        "--set-file",
+        "namespace=-",
+        "--set",
+        "replicas=3",
+    ]);
+    command.env("MESHERY_SERVER", host.url());
+    finish_with_input(&mut command, &namespace).code(0);
+    assert_eq!(
+        host.body_of("POST /operations")["parameters"],
+        json!({"version": "2.0.1", "namespace": namespace, "replicas": 3})
+    );
 }
 
 #[test]

@@ -21,6 +21,19 @@ fn words_that_mean_nothing_are_exit_code_2() {
             "not a whole number",
         ),
         (&["mesh", "plan", "lattice", "--set", "replicas"], "key=value"),
+        (&["mesh", "plan", "lattice", "--set-file", "replicas"], "key=file"),
+        (
+            &[
+                "mesh",
+                "plan",
+                "lattice",
+                "--set-file",
+                "version=-",
+                "--set-file",
+                "namespace=-",
+            ],
+            "standard input twice",
+        ),
         (
             &["mesh", "plan", "lattice", "--set", "colour=red"],
             "namespace, profile, replicas, version",
