@@ -221,7 +221,7 @@ impl Console {
         if yes {
             return Ok(());
         }
-        require_terminal()?;
+        require_terminal(None)?;
         self.settle()?;
         let mut err = io::stderr().lock();
         write!(err, "{question} [y/N] ")?;
@@ -238,15 +238,18 @@ impl Console {
     }
 }
 
-/// Refuses to go on where nobody could answer a question.
-pub fn require_terminal() -> Result<(), Failure> {
+/// Refuses to go on where nobody could answer a question; `look` is the command that shows what would be done.
+pub fn require_terminal(look: Option<&str>) -> Result<(), Failure> {
     if io::stdin().is_terminal() && io::stderr().is_terminal() {
         return Ok(());
     }
     Err(Failure::usage(
         "confirmation-needed",
         "this changes something and needs a yes, and there is no terminal to ask on",
-        "look at it first (`mesh plan`, `adapter plan`), then say --yes",
+        match look {
+            Some(look) => format!("look at it first (`mesheryctl {look}`), then say --yes"),
+            None => "say it again with --yes".to_owned(),
+        },
     ))
 }
 

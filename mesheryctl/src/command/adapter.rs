@@ -41,7 +41,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &AdapterComman
             show,
             run,
         } => {
-            run.require_answer()?;
+            run.require_answer(Some("adapter plan"))?;
             let asked = asked(client, what, request).await?;
             plan_and_run(client, console, &asked, *show, run).await
         }

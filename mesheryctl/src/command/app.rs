@@ -102,7 +102,7 @@ async fn list(client: &Client, console: &mut Console, mesh: Option<&str>) -> Res
 }
 
 async fn change(client: &Client, console: &mut Console, app: &App, remove: bool) -> Result<(), Failure> {
-    app.run.require_answer()?;
+    app.run.require_answer(Some("adapter plan"))?;
     let adapters = adapters(client, app.mesh.as_deref()).await?;
     let mut found = find(&adapters, &[], &app.name, remove);
     let takes_dropped = |adapter: &Adapter| {

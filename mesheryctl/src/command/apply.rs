@@ -24,7 +24,7 @@ pub async fn run(
     show: Show,
     run: &Running,
 ) -> Result<(), Failure> {
-    run.require_answer()?;
+    run.require_answer(None)?;
     let plan = read(file)?;
     let line = console.paint_err.dim("planning again...");
     console.live(&line)?;

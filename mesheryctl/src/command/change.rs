@@ -65,9 +65,9 @@ impl Request {
 }
 
 impl Running {
-    /// Refuses at once where nobody could be asked later.
-    pub fn require_answer(&self) -> Result<(), Failure> {
-        if self.yes { Ok(()) } else { require_terminal() }
+    /// Refuses at once where nobody could be asked later; `look` is the command that shows what would be done.
+    pub fn require_answer(&self, look: Option<&str>) -> Result<(), Failure> {
+        if self.yes { Ok(()) } else { require_terminal(look) }
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn run(client: &Client, console: &mut Console, command: &ClusterComman
         }
         ClusterCommand::Remove { context, yes } => {
             if !yes {
-                require_terminal()?;
+                require_terminal(None)?;
             }
             console.confirm(&format!("Make the host forget \"{}\"?", plain(context)), *yes)?;
             client.delete(&["clusters", context]).await?;

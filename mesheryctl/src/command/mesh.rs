@@ -32,12 +32,12 @@ pub async fn run(client: &Client, console: &mut Console, command: &MeshCommand) 
             plan(client, console, &asked, *show, result).await
         }
         MeshCommand::Deploy { mesh, show, run } => {
-            run.require_answer()?;
+            run.require_answer(Some("mesh plan"))?;
             let asked = asked(client, mesh, "install").await?;
             plan_and_run(client, console, &asked, *show, run).await
         }
         MeshCommand::Remove { mesh, show, run } => {
-            run.require_answer()?;
+            run.require_answer(Some("mesh plan --remove"))?;
             let asked = asked(client, mesh, "remove").await?;
             plan_and_run(client, console, &asked, *show, run).await
         }

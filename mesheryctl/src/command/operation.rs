@@ -162,7 +162,8 @@ async fn preview_undo(client: &Client, console: &mut Console, id: &str) -> Resul
 }
 
 async fn run_planned(client: &Client, console: &mut Console, change: &Change) -> Result<(), Failure> {
-    change.run.require_answer()?;
+    let look = format!("operation preview {}", change.id);
+    change.run.require_answer(Some(&look))?;
     let record = Record::read(&client.get(&["operations", &change.id], &[]).await?)?;
     if !change.run.yes && record.is_runnable() {
         // What is agreed to is what is seen: the stored preview, or a first one.
@@ -211,7 +212,7 @@ async fn approve(
     gate: Option<&str>,
     change: &Change,
 ) -> Result<(), Failure> {
-    change.run.require_answer()?;
+    change.run.require_answer(None)?;
     let before = client.get(&["operations", &change.id], &[]).await?;
     let record = Record::read(&before)?;
     let what = record.waits().unwrap_or(&record.summary);
@@ -238,7 +239,8 @@ async fn act(
     question: &str,
     good: &[&str],
 ) -> Result<(), Failure> {
-    change.run.require_answer()?;
+    let look = (action == "undo").then(|| format!("operation undo {} --preview", change.id));
+    change.run.require_answer(look.as_deref())?;
     let before = client.get(&["operations", &change.id], &[]).await?;
     let record = Record::read(&before)?;
     let question = format!("{question} \"{}\" ({})?", record.summary, record.state);

@@ -335,7 +335,7 @@ async fn ask(
     change: &SetChange,
     action: &str,
 ) -> Result<(), Failure> {
-    change.run.require_answer()?;
+    change.run.require_answer(None)?;
     let set = Set::read(&client.get(&[PATH, &change.id], &[]).await?)?;
     let question = format!(
         "Shall {action} of \"{} of {}\" on {} clusters ({}) begin?",

@@ -100,7 +100,7 @@ async fn restore(
     let summary = verify(file)?;
     if replace {
         if !yes {
-            require_terminal()?;
+            require_terminal(None)?;
         }
         console.confirm(
             &format!(

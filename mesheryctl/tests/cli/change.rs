@@ -220,6 +220,33 @@ fn without_a_terminal_and_without_yes_nothing_is_even_planned() {
             .code(2)
             .err_has(&["error[confirmation-needed]", "--yes"]);
     }
+    for (arguments, remedy) in [
+        (
+            &["mesh", "deploy", "lattice"][..],
+            "look at it first (`mesheryctl mesh plan`)",
+        ),
+        (
+            &["mesh", "remove", "lattice"],
+            "look at it first (`mesheryctl mesh plan --remove`)",
+        ),
+        (
+            &["operation", "undo", "op1"],
+            "look at it first (`mesheryctl operation undo op1 --preview`)",
+        ),
+        (
+            &["operation", "run", "op1"],
+            "look at it first (`mesheryctl operation preview op1`)",
+        ),
+        (&["operation", "cancel", "op1"], "remedy: say it again with --yes"),
+        (
+            &["operation", "approve", "op1"],
+            "remedy: say it again with --yes",
+        ),
+        (&["operation", "resume", "op1"], "remedy: say it again with --yes"),
+        (&["cluster", "remove", "dev"], "remedy: say it again with --yes"),
+    ] {
+        ctl(&host, arguments).code(2).err_has(&[remedy]);
+    }
     assert_eq!(host.lines(), [""; 0]);
 }
 
