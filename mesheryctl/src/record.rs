@@ -139,6 +139,11 @@ impl Record {
         Some(held_up.reason.as_str())
     }
 
+    /// Whether a step has begun, or was begun and then skipped.
+    fn has_begun(&self) -> bool {
+        self.steps.iter().any(|step| step.state != "pending")
+    }
+
     /// Not run yet.
     pub fn is_runnable(&self) -> bool {
         matches!(self.state.as_str(), "planned" | "previewed" | "awaiting-approval")
@@ -224,6 +229,7 @@ impl Record {
                 ("take back what it did", "cancel"),
             ],
             "succeeded" => &[("take it back", "undo")],
+            "failed" | "cancelled" if !self.has_begun() => &[("what happened", "view --events")],
             "failed" | "cancelled" => &[
                 ("what happened", "view --events"),
                 ("take back what it did", "undo"),
@@ -316,6 +322,22 @@ mod tests {
             "left": [left("first", "theirs"), left("second", "theirs"), left("third", "another")]});
         let told = Record::read(&record).unwrap().left_behind(Paint::off());
         assert_eq!(told.matches("v1/Secret/a/b").count(), 2, "{told}");
+    }
+
+    #[test]
+    fn an_undo_is_offered_only_where_something_was_begun() {
+        for (state, step, offered) in [
+            ("cancelled", "pending", false),
+            ("cancelled", "done", true),
+            ("cancelled", "skipped", true),
+            ("failed", "pending", false),
+            ("failed", "failed", true),
+        ] {
+            let record = json!({"id": "1", "state": state, "steps": [{"id": "a", "state": step}]});
+            let told = Record::read(&record).unwrap().ending(Paint::off());
+            assert_eq!(told.contains("operation undo 1"), offered, "{told}");
+            assert!(told.contains("operation view --events 1"), "{told}");
+        }
     }
 
     #[test]
