@@ -1,5 +1,6 @@
 //! Follows an operation: its events as lines for people, or as they are.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::client::Client;
 use crate::client::event_stream::{EventStream, Next};
 use crate::console::{Console, brief, plain};
 use crate::failure::{Failure, Problem};
-use crate::record::Record;
+use crate::record::{Record, shown};
 
 /// How long a host that is back may need until it takes up what was interrupted.
 const TAKING_UP: Duration = Duration::from_secs(30);
@@ -218,7 +219,8 @@ impl Shown {
             }
             _ => {
                 if let Some(message) = &event.message {
-                    console.tell(&format!("  {} {}", paint.notable("note:"), plain(message)))?;
+                    let message = without_long_value(message);
+                    console.tell(&format!("  {} {}", paint.notable("note:"), plain(&message)))?;
                 }
             }
         }
@@ -234,6 +236,18 @@ impl Shown {
     }
 }
 
+/// What a note says that a step has found, with a list or map in it cut.
+fn without_long_value(message: &str) -> Cow<'_, str> {
+    const BEFORE: &str = " is ";
+    message
+        .split_once(BEFORE)
+        .and_then(|(name, value)| Some((name, serde_json::from_str::<Value>(value).ok()?)))
+        .filter(|(_, value)| value.is_array() || value.is_object())
+        .map_or(Cow::Borrowed(message), |(name, value)| {
+            Cow::Owned(format!("{name}{BEFORE}{}", shown(&value)))
+        })
+}
+
 /// One line of an operation's history.
 pub fn history_line(value: &Value) -> String {
     let Ok(event) = Event::deserialize(value) else {
@@ -247,7 +261,9 @@ pub fn history_line(value: &Value) -> String {
         event.change,
         event.object,
         event.reason,
-        event.message,
+        event
+            .message
+            .map(|message| without_long_value(&message).into_owned()),
         event.error.map(|e| e.to_string()),
     ];
     let parts: Vec<String> = parts
@@ -256,4 +272,28 @@ pub fn history_line(value: &Value) -> String {
         .filter(|part| !part.is_empty())
         .collect();
     brief(&parts.join("  "), 400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_with_a_list_that_a_step_has_found_is_cut_and_others_are_not() {
+        let list = format!("ready.rolled-out is [\"{}\"]", "a".repeat(100));
+        let told = without_long_value(&list);
+        assert!(
+            told.starts_with("ready.rolled-out is [\"aaa") && told.ends_with("a…"),
+            "{told}"
+        );
+        let text = format!("the server is \"{}\", as it says", "a".repeat(100));
+        for whole in [
+            "ready.port is 443",
+            "ready.few is [1,2]",
+            &text,
+            "approved by meshery",
+        ] {
+            assert_eq!(without_long_value(whole), whole);
+        }
+    }
 }

@@ -11,6 +11,9 @@ use crate::failure::{Failure, Problem};
 use crate::finding::Finding;
 use crate::table::Table;
 
+/// Longest list or map that is shown, in characters.
+const LONGEST_SHOWN: usize = 80;
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Record {
@@ -271,7 +274,7 @@ impl Record {
         for output in &self.outputs {
             let value = match &output.value {
                 Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
+                Some(value) => shown(value),
                 None => "a secret".to_owned(),
             };
             line("output", &format!("{}.{} = {value}", output.step, output.name));
@@ -298,6 +301,14 @@ impl Record {
             let _ = write!(text, "\n\n{}", table.lines(paint));
         }
         text
+    }
+}
+
+/// A value on one line; lists and maps are cut, as `-o json` has them whole.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Object(_) => brief(&value.to_string(), LONGEST_SHOWN - 1),
+        scalar => scalar.to_string(),
     }
 }
 
@@ -338,6 +349,34 @@ mod tests {
             assert_eq!(told.contains("operation undo 1"), offered, "{told}");
             assert!(told.contains("operation view --events 1"), "{told}");
         }
+    }
+
+    #[test]
+    fn an_output_that_is_a_list_is_cut_and_one_that_is_a_text_is_not() {
+        let conditions =
+            json!([{"lastTransitionTime": "2026-11-24T10:00:00Z", "message": "it is é".repeat(20)}]);
+        let outputs = json!([{"step": "ready", "name": "rolled-out", "value": conditions},
+            {"step": "ready", "name": "few", "value": [1, 2]},
+            {"step": "ready", "name": "text", "value": "a".repeat(100)}]);
+        let record = json!({"id": "1", "state": "succeeded", "outputs": outputs});
+        let page = Record::read(&record).unwrap().page(Paint::off());
+        let value = |name: &str| {
+            let mut lines = page.lines();
+            lines
+                .find_map(|line| line.split_once(&format!("ready.{name} = ")))
+                .unwrap()
+                .1
+        };
+        assert!(
+            value("rolled-out").starts_with("[{\"lastTransitionTime\":"),
+            "{page}"
+        );
+        assert!(
+            value("rolled-out").ends_with('…') && value("rolled-out").chars().count() == 80,
+            "{page}"
+        );
+        assert_eq!(value("few"), "[1,2]");
+        assert_eq!(value("text"), "a".repeat(100));
     }
 
     #[test]
