@@ -10,8 +10,9 @@ use clap::Parser;
 #[derive(Debug, Default, Parser)]
 #[command(name = "meshery", version, about)]
 #[command(
-    after_help = "Every setting of meshery.toml can also be given as MESHERY_<SETTING>; flags come last and \
-                        win. `meshery --print-config` shows all of them with the place each value comes from."
+    after_help = "Settings of meshery.toml can also be given as MESHERY_<SETTING>, but for isolation_of, \
+                        images.digests and provider.config; flags come last and win. `meshery --print-config` shows \
+                        all of them with the place each value comes from."
 )]
 pub struct Flags {
     /// Address to serve on [default: 127.0.0.1:9081]
