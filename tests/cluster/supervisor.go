@@ -85,6 +85,7 @@ func readCommands(end context.CancelFunc) <-chan string {
 		for scanner.Scan() {
 			lines <- scanner.Text()
 		}
+		fmt.Fprintln(os.Stderr, "cluster: standard input is closed: the control plane ends")
 		end()
 	}()
 	return lines
