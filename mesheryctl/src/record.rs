@@ -1,6 +1,5 @@
 //! The record of an operation: as much of it as is shown.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -205,19 +204,22 @@ impl Record {
         let mut text = String::new();
         if !self.left.is_empty() {
             let _ = write!(text, "\n{}", paint.notable("left in the cluster:"));
-            // Steps may have left the same object for the same reason.
-            let mut told = HashSet::new();
-            for left in self
-                .left
-                .iter()
-                .filter(|left| told.insert((&left.object, &left.why)))
-            {
-                let _ = write!(
-                    text,
-                    "\n  {}  {}",
-                    plain(&left.object),
-                    paint.dim(&plain(&left.why))
-                );
+            // Several steps may have left the same object, each for a reason of its own.
+            let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+            for left in &self.left {
+                let position = told.iter().position(|(object, _)| *object == left.object);
+                let position = position.unwrap_or_else(|| {
+                    told.push((&left.object, Vec::new()));
+                    told.len() - 1
+                });
+                let reasons = &mut told[position].1;
+                if !reasons.contains(&left.why.as_str()) {
+                    reasons.push(&left.why);
+                }
+            }
+            for (object, reasons) in told {
+                let reasons = plain(&reasons.join("; "));
+                let _ = write!(text, "\n  {}  {}", plain(object), paint.dim(&reasons));
             }
         }
         text
@@ -327,12 +329,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_several_steps_have_left_for_the_same_reason_is_listed_once() {
+    fn what_several_steps_have_left_is_listed_once_with_the_reasons_of_each() {
         let left = |step: &str, why: &str| json!({"ref": "v1/Secret/a/b", "why": why, "step": step});
         let record = json!({"id": "1", "state": "undo-incomplete",
             "left": [left("first", "theirs"), left("second", "theirs"), left("third", "another")]});
         let told = Record::read(&record).unwrap().left_behind(Paint::off());
-        assert_eq!(told.matches("v1/Secret/a/b").count(), 2, "{told}");
+        assert_eq!(told.matches("v1/Secret/a/b").count(), 1, "{told}");
+        assert!(told.ends_with("theirs; another"), "{told}");
     }
 
     #[test]

@@ -170,6 +170,13 @@ fn removed_ambient(bench: &Bench) -> anyhow::Result<()> {
 fn into_ambient(bench: &Bench) -> anyhow::Result<()> {
     bench.kubectl(&["create", "namespace", "shop"])?;
     bench.kubectl(&["create", "deployment", "web", "--image=web", "--namespace=shop"])?;
+    bench.kubectl(&[
+        "rollout",
+        "status",
+        "deployment/web",
+        "--namespace=shop",
+        "--timeout=60s",
+    ])?;
     let outside = eventually(|| {
         let outside = Snapshot::take(&bench.cluster)?;
         let mut names = outside.names();
