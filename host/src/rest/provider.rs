@@ -50,7 +50,7 @@ pub struct How {
 
 /// Whether a restore could begin now. A client that sends a large body first would not hear why it is refused.
 pub async fn restorable(State(app): State<App>) -> Result<Json<Value>> {
-    app.meshery.check_restore()?;
+    app.meshery.check_restore().await?;
     Ok(Json(json!({})))
 }
 

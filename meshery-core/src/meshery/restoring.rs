@@ -22,9 +22,9 @@ pub struct Restored {
 
 impl Meshery {
     /// Whether a restore could begin now: it is refused while operations are active.
-    pub fn check_restore(&self) -> Result<(), Problem> {
+    pub async fn check_restore(&self) -> Result<(), Problem> {
         self.store()?;
-        self.operations()?.check_idle()
+        self.operations()?.check_idle().await
     }
 
     /// Takes a backup into the provider, as a whole or not at all, and goes on with what it has: uploaded kubeconfigs

@@ -196,8 +196,30 @@ impl Engine {
         })
     }
 
-    /// Keeps all hands off operations; refused while there are any in hand.
-    pub fn idle(self: &Arc<Self>) -> Result<Idle, Problem> {
+    /// Keeps all hands off operations; refused while there are any in hand. Those that have just ended are let go of in a
+    /// moment; that is waited for.
+    pub async fn idle(self: &Arc<Self>) -> Result<Idle, Problem> {
+        let end = tokio::time::Instant::now() + LETTING_GO;
+        loop {
+            let mut taken = self.taken();
+            if !self.is_letting_go() || tokio::time::timeout_at(end, taken.changed()).await.is_err() {
+                return self.try_idle();
+            }
+        }
+    }
+
+    /// Whether operations are in hand, and each of them has ended.
+    fn is_letting_go(&self) -> bool {
+        let in_hand = self.in_hand.lock();
+        let has_ended = |in_hand: &Option<InHand>| {
+            in_hand
+                .as_ref()
+                .is_some_and(|in_hand| in_hand.live.state().is_ended())
+        };
+        !in_hand.is_empty() && in_hand.values().all(has_ended)
+    }
+
+    fn try_idle(self: &Arc<Self>) -> Result<Idle, Problem> {
         let in_hand = self.in_hand.lock();
         let mut active: Vec<&str> = in_hand.keys().map(String::as_str).collect();
         if !active.is_empty() {

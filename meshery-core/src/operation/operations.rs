@@ -118,8 +118,8 @@ impl Operations {
     }
 
     /// Refuses while an operation is in anybody's hands.
-    pub(crate) fn check_idle(&self) -> Result<(), Problem> {
-        self.engine.idle().map(drop)
+    pub(crate) async fn check_idle(&self) -> Result<(), Problem> {
+        self.engine.idle().await.map(drop)
     }
 
     /// Lets the store be exchanged while no operation is in anybody's hands. What was not ended in the new one waits
@@ -128,7 +128,7 @@ impl Operations {
         &self,
         exchange: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
-        let idle = self.engine.idle()?;
+        let idle = self.engine.idle().await?;
         let result = exchange.await?;
         drop(idle);
         self.recover(Then::Ask).await;
