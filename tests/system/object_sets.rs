@@ -157,6 +157,15 @@ fn pruned() -> anyhow::Result<()> {
     ensure!(label.contains("istio.shop"), "{label}");
     let whole = ground.maps()?;
 
+    // Of a set that is not there, those that are are named.
+    let mut mistyped = ground.ask("remove-custom", json!({}), &[]);
+    mistyped["parameters"]["set"] = "shp".into();
+    let notes = ground.host.record(&ground.host.plan(&mistyped)?)?["notes"].to_string();
+    ensure!(
+        notes.contains("shp") && notes.contains("sets of istio that are: shop"),
+        "{notes}"
+    );
+
     // Without pruning, what fell away stays and stays a member.
     let mut keeping = ground.apply(&["a", "b"]);
     keeping["parameters"]["prune"] = false.into();

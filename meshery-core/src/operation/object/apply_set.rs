@@ -5,6 +5,8 @@
 //! nobody else may apply the object. All of that is looked at when the plan is made and once more before it is deleted,
 //! by its uid; what does not fit stays and is named.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use meshery_plugin_api::message::object_ref::ObjectRef;
 use meshery_plugin_api::message::plan::{Apply, Condition};
@@ -27,6 +29,8 @@ const LONGEST: usize = 63;
 /// How many objects fall away at a time: each is written down before it is deleted.
 const MOST: usize = 2_000;
 const AT_A_TIME: usize = 16;
+/// How many sets are named where one that is asked for is not there.
+const NAMED: usize = 10;
 
 /// What of a set is there and not wanted: what goes, and what stays and why.
 #[derive(Debug, Default)]
@@ -137,6 +141,25 @@ impl Resolver<'_> {
             .remedy("take it down in parts, or apply it without pruning"));
         }
         Ok(fallen)
+    }
+
+    /// That nothing is there of a set, and of which sets something is.
+    pub(in crate::operation) async fn no_such_set(&self, set: &str) -> Result<String, Problem> {
+        let found = self.cluster.marked(SET).await?;
+        let ours = format!("{}.", self.adapter);
+        let labels = found.objects.iter().filter_map(|object| object.labels.get(SET));
+        let sets: BTreeSet<&str> = labels.filter_map(|label| label.strip_prefix(&ours)).collect();
+        let mut there: Vec<&str> = sets.iter().copied().take(NAMED).collect();
+        if there.is_empty() {
+            there.push("none");
+        } else if sets.len() > NAMED {
+            there.push("and others");
+        }
+        Ok(format!(
+            "Nothing of set \"{set}\" is in the cluster; sets of {} that are: {}.",
+            self.adapter,
+            there.join(", ")
+        ))
     }
 }
 

@@ -60,6 +60,9 @@ impl Resolver<'_> {
         let mut kept = Vec::new();
         if !delete.set.is_empty() {
             let of_set = self.fallen(step, &delete.set, &[], resolved).await?;
+            if of_set.targets.is_empty() && of_set.kept.is_empty() {
+                resolved.notes.push(self.no_such_set(&delete.set).await?);
+            }
             waves.extend(in_waves(of_set.targets));
             kept = of_set.kept;
         }
