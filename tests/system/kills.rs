@@ -130,6 +130,11 @@ impl Seeded {
     }
 }
 
+/// Whether everything is tried (`just long`), and not only what a seed chooses.
+pub fn is_long() -> bool {
+    setting("MESHERY_TEST_KILLS", KILLS) > KILLS
+}
+
 pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()

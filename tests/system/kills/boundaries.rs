@@ -17,7 +17,7 @@ use meshery_tests::host::{Host, HostBuilder};
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{KILLS, SEED, Seeded, setting};
+use super::{SEED, Seeded, is_long, setting};
 use crate::cluster;
 use crate::invented::{LIMIT, invented_host, request};
 use crate::namespace::succeeded;
@@ -87,7 +87,7 @@ pub fn every() -> anyhow::Result<()> {
     };
     let empty = Snapshot::take(&ground.cluster)?;
     let seed = setting("MESHERY_TEST_SEED", SEED);
-    let all = setting("MESHERY_TEST_KILLS", KILLS) > KILLS;
+    let all = is_long();
     println!("MESHERY_TEST_SEED={seed}");
     let mut seeded = Seeded::new(seed);
     for (task, few) in TASKS {

@@ -13,7 +13,7 @@ use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::meshes::await_as_before;
-use super::{KILLS, SEED, Seeded, kill, setting};
+use super::{SEED, Seeded, is_long, kill, setting};
 use crate::invented::LIMIT;
 use crate::namespace::{eventually, succeeded};
 use crate::{istio, linkerd};
@@ -74,7 +74,7 @@ fn in_steps(cluster: &Cluster, host: &mut Host, request: &Value) -> anyhow::Resu
     let seed = setting("MESHERY_TEST_SEED", SEED);
     println!("{} steps; MESHERY_TEST_SEED={seed}", steps.len());
     let mut seeded = Seeded::new(seed);
-    let chosen = if setting("MESHERY_TEST_KILLS", KILLS) > KILLS {
+    let chosen = if is_long() {
         steps
     } else {
         vec![steps[usize::try_from(seeded.below(steps.len() as u64))?]]

@@ -11,7 +11,7 @@ use meshery_tests::linkerd::Linkerd;
 use meshery_tests::snapshot::Snapshot;
 use serde_json::{Value, json};
 
-use super::{KILLS, SEED, Seeded, kill, setting};
+use super::{SEED, Seeded, is_long, kill, setting};
 use crate::invented::LIMIT;
 use crate::namespace::eventually;
 use crate::{istio, linkerd};
@@ -57,7 +57,7 @@ fn in_steps(cluster: &Cluster, host: &mut Host, upgrade: &Value) -> anyhow::Resu
         .collect();
 
     let seed = setting("MESHERY_TEST_SEED", SEED);
-    let all = setting("MESHERY_TEST_KILLS", KILLS) > KILLS;
+    let all = is_long();
     println!("{} steps; MESHERY_TEST_SEED={seed}", steps.len());
     let mut seeded = Seeded::new(seed);
     let mut chosen: Vec<&String> = steps.iter().collect();
