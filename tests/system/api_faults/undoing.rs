@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Scene, id, object, perform, told};
 use crate::invented::{LIMIT, request};
+use crate::kills::{SEED, is_long, setting};
 use crate::namespace::{eventually, succeeded};
 
 /// What is answered, the code that it has as a problem of an operation, and words of it.
@@ -29,6 +30,20 @@ const REFUSALS: [Refusal; 3] = [
 ];
 
 const METHODS: [Method; 2] = [Method::GET, Method::DELETE];
+
+/// Each refusal of each request in a long run; otherwise each refusal once, of which request is decided by the seed.
+fn cases() -> impl Iterator<Item = (Refusal, Method)> {
+    let first = setting("MESHERY_TEST_SEED", SEED);
+    (0_u64..)
+        .zip(REFUSALS)
+        .flat_map(|(at, refusal)| {
+            (0_u64..)
+                .zip(METHODS)
+                .map(move |(method, of)| (at + method, refusal, of))
+        })
+        .filter(move |(turn, ..)| is_long() || (first + turn).is_multiple_of(2))
+        .map(|(_, refusal, method)| (refusal, method))
+}
 
 fn forbidden() -> Action {
     refusal::status(
@@ -65,29 +80,27 @@ fn then_whole(scene: &Scene, operation: &str) -> anyhow::Result<()> {
 
 pub fn one_object() -> anyhow::Result<()> {
     let scene = Scene::new("undoing")?;
-    for (make, _, words) in REFUSALS {
-        for method in METHODS {
-            let attempt = || -> anyhow::Result<()> {
-                let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
-                let operation = id(&record)?;
-                let path = format!("/configmaps/{}", object(1));
-                let strike = Strike::at(method.clone(), path, make).always();
-                scene.proxy.on(all(vec![strike.clone()]));
-                if method == Method::GET {
-                    let preview = scene
-                        .host
-                        .get(&format!("/api/v1/operations/{operation}/undo-preview"))?
-                        .expect(200)?;
-                    let counts = &preview["counts"];
-                    ensure!(counts["error"] == 1 && counts["delete"] == 3, "{preview:#}");
-                }
-                keeps_one(&scene, operation, words)?;
-                scene.proxy.clear();
-                ensure!(strike.struck() > 0, "nothing was in the way");
-                then_whole(&scene, operation)
-            };
-            attempt().with_context(|| format!("{words} at {method}"))?;
-        }
+    for ((make, _, words), method) in cases() {
+        let attempt = || -> anyhow::Result<()> {
+            let record = perform(&scene.host, &scene.many(4, 2), "succeeded")?;
+            let operation = id(&record)?;
+            let path = format!("/configmaps/{}", object(1));
+            let strike = Strike::at(method.clone(), path, make).always();
+            scene.proxy.on(all(vec![strike.clone()]));
+            if method == Method::GET {
+                let preview = scene
+                    .host
+                    .get(&format!("/api/v1/operations/{operation}/undo-preview"))?
+                    .expect(200)?;
+                let counts = &preview["counts"];
+                ensure!(counts["error"] == 1 && counts["delete"] == 3, "{preview:#}");
+            }
+            keeps_one(&scene, operation, words)?;
+            scene.proxy.clear();
+            ensure!(strike.struck() > 0, "nothing was in the way");
+            then_whole(&scene, operation)
+        };
+        attempt().with_context(|| format!("{words} at {method}"))?;
     }
     Ok(())
 }
@@ -206,20 +219,18 @@ pub fn removal() -> anyhow::Result<()> {
     perform(&scene.host, &request("install", install), "succeeded")?;
     let before = Snapshot::take(&scene.cluster)?;
     let remove = request("remove", json!({"namespace": scene.space.name}));
-    for (make, code, words) in REFUSALS {
-        for method in METHODS {
-            let attempt = || -> anyhow::Result<()> {
-                let planned = scene.host.plan(&remove)?;
-                let path = "/services/invented-controller";
-                let strike = Strike::at(method.clone(), path, make).always();
-                scene.proxy.on(all(vec![strike]));
-                let record = super::run(&scene.host, &planned, "undone", LIMIT)?;
-                scene.proxy.clear();
-                told(&record, code, &[words])?;
-                before.await_remade(&scene.cluster)
-            };
-            attempt().with_context(|| format!("{words} at {method}"))?;
-        }
+    for ((make, code, words), method) in cases() {
+        let attempt = || -> anyhow::Result<()> {
+            let planned = scene.host.plan(&remove)?;
+            let path = "/services/invented-controller";
+            let strike = Strike::at(method.clone(), path, make).always();
+            scene.proxy.on(all(vec![strike]));
+            let record = super::run(&scene.host, &planned, "undone", LIMIT)?;
+            scene.proxy.clear();
+            told(&record, code, &[words])?;
+            before.await_remade(&scene.cluster)
+        };
+        attempt().with_context(|| format!("{words} at {method}"))?;
     }
     perform(&scene.host, &remove, "succeeded")?;
     Ok(())
