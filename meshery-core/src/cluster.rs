@@ -20,7 +20,7 @@ pub mod kubeconfig;
 pub mod lease;
 pub mod list;
 pub(crate) mod maker;
-mod manifest;
+pub(crate) mod manifest;
 pub mod object;
 pub(crate) mod ownership;
 pub mod readiness;

@@ -228,9 +228,9 @@ mod tests {
 
     #[test]
     fn what_is_short_or_open_stays() {
-        let mut texts = of(json!({"short": "seven77", "open": "istio-system", "yes": true}));
-        texts.leave_out(&json!({"namespace": "istio-system"}));
-        let told = "seven77 in istio-system is true";
+        let mut texts = of(json!({"short": "seven77", "open": "demo-system", "yes": true}));
+        texts.leave_out(&json!({"namespace": "demo-system"}));
+        let told = "seven77 in demo-system is true";
         assert_eq!(texts.hide(told), told);
     }
 

@@ -150,8 +150,8 @@ mod tests {
             ("MESHERY_PORT", "tcp://10.0.0.1:9081"),
             ("MESHERY_PORT_9081_TCP", "tcp://10.0.0.1:9081"),
             ("MESHERY_PORT_9081_TCP_PROTO", "tcp"),
-            ("MESHERY_ISTIO_SERVICE_HOST", "10.0.0.2"),
-            ("MESHERY_ISTIO_PORT_10000_UDP_ADDR", "10.0.0.2"),
+            ("MESHERY_BROKER_SERVICE_HOST", "10.0.0.2"),
+            ("MESHERY_BROKER_PORT_10000_UDP_ADDR", "10.0.0.2"),
         ] {
             assert_eq!(checked(name, value), Ok(()), "{name}");
         }

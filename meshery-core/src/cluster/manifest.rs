@@ -13,8 +13,9 @@ use super::apply::Guard;
 use super::discovery::ResourceType;
 use super::error::ClusterError;
 
-/// Metadata that only the server writes, or that means something only where it was read.
-const DROPPED: &[&str] = &[
+/// Metadata that only the server writes, or that means something only where it was read: no manifest has it, and it is never part
+/// of what a run changes.
+pub(crate) const OF_THE_SERVER: &[&str] = &[
     "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
@@ -109,7 +110,7 @@ impl Serialize for Metadata<'_> {
         let mut map = serializer.serialize_map(None)?;
         for (key, value) in self.metadata {
             let dropped = value.is_null()
-                || DROPPED.contains(&key.as_str())
+                || OF_THE_SERVER.contains(&key.as_str())
                 || key == "ownerReferences"
                 // Charts put one on cluster-wide objects too, and the server refuses that.
                 || key == "namespace" && !self.manifest.kind.namespaced;

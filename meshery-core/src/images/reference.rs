@@ -127,14 +127,14 @@ mod tests {
     fn the_registry_changes_and_path_tag_and_digest_stay() {
         let digest = format!("@sha256:{}", "a".repeat(64));
         for (image, expected) in [
-            ("docker.io/istio/pilot:1.30.2", "r.corp/m/istio/pilot:1.30.2"),
+            ("docker.io/acme/pilot:1.30.2", "r.corp/m/acme/pilot:1.30.2"),
             (
-                "registry.istio.io/release/pilot:1.30.2",
+                "registry.acme.example/release/pilot:1.30.2",
                 "r.corp/m/release/pilot:1.30.2",
             ),
             ("localhost:5000/a/b", "r.corp/m/a/b"),
             ("localhost/a:1", "r.corp/m/a:1"),
-            ("istio/pilot", "r.corp/m/istio/pilot"),
+            ("acme/pilot", "r.corp/m/acme/pilot"),
             ("nginx:1.27", "r.corp/m/library/nginx:1.27"),
             ("docker.io/nginx:1.27", "r.corp/m/library/nginx:1.27"),
             ("docker.io/library/nginx:1.27", "r.corp/m/library/nginx:1.27"),

@@ -30,7 +30,7 @@ pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images, deadlin
     if !plane.revision.is_empty() {
         labels[REVISION_LABEL] = plane.revision.into();
     }
-    let mut step = injection_proof::injection_works(
+    injection_proof::injection_works(
         "a pod that asks for a sidecar would get one",
         json!({"namespace": place(facts, plane), "labels": labels}),
         images,
@@ -38,9 +38,8 @@ pub fn injection_works(facts: &Facts, plane: Plane<'_>, images: &Images, deadlin
             "the mark of a sidecar",
             "/metadata/annotations/sidecar.istio.io~1status",
         ),
-    );
-    step.deadline_s = deadline_s;
-    step
+        deadline_s,
+    )
 }
 
 /// Such a pod would be taken where that is proved, were there no injector. Nothing of Istio's sees it, which need not work yet.

@@ -535,7 +535,7 @@ fn planned(request: &PlanRequest, verb: &str) -> Result<Plan, PluginError> {
 
 /// A pod that asks for a proxy gets one. Not in the control plane's own namespace, whose pods no webhook sees.
 pub fn injection_works(images: &Images, deadline_s: u32) -> Step {
-    let mut step = injection_proof::injection_works(
+    injection_proof::injection_works(
         "a pod that asks for a proxy would get one",
         json!({"namespace": PROOF_NAMESPACE, "annotations": {INJECT: "enabled"}}),
         images,
@@ -543,9 +543,8 @@ pub fn injection_works(images: &Images, deadline_s: u32) -> Step {
             "the mark of a proxy",
             "/metadata/annotations/linkerd.io~1proxy-version",
         ),
-    );
-    step.deadline_s = deadline_s;
-    step
+        deadline_s,
+    )
 }
 
 /// Before anything is changed: nothing refuses such a pod. The injector, which need not work yet, does not see it: by its chart it

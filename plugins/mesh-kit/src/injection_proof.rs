@@ -18,12 +18,18 @@ const IMAGE: &str = "pause:3.10";
 const REFUSED_S: u32 = 10;
 
 /// The proof, by a pod with this metadata: where it would be, and how it asks. An injected one has the mark.
-pub fn injection_works(title: &str, metadata: Value, images: &Images, (mark, pointer): (&str, &str)) -> Step {
+pub fn injection_works(
+    title: &str,
+    metadata: Value,
+    images: &Images,
+    (mark, pointer): (&str, &str),
+    deadline_s: u32,
+) -> Step {
     let mut step = probe("injection", title, pod(metadata, images));
     if let Action::Probe(probe) = &mut step.action {
         probe.expect.insert(mark.into(), pointer.into());
     }
-    step
+    Step { deadline_s, ..step }
 }
 
 /// Whether the cluster would take such a pod, by one with this metadata: where it would be, and what keeps injectors from it.

@@ -13,10 +13,6 @@ impl OperationRecord {
         self.updated.clone_from(&entry.time);
         match &entry.entry {
             Entry::State { state, error, .. } => {
-                if *state == OperationState::Running {
-                    // Why it was interrupted before is in the journal.
-                    self.error = None;
-                }
                 if *state == OperationState::Undoing && !self.undo_has_begun() {
                     // What the run has left stays no more than what it has made: the undo says what it leaves itself.
                     self.left.clear();
@@ -28,7 +24,7 @@ impl OperationRecord {
                 }
                 match (state, error) {
                     (_, Some(error)) => self.error = Some(error.clone()),
-                    // It goes on: what stopped it is over.
+                    // It goes on: what stopped it is over, and in the journal.
                     (OperationState::Running | OperationState::Verifying, None) => self.error = None,
                     _ => {}
                 }

@@ -10,6 +10,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::cluster::manifest::OF_THE_SERVER;
+
 /// A field that differs between two versions of an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::operation) struct Field {
@@ -37,18 +39,6 @@ mod present {
         Value::deserialize(deserializer).map(Some)
     }
 }
-
-/// Metadata that the server keeps for itself, and status: never part of what a run changes.
-const OF_THE_SERVER: &[&str] = &[
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// The object without what the server keeps for itself.
 pub(in crate::operation) fn own_fields(object: &Value) -> Value {

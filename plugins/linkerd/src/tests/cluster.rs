@@ -124,6 +124,22 @@ impl Cluster {
         Self(self.0.change(of_name, change))
     }
 
+    /// The control plane's objects changed, by which detection tells who has made it.
+    pub fn maker(self, change: impl Fn(&mut Value)) -> Self {
+        let parts = [
+            "linkerd-identity",
+            "linkerd-destination",
+            "linkerd-proxy-injector",
+            "linkerd-proxy-injector-webhook-config",
+            "linkerd-sp-validator-webhook-config",
+            "linkerd-policy-validator-webhook-config",
+            "servers.policy.linkerd.io",
+        ];
+        parts
+            .into_iter()
+            .fold(self, |cluster, part| cluster.change(part, &change))
+    }
+
     pub fn request(&self, operation: &str, given: Value) -> PlanRequest {
         self.0.request(&Linkerd, operation, given).unwrap()
     }

@@ -181,20 +181,9 @@ fn anchors_and_issuer_are_found_where_the_control_plane_is() {
 #[test]
 fn what_others_have_installed_asks_for_a_word_or_is_refused() {
     let by = |annotations: serde_json::Value| {
-        let mut cluster = Cluster::of("installed").now("2026-06-01T00:00:00Z");
-        for part in [
-            "linkerd-identity",
-            "linkerd-destination",
-            "linkerd-proxy-injector",
-            "linkerd-proxy-injector-webhook-config",
-            "linkerd-sp-validator-webhook-config",
-            "linkerd-policy-validator-webhook-config",
-            "servers.policy.linkerd.io",
-        ] {
-            cluster = cluster.change(part, |object| {
-                object["metadata"]["annotations"] = annotations.clone();
-            });
-        }
+        let cluster = Cluster::of("installed")
+            .now("2026-06-01T00:00:00Z")
+            .maker(|object| object["metadata"]["annotations"] = annotations.clone());
         cluster.detect().unwrap().remove(0)
     };
     let helm = by(json!({"meta.helm.sh/release-name": "linkerd-control-plane",

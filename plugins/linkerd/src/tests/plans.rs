@@ -135,19 +135,9 @@ fn what_is_of_no_release_keeps_the_options_that_it_has() {
 }
 
 fn of_cli() -> Cluster {
-    let made = [
-        "linkerd-identity",
-        "linkerd-destination",
-        "linkerd-proxy-injector",
-        "linkerd-proxy-injector-webhook-config",
-        "linkerd-sp-validator-webhook-config",
-        "linkerd-policy-validator-webhook-config",
-        "servers.policy.linkerd.io",
-        "httproutes.gateway.networking.k8s.io",
-    ];
-    made.into_iter().fold(Cluster::of("installed"), |cluster, name| {
-        cluster.change(name, by_cli)
-    })
+    Cluster::of("installed")
+        .maker(by_cli)
+        .change("httproutes.gateway.networking.k8s.io", by_cli)
 }
 
 fn by_cli(object: &mut Value) {

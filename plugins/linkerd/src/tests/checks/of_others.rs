@@ -10,22 +10,10 @@ use crate::tests::cluster::Cluster;
 
 /// Installed by plain helm, which leaves no mark of ours.
 fn by_helm() -> Cluster {
-    let mut cluster = Cluster::of("installed").now(NOW);
-    for name in [
-        "linkerd-identity",
-        "linkerd-destination",
-        "linkerd-proxy-injector",
-        "linkerd-proxy-injector-webhook-config",
-        "linkerd-sp-validator-webhook-config",
-        "linkerd-policy-validator-webhook-config",
-        "servers.policy.linkerd.io",
-    ] {
-        cluster = cluster.change(name, |object| {
-            let annotations = object["metadata"]["annotations"].as_object_mut();
-            annotations.map(|annotations| annotations.remove("meshery.io/operation"));
-        });
-    }
-    cluster
+    Cluster::of("installed").now(NOW).maker(|object| {
+        let annotations = object["metadata"]["annotations"].as_object_mut();
+        annotations.map(|annotations| annotations.remove("meshery.io/operation"));
+    })
 }
 
 #[test]
